@@ -1,0 +1,249 @@
+//! Where time, tasks, randomness and sockets come from.
+//!
+//! [`Runtime`] is the only door to the outside world. `p2p-runtime` implements it on async-std,
+//! smol and tokio; `p2p-sim` with a virtual clock and a simulated network. No other crate reads a
+//! clock, spawns a task, draws a random number or opens a socket.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, Either, select};
+
+use crate::{Instant, Io};
+
+/// A shared handle to a runtime.
+pub type Rt = Arc<dyn Runtime>;
+
+/// An executor, a clock, a source of randomness and a network.
+pub trait Runtime: Send + Sync + fmt::Debug + 'static {
+    /// The monotonic clock. Virtual in a simulation.
+    fn now(&self) -> Instant;
+
+    /// Time since the Unix epoch. For records and certificates only: it can jump.
+    fn unix_time(&self) -> Duration;
+
+    /// A timer that fires at `at`, or at once if that has passed.
+    fn timer(&self, at: Instant) -> Box<dyn Timer>;
+
+    /// Runs `task` to its end. `name` says what it is, for logs and leak reports.
+    ///
+    /// Tasks are not cancelled from here; whoever needs that wraps the future in
+    /// [`futures::future::abortable`].
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>);
+
+    /// Fills `dest` from a cryptographically secure source (in a simulation: from the seed).
+    fn fill_random(&self, dest: &mut [u8]);
+
+    /// Sockets and names.
+    fn net(&self) -> &dyn Net;
+}
+
+/// A future that completes at an instant that can be moved.
+pub trait Timer: Future<Output = ()> + Send + Unpin {
+    /// Moves the timer to `at`; it must be polled again to fire there.
+    fn reset(&mut self, at: Instant);
+}
+
+/// A future was not done in time. It was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not done in time")]
+pub struct Elapsed;
+
+impl dyn Runtime {
+    /// Waits until `at`.
+    ///
+    /// Cancel-safe.
+    pub async fn sleep_until(&self, at: Instant) {
+        self.timer(at).await;
+    }
+
+    /// Waits for `duration`.
+    ///
+    /// Cancel-safe.
+    pub async fn sleep(&self, duration: Duration) {
+        self.timer(self.now() + duration).await;
+    }
+
+    /// Runs `future`, but not beyond `at`.
+    ///
+    /// As cancel-safe as `future`.
+    ///
+    /// # Errors
+    /// [`Elapsed`] if `future` was not done at `at`; it is dropped then.
+    pub async fn timeout_at<F: Future>(
+        &self,
+        at: Instant,
+        future: F,
+    ) -> Result<F::Output, Elapsed> {
+        let future = std::pin::pin!(future);
+        match select(future, self.timer(at)).await {
+            Either::Left((output, _)) => Ok(output),
+            Either::Right(((), _)) => Err(Elapsed),
+        }
+    }
+
+    /// Runs `future`, but not longer than `duration`.
+    ///
+    /// As cancel-safe as `future`.
+    ///
+    /// # Errors
+    /// [`Elapsed`] if `future` took longer; it is dropped then.
+    pub async fn timeout<F: Future>(
+        &self,
+        duration: Duration,
+        future: F,
+    ) -> Result<F::Output, Elapsed> {
+        self.timeout_at(self.now() + duration, future).await
+    }
+
+    /// Random bytes in an array.
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.fill_random(&mut bytes);
+        bytes
+    }
+}
+
+/// The network of a host.
+pub trait Net: Send + Sync {
+    /// Connects to `to`.
+    ///
+    /// Dropping the future gives up and closes the socket. The operating system's own deadline
+    /// can be minutes: the caller sets a shorter one.
+    fn tcp_connect(
+        &self,
+        to: SocketAddr,
+        options: &TcpOptions,
+    ) -> BoxFuture<'static, io::Result<Box<dyn TcpStream>>>;
+
+    /// Listens on `at`; port 0 picks a free one. An IPv6 socket accepts IPv6 only.
+    ///
+    /// # Errors
+    /// What the operating system says, such as `AddrInUse`.
+    fn tcp_listen(&self, at: SocketAddr, options: &TcpOptions) -> io::Result<Box<dyn TcpListener>>;
+
+    /// Binds a datagram socket to `at`; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// What the operating system says, such as `AddrInUse`.
+    fn udp_bind(&self, at: SocketAddr) -> io::Result<Arc<dyn UdpSocket>>;
+
+    /// The addresses of a host name, by the system's resolver.
+    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
+
+    /// The addresses of this host's own interfaces, loopback included, in a stable order.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn interface_addrs(&self) -> io::Result<Vec<IpAddr>>;
+}
+
+/// How a TCP socket is set up.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TcpOptions {
+    /// Send small segments at once (`TCP_NODELAY`). Default: true.
+    pub nodelay: bool,
+    /// Connections that the kernel completes before we accept them. Default: 1024.
+    pub backlog: u32,
+    /// Let several sockets share a port (`SO_REUSEPORT`), which dialing from a listening port
+    /// needs. Default: false.
+    pub reuse_port: bool,
+    /// Local address to connect from. Default: none, the system chooses.
+    pub bind: Option<SocketAddr>,
+}
+
+impl Default for TcpOptions {
+    fn default() -> Self {
+        Self {
+            nodelay: true,
+            backlog: 1024,
+            reuse_port: false,
+            bind: None,
+        }
+    }
+}
+
+/// A connected TCP socket. Dropping it closes it.
+pub trait TcpStream: Io {
+    /// Our end.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// The remote's end.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn peer_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// A listening TCP socket. Dropping it closes it.
+pub trait TcpListener: Send {
+    /// The next connection, set up with the listener's options.
+    ///
+    /// Cancel-safe: no connection is lost by dropping the future.
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<(Box<dyn TcpStream>, SocketAddr)>>;
+
+    /// Where it listens; never port 0.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// Datagrams to send in one call.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// Where to.
+    pub to: SocketAddr,
+    /// Which of our addresses to send from. `None`: the system chooses.
+    pub from: Option<IpAddr>,
+    /// One datagram, or several of `segment` bytes each (the last may be shorter).
+    pub contents: &'a [u8],
+    /// Size of each datagram in `contents`. `None`: `contents` is one.
+    pub segment: Option<usize>,
+    /// Explicit congestion notification, the two bits of the IP header.
+    pub ecn: u8,
+}
+
+/// What arrived in one receive call.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    /// From whom.
+    pub from: SocketAddr,
+    /// Which of our addresses it was sent to, where the system tells.
+    pub to: Option<IpAddr>,
+    /// Bytes written to the buffer.
+    pub len: usize,
+    /// Size of each datagram in the buffer (the last may be shorter); `len` if it is one.
+    pub segment: usize,
+    /// Explicit congestion notification, the two bits of the IP header.
+    pub ecn: u8,
+}
+
+/// A datagram socket. Dropping the last handle closes it.
+pub trait UdpSocket: Send + Sync + fmt::Debug {
+    /// Receives into `buffer`.
+    fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Received>>;
+
+    /// Sends, or waits until it can. Loss on the way is not an error.
+    fn poll_send(&self, cx: &mut Context<'_>, datagram: &Datagram<'_>) -> Poll<io::Result<()>>;
+
+    /// Where it is bound; never port 0.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// How many datagrams one [`Datagram`] may hold. Default: 1.
+    fn max_segments(&self) -> usize {
+        1
+    }
+}
