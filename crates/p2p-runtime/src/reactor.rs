@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use async_io::Async;
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::{BoxFuture, FutureExt, TryFutureExt};
 use futures::io::{AsyncRead, AsyncWrite};
 use p2p_core::{
     Datagram, Instant, Net, Received, TcpListener, TcpOptions, TcpStream, Timer, UdpSocket,
@@ -182,15 +182,20 @@ struct Listener {
     nodelay: bool,
 }
 
+impl Listener {
+    async fn accept_stream(&self) -> io::Result<(Stream, SocketAddr)> {
+        let (stream, from) = self.io.read_with(net::TcpListener::accept).await?;
+        stream.set_nodelay(self.nodelay)?;
+        Ok((Stream::new(Async::new(stream)?), from))
+    }
+}
+
 impl TcpListener for Listener {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<(Box<dyn TcpStream>, SocketAddr)>> {
-        async {
-            let (stream, from) = self.io.read_with(net::TcpListener::accept).await?;
-            stream.set_nodelay(self.nodelay)?;
-            let stream = Stream::new(Async::new(stream)?);
-            Ok((Box::new(stream) as Box<dyn TcpStream>, from))
-        }
-        .boxed()
+        let accepted = self.accept_stream();
+        accepted
+            .map_ok(|(stream, from)| (Box::new(stream) as Box<dyn TcpStream>, from))
+            .boxed()
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -240,5 +245,27 @@ impl fmt::Debug for Udp {
         f.debug_struct("Udp")
             .field("io", self.io.get_ref())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::future::join;
+
+    #[test]
+    fn accepted_streams_have_the_listeners_nodelay() {
+        for nodelay in [true, false] {
+            let mut options = TcpOptions::default();
+            options.nodelay = nodelay;
+            let io = socket::listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
+            let to = io.local_addr().unwrap();
+            let io = Async::new_nonblocking(io).unwrap();
+            let listener = Listener { io, nodelay };
+            let dial = Sockets.tcp_connect(to, &options);
+            let (_dialed, accepted) = async_io::block_on(join(dial, listener.accept_stream()));
+            let (stream, _) = accepted.unwrap();
+            assert_eq!(stream.io.get_ref().nodelay().unwrap(), nodelay);
+        }
     }
 }

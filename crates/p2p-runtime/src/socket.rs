@@ -89,3 +89,26 @@ fn is_under_way(error: &io::Error) -> bool {
     }
     error.kind() == io::ErrorKind::WouldBlock
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_set_up_as_the_options_say() {
+        for on in [true, false] {
+            let mut options = TcpOptions::default();
+            options.nodelay = on;
+            options.reuse_port = on;
+            let listener = listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
+            let stream = start_connect(listener.local_addr().unwrap(), &options).unwrap();
+            assert_eq!(stream.nodelay().unwrap(), on);
+            #[cfg(unix)]
+            for socket in [SockRef::from(&listener), SockRef::from(&stream)] {
+                assert!(socket.nonblocking().unwrap());
+                assert!(socket.reuse_address().unwrap());
+                assert_eq!(socket.reuse_port().unwrap(), on);
+            }
+        }
+    }
+}

@@ -13,7 +13,7 @@ use ::tokio::io::{AsyncRead as _, AsyncWrite as _, Interest, ReadBuf};
 use ::tokio::net;
 use ::tokio::runtime::{Builder, Handle};
 use ::tokio::time::Sleep;
-use futures::future::FutureExt;
+use futures::future::{FutureExt, TryFutureExt};
 use futures::io::{AsyncRead, AsyncWrite};
 use p2p_core::{
     BoxFuture, Datagram, Instant, Net, Received, Rt, Runtime, TcpListener, TcpOptions, TcpStream,
@@ -204,17 +204,21 @@ struct Listener {
     nodelay: bool,
 }
 
+impl Listener {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, SocketAddr)>> {
+        // What is accepted registers itself with the runtime that is entered.
+        let _inside = self.handle.enter();
+        let (stream, from) = ready!(self.inner.poll_accept(cx))?;
+        stream.set_nodelay(self.nodelay)?;
+        Poll::Ready(Ok((Stream(stream), from)))
+    }
+}
+
 impl TcpListener for Listener {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<(Box<dyn TcpStream>, SocketAddr)>> {
-        poll_fn(|cx| {
-            // What is accepted registers itself with the runtime that is entered.
-            let _inside = self.handle.enter();
-            let (stream, from) = ready!(self.inner.poll_accept(cx))?;
-            stream.set_nodelay(self.nodelay)?;
-            let stream: Box<dyn TcpStream> = Box::new(Stream(stream));
-            Poll::Ready(Ok((stream, from)))
-        })
-        .boxed()
+        poll_fn(|cx| self.poll_accept(cx))
+            .map_ok(|(stream, from)| (Box::new(stream) as Box<dyn TcpStream>, from))
+            .boxed()
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -247,5 +251,55 @@ impl UdpSocket for Udp {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::executor;
+    use futures::future::join;
+
+    #[test]
+    fn accepted_streams_have_the_listeners_nodelay() {
+        Tokio::block_on(async {
+            for nodelay in [true, false] {
+                let mut options = TcpOptions::default();
+                options.nodelay = nodelay;
+                let handle = Handle::current();
+                let inner = socket::listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
+                let inner = net::TcpListener::from_std(inner).unwrap();
+                let to = inner.local_addr().unwrap();
+                let dial = Tokio::current().net().tcp_connect(to, &options);
+                let listener = Listener {
+                    handle,
+                    inner,
+                    nodelay,
+                };
+                let accept = poll_fn(|cx| listener.poll_accept(cx));
+                let (_dialed, accepted) = join(dial, accept).await;
+                assert_eq!(accepted.unwrap().0.0.nodelay().unwrap(), nodelay);
+            }
+        });
+    }
+
+    #[test]
+    fn sockets_and_timers_work_on_threads_outside_of_tokio() {
+        let inside = Builder::new_multi_thread().enable_all().build().unwrap();
+        let rt = Tokio::new(inside.handle().clone());
+        executor::block_on(async {
+            let options = TcpOptions::default();
+            let at = ([127, 0, 0, 1], 0).into();
+            let mut listener = rt.net().tcp_listen(at, &options).unwrap();
+            let to = listener.local_addr().unwrap();
+            let dial = rt.net().tcp_connect(to, &options);
+            let (dialed, accepted) = join(dial, listener.accept()).await;
+            assert_eq!(
+                dialed.unwrap().local_addr().unwrap(),
+                accepted.unwrap().0.peer_addr().unwrap()
+            );
+            rt.net().udp_bind(at).unwrap();
+            rt.sleep(Duration::from_millis(1)).await;
+        });
     }
 }

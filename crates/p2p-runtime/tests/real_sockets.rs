@@ -2,7 +2,11 @@
 //!
 //! No sleeps and no upper bounds on time: a provider that waits for nothing fails, a slow machine
 //! does not.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
