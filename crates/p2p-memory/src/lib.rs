@@ -1,8 +1,9 @@
 //! Connections within one process: a bounded pipe, and the `/memory/<number>` transport on it.
 //!
 //! ```text
-//!   Memory (dial, listen) ──> Hub: number -> backlog of a listener
-//!                              each connection: two ends of a pipe
+//!   Memory::dial ──> Hub: number -> backlog ──> Listener::accept
+//!        |                                          |
+//!      Pipe  ═══════ two lanes of bytes ════════  Pipe
 //! ```
 //!
 //! [`pipe`] is useful alone, as the link of a test or a benchmark:
@@ -20,7 +21,16 @@
 //! # std::io::Result::Ok(())
 //! # }).unwrap();
 //! ```
+//!
+//! Nothing here needs a runtime, and everything is bounded: the bytes under way on a connection
+//! and the connections that wait for a listener ([`Config`]).
 
+mod config;
+mod hub;
 mod pipe;
+mod transport;
 
+pub use config::Config;
+pub use hub::Hub;
 pub use pipe::{Pipe, pipe};
+pub use transport::Memory;
