@@ -193,8 +193,9 @@ async fn both_ends_agree_on_their_addresses(rt: Rt) {
 }
 
 async fn a_refused_connect_is_an_error(rt: Rt) {
-    let (listener, at) = listen(rt.net());
-    drop(listener);
+    let (dialed, _accepted) = connected(rt.net()).await;
+    // Taken, so that no other test listens there, but not listening.
+    let at = dialed.local_addr().unwrap();
     let refused = rt.net().tcp_connect(at, &TcpOptions::default()).await;
     assert_eq!(refused.err().unwrap().kind(), ErrorKind::ConnectionRefused);
 }
