@@ -319,6 +319,27 @@ fn nothing_that_is_printed_contains_a_secret() {
     }
 }
 
+#[test]
+fn a_key_pair_signs_in_many_threads_at_once() {
+    for key_type in KeyType::ALL {
+        let pair = Keypair::generate(key_type).unwrap();
+        let signatures: Vec<_> = std::thread::scope(|scope| {
+            let sign = |message: u8| {
+                let pair = pair.clone();
+                scope.spawn(move || pair.sign(&[message]).unwrap())
+            };
+            let threads: Vec<_> = (0..8).map(sign).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        for (message, signature) in signatures.iter().enumerate() {
+            assert!(pair.public().verify(&[message as u8], signature));
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_are_never_a_key_with_another_encoding(
