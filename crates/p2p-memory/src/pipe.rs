@@ -12,12 +12,16 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use futures::io::{AsyncRead, AsyncWrite};
+
+/// Bytes copied at a time. Larger copies become one `rep movsb`, which many AMD processors run 30
+/// times slower when source and destination are 1 to 63 bytes apart modulo a page.
+const PIECE: usize = 2048;
 
 /// Two connected ends. Each direction holds at most `capacity` bytes (at least one) and takes
 /// memory only as it fills.
@@ -182,7 +186,7 @@ impl Lane {
             remember(&mut state.writer, cx);
             return Poll::Pending;
         }
-        let written = write_from(&mut state.bytes, buffers, room, self.capacity)?;
+        let written = write_from(&mut state.bytes, buffers, room, self.capacity);
         let reader = state.reader.take();
         drop(state);
         wake(reader);
@@ -218,10 +222,16 @@ impl Lane {
 /// Moves bytes from the front of `bytes` into `buffers`.
 fn read_into(bytes: &mut VecDeque<u8>, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     let mut total = 0;
-    for buffer in buffers {
+    for piece in buffers
+        .iter_mut()
+        .flat_map(|buffer| buffer.chunks_mut(PIECE))
+    {
+        if bytes.is_empty() {
+            break;
+        }
         // Twice: a read stops where the ring wraps around.
-        let first = bytes.read(buffer)?;
-        let rest = buffer.get_mut(first..).unwrap_or_default();
+        let first = bytes.read(piece)?;
+        let rest = piece.get_mut(first..).unwrap_or_default();
         total += first + bytes.read(rest)?;
     }
     Ok(total)
@@ -233,7 +243,7 @@ fn write_from(
     buffers: &[IoSlice<'_>],
     room: usize,
     capacity: usize,
-) -> io::Result<usize> {
+) -> usize {
     let offered = buffers
         .iter()
         .fold(0usize, |sum, buffer| sum.saturating_add(buffer.len()));
@@ -246,9 +256,12 @@ fn write_from(
     let mut left = total;
     for buffer in buffers {
         let part = buffer.get(..left.min(buffer.len())).unwrap_or_default();
-        left -= bytes.write(part)?;
+        left -= part.len();
+        for piece in part.chunks(PIECE) {
+            bytes.extend(piece);
+        }
     }
-    Ok(total)
+    total
 }
 
 fn remember(slot: &mut Option<Waker>, cx: &Context<'_>) {

@@ -138,15 +138,19 @@ proptest! {
     /// Against the plainest model there is: a queue of bytes.
     #[test]
     fn any_order_of_reads_and_writes_behaves_like_a_queue(
+        // Small, and larger than what is copied at a time.
+        scale in prop_oneof![Just(1usize), Just(97)],
         capacity in 1usize..40,
         steps in proptest::collection::vec((any::<bool>(), any::<bool>(), 0usize..50, 0usize..50), 0..200),
     ) {
         let mut cx = Context::from_waker(noop_waker_ref());
+        let capacity = capacity * scale;
         let (mut near, mut far) = pipe(capacity);
         let mut model = VecDeque::new();
         let mut next = 0u8;
         for (writes, vectored, first, second) in steps {
-            let len = first + if vectored { second } else { 0 };
+            let first = first * scale;
+            let len = first + if vectored { second * scale } else { 0 };
             if writes {
                 let bytes: Vec<u8> = (0..len).map(|i| next.wrapping_add(i as u8)).collect();
                 let poll = if vectored {

@@ -84,13 +84,12 @@ fn number_zero_cannot_be_dialed() {
 fn a_number_is_taken_while_its_listener_lives() {
     let memory = memory();
     let listener = listen(&memory, "/memory/5").unwrap();
-    match listen(&memory, "/memory/5").err().unwrap() {
-        TransportError::Listen { addr: at, source } => {
-            assert_eq!(at, addr("/memory/5"));
-            assert_eq!(source.kind(), ErrorKind::AddrInUse);
-        }
-        other => panic!("{other}"),
-    }
+    let error = listen(&memory, "/memory/5").err().unwrap();
+    let TransportError::Listen { addr: at, source } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(at, addr("/memory/5"));
+    assert_eq!(source.kind(), ErrorKind::AddrInUse);
     drop(listener);
     listen(&memory, "/memory/5").unwrap();
 }
@@ -146,7 +145,7 @@ fn a_dial_future_that_is_dropped_unpolled_connects_nowhere() {
 fn closing_anywhere_reaches_the_other_end() {
     let memory = memory();
     let connect = || {
-        let mut listener = listen(&memory, "/memory/0").unwrap();
+        let listener = listen(&memory, "/memory/0").unwrap();
         let dialed = dial(&memory, &listener.addrs()[0].to_string()).unwrap();
         (listener, raw(dialed.link))
     };
@@ -254,13 +253,12 @@ fn dial(memory: &Memory, to: &str) -> Result<Dialed, TransportError> {
 }
 
 fn dial_error(memory: &Memory, to: &str) -> ErrorKind {
-    match dial(memory, to).err().unwrap() {
-        TransportError::Connect { addr: at, source } => {
-            assert_eq!(at, addr(to));
-            source.kind()
-        }
-        other => panic!("{other}"),
-    }
+    let error = dial(memory, to).err().unwrap();
+    let TransportError::Connect { addr: at, source } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(at, addr(to));
+    source.kind()
 }
 
 fn listen(memory: &Memory, at: &str) -> Result<Box<dyn Listener>, TransportError> {
