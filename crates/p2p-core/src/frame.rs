@@ -53,9 +53,10 @@ impl Error {
 
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
-        let kind = match &error {
+        let kind = match error {
+            // As it came, so that what is inside can still be found.
+            Error::Io(inner) => return inner,
             Error::Ended => io::ErrorKind::UnexpectedEof,
-            Error::Io(inner) => inner.kind(),
             Error::Length(_) | Error::TooLong { .. } => io::ErrorKind::InvalidData,
         };
         Self::new(kind, error)
