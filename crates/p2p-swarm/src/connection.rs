@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,13 +20,14 @@ use p2p_core::{
     BoxStream, Budget, ConnectionEnd, ErrorCode, Instant, Multiaddr, Muxer, PeerId, Permit,
     Protocol, Role, Rt,
 };
-use p2p_multistream as multistream;
+use p2p_multistream::{self as multistream, Negotiated};
 
 use crate::error::OpenError;
 use crate::shared::Shared;
 use crate::slots::{Slot, Slots};
 use crate::stream::Stream;
 use crate::tasks::lock;
+use crate::weak::WeakConnection;
 
 /// Identifies a connection of one swarm. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,8 +83,9 @@ pub struct Connection(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) info: ConnectionInfo,
     muxer: Arc<dyn Muxer>,
-    rt: Rt,
-    negotiation_timeout: Duration,
+    pub(crate) rt: Rt,
+    pub(crate) budget: Budget,
+    pub(crate) negotiation_timeout: Duration,
     /// Handles and keeping-alive streams. The connection is idle when this is zero.
     users: AtomicUsize,
     /// When `users` last became zero, in nanoseconds of the runtime's clock.
@@ -90,11 +93,29 @@ pub(crate) struct Inner {
     ended: SharedFuture<oneshot::Receiver<ConnectionEnd>>,
     /// Streams being served, counted per protocol.
     serving: Mutex<BTreeMap<Protocol, Budget>>,
+    /// Places for streams that we open, per protocol that asked for a limit.
+    opening: Mutex<BTreeMap<Protocol, Slots>>,
 }
 
 impl Inner {
     pub(crate) fn close(&self, code: ErrorCode) {
         self.muxer.close(code);
+    }
+
+    /// A stream that proposes `protocol` with its first bytes.
+    pub(crate) async fn open(
+        &self,
+        protocol: &Protocol,
+    ) -> Result<Negotiated<BoxStream>, OpenError> {
+        let stream = self.muxer.open().await?;
+        let info = &self.info;
+        tracing::debug!(peer = %info.peer, connection = info.id.0, %protocol, "stream opened");
+        Ok(multistream::dial_lazy(stream, protocol.clone()))
+    }
+
+    pub(crate) async fn ended(&self) -> ConnectionEnd {
+        let ended = self.ended.clone();
+        ended.await.unwrap_or(ConnectionEnd::Dropped)
     }
 
     /// Room for one more incoming stream of `protocol`.
@@ -139,11 +160,26 @@ impl Connection {
     /// # Errors
     /// [`OpenError::Muxer`] if the connection is over or takes no streams.
     pub async fn open(&self, protocol: &Protocol) -> Result<Stream, OpenError> {
-        let stream = self.0.muxer.open().await?;
-        let io = multistream::dial_lazy(stream, protocol.clone());
-        tracing::debug!(peer = %self.peer(), connection = self.id().0, %protocol, "stream opened");
-        let deadline = Some(self.0.negotiation_timeout);
-        Ok(Stream::new(io, protocol.clone(), self.clone(), deadline))
+        let io = self.0.open(protocol).await?;
+        let within = Some(self.0.negotiation_timeout);
+        Ok(Stream::new(
+            io,
+            protocol.clone(),
+            self.clone().into(),
+            within,
+        ))
+    }
+
+    /// Waits for one of `max` places for `protocol` on this connection, for callers that limit
+    /// how many streams they have open at a time. The first caller's `max` counts.
+    ///
+    /// First come, first served. Cancel-safe.
+    pub async fn slot(&self, protocol: &Protocol, max: NonZeroUsize) -> Slot {
+        let slots = lock(&self.0.opening)
+            .entry(protocol.clone())
+            .or_insert_with(|| Slots::new(max.get()))
+            .clone();
+        slots.take().await
     }
 
     /// Opens a stream for the first of `protocols` that the remote knows, which costs one round
@@ -163,7 +199,7 @@ impl Connection {
         let agreed = multistream::dial(stream, protocols, &config);
         let timeout = self.0.negotiation_timeout;
         match self.0.rt.timeout(timeout, agreed).await {
-            Ok(Ok((protocol, io))) => Ok(Stream::new(io, protocol, self.clone(), None)),
+            Ok(Ok((protocol, io))) => Ok(Stream::new(io, protocol, self.clone().into(), None)),
             Ok(Err(error)) => Err(OpenError::Negotiation(Arc::new(error))),
             Err(_) => Err(OpenError::Timeout(timeout)),
         }
@@ -187,8 +223,7 @@ impl Connection {
     ///
     /// Cancel-safe.
     pub async fn ended(&self) -> ConnectionEnd {
-        let ended = self.0.ended.clone();
-        ended.await.unwrap_or(ConnectionEnd::Dropped)
+        self.0.ended().await
     }
 
     /// Streams that are open, in both directions together.
@@ -196,8 +231,19 @@ impl Connection {
         self.0.muxer.streams()
     }
 
-    pub(crate) fn rt(&self) -> &Rt {
+    /// The memory that this connection may make us hold.
+    pub fn budget(&self) -> &Budget {
+        &self.0.budget
+    }
+
+    /// The runtime that it runs on.
+    pub fn rt(&self) -> &Rt {
         &self.0.rt
+    }
+
+    /// A handle that does not keep the connection from being idle.
+    pub fn downgrade(&self) -> WeakConnection {
+        WeakConnection::new(Arc::clone(&self.0))
     }
 }
 
@@ -238,6 +284,7 @@ impl Task {
     pub(crate) fn new(
         info: ConnectionInfo,
         muxing: p2p_core::Muxing,
+        budget: Budget,
         shared: &Shared,
         permits: Vec<Permit>,
     ) -> Self {
@@ -247,10 +294,12 @@ impl Task {
             info,
             muxer: muxing.muxer,
             rt: Rt::clone(&shared.rt),
+            budget,
             negotiation_timeout: shared.config.negotiation_timeout,
             users: AtomicUsize::new(0),
             ended: receiver.shared(),
             serving: Mutex::default(),
+            opening: Mutex::default(),
         });
         Self {
             inner,
@@ -339,10 +388,12 @@ async fn serve(shared: Arc<Shared>, inner: Arc<Inner>, stream: BoxStream, slot: 
         }
     };
     tracing::debug!(%peer, connection = inner.info.id.0, %protocol, "stream accepted");
-    let mut stream = Stream::new(io, protocol, Connection::new(inner), None).paid_by(permit);
-    if !entry.options.keeps_alive {
-        stream.ignore_for_keep_alive();
-    }
+    let keep = if entry.options.keeps_alive {
+        Connection::new(inner).into()
+    } else {
+        WeakConnection::new(inner).into()
+    };
+    let stream = Stream::new(io, protocol, keep, None).paid_by(permit);
     entry.handler.serve(stream).await;
 }
 

@@ -203,6 +203,7 @@ async fn connect(
         remote: addr.without_peer(),
         local: dialed.local,
         transport_took: connected - start,
+        budget,
     })?;
     Ok(start_task(shared, task))
 }

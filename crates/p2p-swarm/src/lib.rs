@@ -17,6 +17,7 @@
 //! Specs: libp2p/specs `connections/README.md`, `connections/inlined-muxer-negotiation.md`.
 
 mod book;
+mod broadcast;
 mod config;
 mod connection;
 mod dial;
@@ -30,7 +31,9 @@ mod stream;
 mod swarm;
 mod tasks;
 mod upgrade;
+mod weak;
 
+pub use broadcast::{Lag, Publisher, Subscription};
 pub use config::Config;
 pub use connection::{Connection, ConnectionId, ConnectionInfo, Timings};
 pub use error::{
@@ -38,5 +41,7 @@ pub use error::{
 };
 pub use events::{Event, Events};
 pub use handler::{Handler, HandlerOptions, Outcome};
+pub use slots::Slot;
 pub use stream::Stream;
 pub use swarm::{Census, Swarm, SwarmBuilder, Target, WeakSwarm};
+pub use weak::WeakConnection;

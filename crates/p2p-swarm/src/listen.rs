@@ -147,5 +147,6 @@ async fn try_upgrade(
         remote: incoming.remote,
         local: Some(incoming.local),
         transport_took: std::time::Duration::ZERO,
+        budget,
     })
 }

@@ -12,14 +12,16 @@ use p2p_core::{
 };
 
 use crate::book::AddressBook;
+use crate::broadcast::Publisher;
 use crate::config::Config;
 use crate::connection::{Connection, ConnectionId, ConnectionInfo, Inner, Task, Timings};
 use crate::dial::dial;
 use crate::error::{Chain, DialError, UpgradeError};
-use crate::events::{Event, Publisher};
+use crate::events::Event;
 use crate::handler::Handlers;
 use crate::tasks::{Tasks, lock};
 use crate::upgrade::{Upgraded, Upgrader};
+use crate::weak::Watcher;
 
 pub(crate) type DialFuture = BoxFuture<'static, Result<Connection, DialError>>;
 
@@ -35,7 +37,7 @@ pub(crate) struct Shared {
     pub(crate) pending_incoming: Budget,
     pub(crate) pending_dials: Budget,
     pub(crate) tasks: Tasks,
-    pub(crate) events: Publisher,
+    pub(crate) events: Publisher<Event>,
     pub(crate) state: Mutex<State>,
 }
 
@@ -49,6 +51,7 @@ pub(crate) struct State {
     pub(crate) listeners: BTreeMap<u64, ListenerEntry>,
     pub(crate) book: AddressBook,
     handlers: Arc<Handlers>,
+    watchers: Vec<Arc<Watcher>>,
 }
 
 pub(crate) struct ListenerEntry {
@@ -63,6 +66,8 @@ pub(crate) struct Admitted {
     pub(crate) remote: Multiaddr,
     pub(crate) local: Option<Multiaddr>,
     pub(crate) transport_took: Duration,
+    /// What it may make us hold.
+    pub(crate) budget: Budget,
 }
 
 impl State {
@@ -75,6 +80,7 @@ impl State {
             listeners: BTreeMap::new(),
             book: AddressBook::new(config.max_known_peers, config.max_addrs_per_peer),
             handlers: Arc::default(),
+            watchers: Vec::new(),
         }
     }
 
@@ -177,7 +183,7 @@ impl Shared {
         }
         self.gate.secured(&peer, &new.remote, new.role)?;
         let mut permits: Vec<Permit> = vec![self.connections.reserve(1)?];
-        let task = {
+        let (task, watchers) = {
             let mut state = lock(&self.state);
             if state.closed {
                 return Err(UpgradeError::Closed);
@@ -206,13 +212,17 @@ impl Shared {
             let task = Task::new(
                 info,
                 new.upgraded.muxing,
+                new.budget,
                 self,
                 std::mem::take(&mut permits),
             );
             let list = state.connections.entry(peer).or_default();
             list.push(Arc::clone(&task.inner));
-            task
+            (task, state.watchers.clone())
         };
+        for watcher in watchers {
+            watcher.watch(self, &task.inner);
+        }
         let info = &task.inner.info;
         tracing::debug!(%peer, connection = info.id.0, role = %info.role, remote = %info.remote,
             security = ?info.security, muxer = ?info.muxer, timings = ?info.timings, "connected");
@@ -220,6 +230,19 @@ impl Shared {
             info: Box::new(info.clone()),
         });
         Ok(task)
+    }
+
+    /// Starts `watcher` for every connection there is and every one to come.
+    pub(crate) fn watch_connections(&self, watcher: Watcher) {
+        let watcher = Arc::new(watcher);
+        let connections: Vec<Arc<Inner>> = {
+            let mut state = lock(&self.state);
+            state.watchers.push(Arc::clone(&watcher));
+            state.connections.values().flatten().cloned().collect()
+        };
+        for inner in connections {
+            watcher.watch(self, &inner);
+        }
     }
 
     fn check_per_peer(&self, held: usize) -> Result<(), Exceeded> {

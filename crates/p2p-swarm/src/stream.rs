@@ -12,6 +12,7 @@ use p2p_core::{BoxStream, ErrorCode, PeerId, Permit, Protocol, Timer};
 use p2p_multistream::Negotiated;
 
 use crate::connection::{Connection, ConnectionInfo};
+use crate::weak::WeakConnection;
 
 /// A stream to a peer under an agreed protocol.
 ///
@@ -31,9 +32,21 @@ pub struct Stream {
 }
 
 /// Whether the stream keeps its connection from being idle.
-enum Keep {
+pub(crate) enum Keep {
     Alive(Connection),
-    Not(Box<ConnectionInfo>),
+    Not(WeakConnection),
+}
+
+impl From<Connection> for Keep {
+    fn from(connection: Connection) -> Self {
+        Self::Alive(connection)
+    }
+}
+
+impl From<WeakConnection> for Keep {
+    fn from(connection: WeakConnection) -> Self {
+        Self::Not(connection)
+    }
 }
 
 /// Waiting for the remote's consent to the protocol.
@@ -50,13 +63,13 @@ impl Stream {
     pub(crate) fn new(
         io: Negotiated<BoxStream>,
         protocol: Protocol,
-        connection: Connection,
+        connection: Keep,
         answer_within: Option<Duration>,
     ) -> Self {
         Self {
             io,
             protocol,
-            connection: Keep::Alive(connection),
+            connection,
             answer: answer_within.map_or(Answer::Given, Answer::Awaited),
             _permit: None,
         }
@@ -81,7 +94,15 @@ impl Stream {
     pub fn info(&self) -> &ConnectionInfo {
         match &self.connection {
             Keep::Alive(connection) => connection.info(),
-            Keep::Not(info) => info,
+            Keep::Not(connection) => connection.info(),
+        }
+    }
+
+    /// A handle to the connection below that does not keep it alive.
+    pub fn connection(&self) -> WeakConnection {
+        match &self.connection {
+            Keep::Alive(connection) => connection.downgrade(),
+            Keep::Not(connection) => connection.clone(),
         }
     }
 
@@ -94,7 +115,7 @@ impl Stream {
     /// the connection.
     pub fn ignore_for_keep_alive(&mut self) {
         if let Keep::Alive(connection) = &self.connection {
-            self.connection = Keep::Not(Box::new(connection.info().clone()));
+            self.connection = Keep::Not(connection.downgrade());
         }
     }
 }
@@ -120,8 +141,8 @@ impl Stream {
             self.answer = Answer::Given;
             return Poll::Pending;
         }
-        if let (Answer::Awaited(within), Keep::Alive(connection)) = (&self.answer, &self.connection)
-        {
+        if let Answer::Awaited(within) = &self.answer {
+            let connection = self.connection();
             let rt = connection.rt();
             self.answer = Answer::Due(rt.timer(rt.now() + *within));
         }

@@ -8,15 +8,17 @@ use p2p_core::{
     Security, Transport,
 };
 
+use crate::broadcast::Publisher;
 use crate::config::Config;
 use crate::connection::{Connection, ConnectionId};
 use crate::error::{BuildError, DialError, HandleError, ListenError, OpenError};
-use crate::events::{Events, Publisher};
+use crate::events::Events;
 use crate::handler::{Entry, Handler, HandlerOptions, Outcome};
 use crate::shared::{Shared, State};
 use crate::stream::Stream;
 use crate::tasks::{Tasks, lock};
 use crate::upgrade::Upgrader;
+use crate::weak::{Watcher, WeakConnection};
 use crate::{dial, listen};
 
 /// Dials, listens, keeps connections and hands out streams.
@@ -415,6 +417,21 @@ impl Swarm {
     /// Runs `task` as one of the swarm's: it ends with the swarm.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.shared.tasks.spawn(name, task);
+    }
+
+    /// Runs `watch` for every connection, those that exist and those to come, in a task of its own
+    /// that ends with the connection at the latest.
+    ///
+    /// `watch` is called before anybody else can use the connection; only the future that it
+    /// returns may take time. It must not keep the swarm alive: give it a [`WeakSwarm`].
+    pub fn watch_connections<Watch>(
+        &self,
+        name: &'static str,
+        watch: impl Fn(WeakConnection) -> Watch + Send + Sync + 'static,
+    ) where
+        Watch: Future<Output = ()> + Send + 'static,
+    {
+        self.shared.watch_connections(Watcher::new(name, watch));
     }
 
     /// What is held at the moment, for tests and for a curious operator.
