@@ -6,6 +6,7 @@
 import { writeSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { identify, identifyPush } from '@libp2p/identify'
+import { enable } from '@libp2p/logger'
 import { mplex } from '@libp2p/mplex'
 import { noise } from '@libp2p/noise'
 import { ping } from '@libp2p/ping'
@@ -172,5 +173,7 @@ async function main ([command, ...args]) {
   throw new Error(USAGE)
 }
 
+// What the library keeps to itself otherwise: why it refused a connection, for one.
+enable('libp2p:*:error')
 process.on('uncaughtException', fail)
 main(process.argv.slice(2)).catch(fail)
