@@ -64,6 +64,9 @@ def main():
     logging.basicConfig(stream=sys.stderr, level=os.environ.get("LOG_LEVEL", "ERROR"))
     try:
         trio.run(listen if options.command == "listen" else dial, options)
+    except trio.TooSlowError:
+        event("error", {"message": "deadline passed"})
+        leave(1)
     except BaseException as error:
         fields = {"message": describe(error)}
         if isinstance(error, Unsupported):
