@@ -39,7 +39,7 @@ pub(crate) const KNOWN: &[Fault] = &[
         security: Some(Security::Tls),
         muxer: None,
         test: None,
-        symptoms: &["InvalidCertificateError", "failed to upgrade"],
+        symptoms: &["did not include the libp2p public key extension"],
         cause: "js looks for the libp2p extension in first place only; py puts two others before",
         pointer: "@libp2p/tls 3.1.10 src/utils.ts verifyPeerCertificate",
     },

@@ -89,7 +89,7 @@ fn go(to: &Path) -> Result<Program, InstallError> {
         path: to.join("peer"),
         args: Vec::new(),
     };
-    once("go", &sources, to, &version, || {
+    once("go", &files(&sources)?, to, &version, || {
         let mut build = Command::new("go");
         build
             .args(["build", "-trimpath", "-o"])
@@ -106,8 +106,12 @@ fn go(to: &Path) -> Result<Program, InstallError> {
 fn js(to: &Path) -> Result<Program, InstallError> {
     let sources = Path::new(PEERS).join("js");
     let version = tool("npm", &["--version"], (0, 0), "Node.js with npm")?;
-    once("js", &sources, to, &version, || {
-        copy(&sources, to)?;
+    copy(&sources, to)?;
+    let locks = [
+        sources.join("package.json"),
+        sources.join("package-lock.json"),
+    ];
+    once("js", &locks, to, &format!("npm {version}"), || {
         let mut ci = Command::new("npm");
         ci.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
         step("npm ci", ci.current_dir(to), to)
@@ -136,26 +140,32 @@ fn py(to: &Path) -> Result<Program, InstallError> {
     )?;
     let venv = to.join("venv");
     let python = venv.join("bin/python");
-    once("py", &sources, to, &version, || {
-        copy(&sources, to)?;
-        let mut create = Command::new("python3");
-        step(
-            "python3 -m venv",
-            create.args(["-m", "venv", "--clear"]).arg(&venv),
-            to,
-        )?;
-        let mut pip = Command::new(&python);
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--disable-pip-version-check",
-            "--no-deps",
-        ]);
-        pip.args(["--require-hashes", "-r"])
-            .arg(to.join("requirements.lock"));
-        step("pip install", &mut pip, to)
-    })?;
+    copy(&sources, to)?;
+    once(
+        "py",
+        &[sources.join("requirements.lock")],
+        to,
+        &version,
+        || {
+            let mut create = Command::new("python3");
+            step(
+                "python3 -m venv",
+                create.args(["-m", "venv", "--clear"]).arg(&venv),
+                to,
+            )?;
+            let mut pip = Command::new(&python);
+            pip.args([
+                "-m",
+                "pip",
+                "install",
+                "--disable-pip-version-check",
+                "--no-deps",
+            ]);
+            pip.args(["--require-hashes", "-r"])
+                .arg(to.join("requirements.lock"));
+            step("pip install", &mut pip, to)
+        },
+    )?;
     Ok(Program {
         path: python,
         args: vec![to.join("peer.py").display().to_string()],
@@ -165,7 +175,7 @@ fn py(to: &Path) -> Result<Program, InstallError> {
 fn rust(to: &Path) -> Result<Program, InstallError> {
     let sources = Path::new(PEERS).join("rust");
     let version = tool("cargo", &["--version"], (1, 88), "Rust 1.88 or newer")?;
-    once("rust", &sources, to, &version, || {
+    once("rust", &files(&sources)?, to, &version, || {
         let mut build = Command::new("cargo");
         build
             .args(["build", "--release", "--locked", "--target-dir"])
@@ -214,16 +224,16 @@ fn version_in(text: &str) -> Option<(u32, u32)> {
     })
 }
 
-/// Runs `make` unless `to` was made from the same sources with the same tool.
+/// Runs `make` unless `to` was made from the same files with the same tool.
 fn once(
     name: &str,
-    sources: &Path,
+    made_from: &[PathBuf],
     to: &Path,
     tool: &str,
     make: impl FnOnce() -> Result<(), InstallError>,
 ) -> Result<(), InstallError> {
     let stamp = to.join(STAMP);
-    let wanted = fingerprint(sources, tool)?;
+    let wanted = fingerprint(made_from, tool)?;
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
     }
@@ -234,12 +244,12 @@ fn once(
     fs::write(&stamp, wanted).map_err(file(&stamp))
 }
 
-fn fingerprint(sources: &Path, tool: &str) -> Result<String, InstallError> {
+fn fingerprint(made_from: &[PathBuf], tool: &str) -> Result<String, InstallError> {
     let mut hasher = DefaultHasher::new();
     tool.hash(&mut hasher);
-    for path in files(sources)? {
+    for path in made_from {
         path.file_name().hash(&mut hasher);
-        fs::read(&path).map_err(file(&path))?.hash(&mut hasher);
+        fs::read(path).map_err(file(path))?.hash(&mut hasher);
     }
     Ok(format!("{:016x}", hasher.finish()))
 }
@@ -261,6 +271,7 @@ fn files(sources: &Path) -> Result<Vec<PathBuf>, InstallError> {
 
 /// Puts the files of a peer where it is to run, so that nothing is made beside its sources.
 fn copy(sources: &Path, to: &Path) -> Result<(), InstallError> {
+    fs::create_dir_all(to).map_err(file(to))?;
     for path in files(sources)? {
         if let Some(name) = path.file_name() {
             fs::copy(&path, to.join(name)).map_err(file(&path))?;

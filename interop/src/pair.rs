@@ -22,7 +22,7 @@ use crate::{
 /// How long the listener may take for its own identify once the dialer's is done.
 const IDENTIFY_BACK: Duration = Duration::from_secs(2);
 /// Of a log, how much of its end is shown for a failed cell.
-const LOG_TAIL: usize = 600;
+const LOG_TAIL: usize = 400;
 
 /// Runs `cell` to its end, within about `deadline`.
 pub(crate) fn run(
