@@ -22,9 +22,11 @@
 //! from a [`Budget`](p2p_core::Budget).
 
 mod account;
+mod alarm;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod driver;
+mod ending;
 mod inbox;
 mod input;
 mod machine;

@@ -141,12 +141,11 @@ impl RecvQueue {
     fn drop_front(&mut self, account: &mut Account) -> bool {
         if let (1, Some(Chunk::Own { bytes, at, charged })) =
             (self.chunks.len(), self.chunks.front_mut())
+            && *charged <= CHUNK_MIN
         {
-            if *charged <= CHUNK_MIN {
-                bytes.clear();
-                *at = 0;
-                return false;
-            }
+            bytes.clear();
+            *at = 0;
+            return false;
         }
         if let Some(chunk) = self.chunks.pop_front() {
             account.refund(chunk.charged());

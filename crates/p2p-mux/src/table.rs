@@ -481,18 +481,18 @@ impl<X> Table<X> {
 
     /// The writer can go on.
     pub fn wake_writer(&mut self, key: Key) {
-        if let Some(stream) = self.get_mut(key) {
-            if std::mem::take(&mut stream.writer_waits) {
-                self.wakes.push_back(Wake::Writer(key));
-            }
+        if let Some(stream) = self.get_mut(key)
+            && std::mem::take(&mut stream.writer_waits)
+        {
+            self.wakes.push_back(Wake::Writer(key));
         }
     }
 
     fn wake_reader(&mut self, key: Key) {
-        if let Some(stream) = self.get_mut(key) {
-            if std::mem::take(&mut stream.reader_waits) {
-                self.wakes.push_back(Wake::Reader(key));
-            }
+        if let Some(stream) = self.get_mut(key)
+            && std::mem::take(&mut stream.reader_waits)
+        {
+            self.wakes.push_back(Wake::Reader(key));
         }
     }
 
@@ -639,11 +639,11 @@ impl<X> Table<X> {
     /// The stream has control frames to send.
     pub fn schedule(&mut self, key: Key, urgency: Pending) {
         self.urgent |= urgency == Pending::Now;
-        if let Some(stream) = self.get_mut(key) {
-            if !stream.scheduled {
-                stream.scheduled = true;
-                self.control.push_back(key);
-            }
+        if let Some(stream) = self.get_mut(key)
+            && !stream.scheduled
+        {
+            stream.scheduled = true;
+            self.control.push_back(key);
         }
     }
 
