@@ -25,6 +25,7 @@ mod account;
 mod alarm;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod copy;
 mod driver;
 mod ending;
 mod inbox;
