@@ -42,7 +42,7 @@ pub struct Config {
     pub resets_per_second: u32,
     /// Frames gather in a buffer of this size, in bytes. Default: 48 KiB.
     pub send_buffer: usize,
-    /// How the connection is treated apart from mplex.
+    /// How the connection is treated apart from mplex. Default: see `SessionConfig`.
     pub session: SessionConfig,
 }
 
