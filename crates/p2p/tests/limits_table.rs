@@ -102,11 +102,12 @@ fn sources(dir: &Path) -> Vec<String> {
     texts
 }
 
-/// Whether a struct of this name holds settings.
-fn holds_settings(name: &str) -> bool {
-    ["Config", "Limits", "Options"]
+/// Whether `source` defines a struct of this name that holds settings: one with defaults.
+fn holds_settings(name: &str, source: &str) -> bool {
+    let named = ["Config", "Limits", "Options"]
         .iter()
-        .any(|end| name.ends_with(end))
+        .any(|end| name.ends_with(end));
+    named && source.contains(&format!("impl Default for {name} "))
 }
 
 /// The documented public fields of the structs that hold settings.
