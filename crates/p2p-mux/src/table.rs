@@ -42,19 +42,21 @@ const UNTOLD: StreamReset = StreamReset {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Streams the remote may have open.
+    /// Streams the remote may have open. Default: 1024.
     pub max_inbound: usize,
-    /// Streams we may have open.
+    /// Streams we may have open. Default: 1024.
     pub max_outbound: usize,
-    /// Streams of the remote that wait to be accepted.
+    /// Streams of the remote that wait to be accepted. Default: 256.
     pub backlog: usize,
     /// How long a stream that the application has closed and dropped waits for the remote's end.
+    /// Default: 60 s.
     pub linger: Duration,
-    /// How much of the remote's data such a stream takes and throws away, in bytes.
+    /// How much of the remote's data such a stream takes and throws away, in bytes. Default: 1 MiB.
     pub discard: usize,
     /// Resets a second that the remote may send for its own streams; twice as many at once.
+    /// Default: 1000.
     pub resets_per_second: u32,
-    /// Size of the staging buffer, in bytes.
+    /// Size of the staging buffer, in bytes. Default: 48 KiB.
     pub send_buffer: usize,
 }
 
