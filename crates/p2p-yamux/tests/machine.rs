@@ -1,9 +1,5 @@
 //! The machine alone: vectors, arbitrary bytes, every split, lists of operations.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a broken vector file is a failed test"
-)]
+#![expect(clippy::unwrap_used, reason = "a broken vector file is a failed test")]
 
 use std::time::Duration;
 

@@ -91,16 +91,10 @@ fn check(role: Role, streams: &[Vec<usize>]) {
         .unwrap();
     let driver = spawner.spawn_local_with_handle(muxing.driver).unwrap();
 
-    let ours = join_all(
-        streams
-            .to_vec()
-            .into_iter()
-            .zip(0u8..)
-            .map(|(sizes, seed)| {
-                let muxer = muxing.muxer.clone();
-                async move { ask(muxer.open().await.unwrap(), seed, sizes).await }
-            }),
-    );
+    let ours = join_all(streams.iter().cloned().zip(0u8..).map(|(sizes, seed)| {
+        let muxer = muxing.muxer.clone();
+        async move { ask(muxer.open().await.unwrap(), seed, sizes).await }
+    }));
     let sizes = streams.to_vec();
     let theirs = async {
         let theirs: Vec<_> = theirs.collect().await;

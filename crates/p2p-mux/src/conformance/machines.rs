@@ -311,7 +311,10 @@ pub fn check_every_split<M: Machine>(make: impl Fn() -> M, bytes: &[u8]) -> Seen
     whole
 }
 
-/// Feeds bytes from a hostile remote; nobody accepts, reads or sends. Returns how it ended.
+/// Feeds bytes from a hostile remote; nobody accepts, reads or sends.
+///
+/// # Errors
+/// How the connection ended.
 pub fn feed<M: Machine>(machine: &mut M, bytes: &[u8]) -> Result<(), ConnectionEnd> {
     let mut input = Input::Borrowed(bytes);
     machine.handle_input(&mut input, Instant::ZERO)
