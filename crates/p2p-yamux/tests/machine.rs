@@ -113,7 +113,7 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 100,
+        cases: 48,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

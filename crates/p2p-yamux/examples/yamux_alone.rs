@@ -1,6 +1,6 @@
-//! Mplex without a swarm: two ends of a link in memory, one request and its answer.
+//! Yamux without a swarm: two ends of a link in memory, one request and its answer.
 //!
-//! `cargo run -p p2p-mplex --example alone`
+//! `cargo run -p p2p-yamux --example yamux_alone`
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use futures::executor::LocalPool;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use futures::task::LocalSpawnExt;
 use p2p_core::{Budget, ErrorCode, Multiplex, Role, Rt};
-use p2p_mplex::Mplex;
 use p2p_mux::conformance::{Clock, pipe};
+use p2p_yamux::Yamux;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut pool = LocalPool::new();
@@ -17,8 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rt: Rt = Arc::new(Clock::default());
     let (here, there) = pipe(64 * 1024);
     let memory = Budget::new("memory of the example", "none", 1024 * 1024);
-    let client = Mplex::default().start(Box::new(here), Role::Dialer, &rt, &memory);
-    let server = Mplex::default().start(Box::new(there), Role::Listener, &rt, &memory);
+    let client = Yamux::default().start(Box::new(here), Role::Dialer, &rt, &memory);
+    let server = Yamux::default().start(Box::new(there), Role::Listener, &rt, &memory);
     for driver in [client.driver, server.driver] {
         pool.spawner()
             .spawn_local(async { println!("{}", driver.await) })?;
