@@ -53,9 +53,10 @@ impl Error {
 
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
-        let kind = match &error {
+        let kind = match error {
+            // As it came, so that what is inside can still be found.
+            Error::Io(inner) => return inner,
             Error::Ended => io::ErrorKind::UnexpectedEof,
-            Error::Io(inner) => inner.kind(),
             Error::Length(_) | Error::TooLong { .. } => io::ErrorKind::InvalidData,
         };
         Self::new(kind, error)
@@ -70,6 +71,16 @@ impl From<Error> for io::Error {
 /// See [`Error`]; [`Error::Ended`] only if the stream ended before the first byte.
 pub async fn read(io: &mut (impl AsyncRead + Unpin), max: usize) -> Result<Vec<u8>, Error> {
     let len = read_length(io, max).await?;
+    read_body(io, len).await
+}
+
+/// Reads the `len` bytes behind a prefix that [`read_length`] took.
+///
+/// The caller sets the deadline. Not cancel-safe: drop the stream with the future.
+///
+/// # Errors
+/// [`Error::Io`].
+pub async fn read_body(io: &mut (impl AsyncRead + Unpin), len: usize) -> Result<Vec<u8>, Error> {
     let mut message = Vec::with_capacity(len.min(FIRST_RESERVE));
     let got = io.take(len as u64).read_to_end(&mut message).await?;
     if got < len {
@@ -78,7 +89,14 @@ pub async fn read(io: &mut (impl AsyncRead + Unpin), max: usize) -> Result<Vec<u
     Ok(message)
 }
 
-async fn read_length(io: &mut (impl AsyncRead + Unpin), max: usize) -> Result<usize, Error> {
+/// Reads only the length of a message, for callers that pay for the body before they take it with
+/// [`read_body`].
+///
+/// The caller sets the deadline. Not cancel-safe: drop the stream with the future.
+///
+/// # Errors
+/// See [`read`].
+pub async fn read_length(io: &mut (impl AsyncRead + Unpin), max: usize) -> Result<usize, Error> {
     let mut prefix = [0; uvarint::MAX_LEN];
     let mut filled = 0;
     loop {

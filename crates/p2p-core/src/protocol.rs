@@ -143,6 +143,13 @@ impl TryFrom<String> for Protocol {
     }
 }
 
+impl From<std::convert::Infallible> for InvalidProtocol {
+    /// For callers that take anything that can become a [`Protocol`], one included.
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
 impl From<&Self> for Protocol {
     fn from(protocol: &Self) -> Self {
         protocol.clone()

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::{BoxFuture, Either, select};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 
 use crate::{Instant, Io};
 
@@ -80,11 +81,18 @@ impl dyn Runtime {
         at: Instant,
         future: F,
     ) -> Result<F::Output, Elapsed> {
-        let future = std::pin::pin!(future);
-        match select(future, self.timer(at)).await {
-            Either::Left((output, _)) => Ok(output),
-            Either::Right(((), _)) => Err(Elapsed),
-        }
+        let mut future = std::pin::pin!(future);
+        // Most futures that get a deadline are done at once: a timer is made only for those
+        // that are not.
+        let mut timer = None;
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            let timer = timer.get_or_insert_with(|| self.timer(at));
+            timer.poll_unpin(cx).map(|()| Err(Elapsed))
+        })
+        .await
     }
 
     /// Runs `future`, but not longer than `duration`.

@@ -248,9 +248,9 @@ pub enum RecordError {
     #[error("peer record of {peer}, signed by {signer}")]
     NotTheSigner {
         /// Who the record is about.
-        peer: PeerId,
+        peer: Box<PeerId>,
         /// Who signed it.
-        signer: PeerId,
+        signer: Box<PeerId>,
     },
     /// The envelope is longer than the limit.
     #[error("peer record of {len} bytes (at most {max}; setting: max_bytes)")]

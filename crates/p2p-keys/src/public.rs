@@ -111,8 +111,10 @@ impl PublicKey {
         self.0.key_type
     }
 
-    /// Whether `signature` is one of `message` by this key. Signatures in a second form (a high
-    /// `s` on secp256k1, `s` not reduced on Ed25519, loose DER) are wrong ones.
+    /// Whether `signature` is one of `message` by this key.
+    ///
+    /// A second form of the same signature (a high `s` on secp256k1, `s` not reduced on Ed25519,
+    /// loose DER) is a wrong one. Only on P-256 both values of `s` are right, as everywhere.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.0.verifier.verify(message, signature)

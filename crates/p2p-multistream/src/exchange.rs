@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use futures::io::{AsyncRead, AsyncWrite};
+use futures::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use p2p_core::Protocol;
 
 use crate::buffer::{Inbox, Outbox};
@@ -39,6 +39,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Exchange<Io> {
     /// Sends everything that is due.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.outbox.poll_flush(&mut self.io, cx)).await
+    }
+
+    /// Sends everything that is due and ends our direction. Errors change nothing any more.
+    pub(crate) async fn close(&mut self) {
+        if self.flush().await.is_ok() {
+            let _ = self.io.close().await;
+        }
     }
 
     /// Reads the first token, which must be the header.

@@ -77,8 +77,28 @@ where
     Io: AsyncRead + AsyncWrite + Unpin,
     S: Supported + ?Sized,
 {
-    let max = config.max_proposals.get();
     let mut exchange = Exchange::new(io, config);
+    match agree(&mut exchange, supported, config).await {
+        Ok(protocol) => Ok((protocol, exchange.finish())),
+        Err(error) => {
+            // Our last words may still be on their way: dropping a stream that is not closed can
+            // reset it, and a reset overtakes them.
+            exchange.close().await;
+            Err(error)
+        }
+    }
+}
+
+async fn agree<Io, S>(
+    exchange: &mut Exchange<Io>,
+    supported: &S,
+    config: &Config,
+) -> Result<Protocol, Error>
+where
+    Io: AsyncRead + AsyncWrite + Unpin,
+    S: Supported + ?Sized,
+{
+    let max = config.max_proposals.get();
     exchange.outbox.push(Token::Header);
     exchange.header().await?;
     for _ in 0..max {
@@ -92,7 +112,7 @@ where
             }
             Request::Supported(protocol) => {
                 exchange.outbox.push((&protocol).into());
-                return Ok((protocol, exchange.finish()));
+                return Ok(protocol);
             }
             Request::Unsupported { excerpt: refused } => {
                 exchange.outbox.push(Token::Na);

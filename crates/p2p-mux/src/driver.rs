@@ -1,0 +1,175 @@
+//! Moves bytes between a machine and its link.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use futures::io::{AsyncRead, AsyncWrite};
+use p2p_core::{BoxIo, ConnectionEnd, Instant};
+
+use crate::alarm::Alarm;
+use crate::inbox::Inbox;
+use crate::session::Shared;
+use crate::{Machine, Pending, SessionConfig};
+
+/// What is written at once, in bytes. A loopback segment holds 65,483; a write of one byte more
+/// costs a second segment with a wake-up of its own.
+const PIECE: usize = 48 * 1024;
+/// Writes in a row before reading, and rounds of both in one poll: the other tasks want to run.
+const ROUNDS: usize = 8;
+
+/// Serves a connection until it ends; says why it did. Writes before it reads.
+///
+/// Dropping it ends the connection without a word to the remote.
+pub(crate) struct Driver<M: Machine> {
+    pub(crate) shared: Arc<Shared<M>>,
+    pub(crate) io: BoxIo,
+    pub(crate) config: SessionConfig,
+    pub(crate) inbox: Inbox,
+    /// Taken from the machine; sent up to `sent`.
+    pub(crate) out: Vec<u8>,
+    pub(crate) sent: usize,
+    /// Starts true: the link may hold bytes of its handshake.
+    pub(crate) flush: bool,
+    /// The other ready tasks had their turn to add to lazy output.
+    pub(crate) yielded: bool,
+    pub(crate) phase: Phase,
+    pub(crate) alarm: Alarm,
+    /// When to give buffers back if `active` is still false.
+    pub(crate) idle_at: Option<Instant>,
+    pub(crate) active: bool,
+    pub(crate) wakes: Vec<Waker>,
+}
+
+/// How far the connection is; `ending.rs` moves it on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Phase {
+    Running,
+    /// The streams have failed; what is left to send is sent.
+    Sending {
+        until: Instant,
+    },
+    /// Everything is sent; waits for the remote to hang up, so that nothing we sent is lost.
+    HangingUp {
+        until: Instant,
+    },
+}
+
+/// Whether anything has moved, or how the connection ends.
+pub(crate) type Progress = Result<bool, ConnectionEnd>;
+
+impl<M: Machine> Driver<M> {
+    fn round(&mut self, cx: &mut Context<'_>, now: Instant) -> Progress {
+        let wrote = self.write(cx, now)?;
+        let read = self.read(cx, now)?;
+        self.active |= wrote || read;
+        Ok(wrote || read || self.advance(cx, now)?)
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> Progress {
+        if matches!(self.phase, Phase::HangingUp { .. }) {
+            return Ok(false);
+        }
+        for round in 0..ROUNDS {
+            if self.sent == self.out.len() && !self.refill(cx, now) {
+                if self.flush {
+                    self.flush = Pin::new(&mut self.io).poll_flush(cx)?.is_pending();
+                }
+                return Ok(round > 0);
+            }
+            let rest = self.out.get(self.sent..).unwrap_or_default();
+            let piece = rest.get(..PIECE).unwrap_or(rest);
+            match Pin::new(&mut self.io).poll_write(cx, piece)? {
+                Poll::Ready(0) => return Err(ConnectionEnd::Eof),
+                Poll::Ready(count) => self.sent += count,
+                Poll::Pending => {
+                    self.shared.lock().driver_sending = true;
+                    return Ok(round > 0);
+                }
+            }
+            self.flush = true;
+        }
+        Ok(true)
+    }
+
+    /// Takes the machine's output; false if there is none.
+    fn refill(&mut self, cx: &Context<'_>, now: Instant) -> bool {
+        self.out.clear();
+        self.sent = 0;
+        let mut inner = self.shared.lock();
+        while self.out.is_empty() {
+            match inner.machine.pending() {
+                Pending::Nothing => break,
+                Pending::Lazy if !self.yielded => {
+                    self.yielded = true;
+                    inner.driver_notified = true;
+                    cx.waker().wake_by_ref();
+                    break;
+                }
+                Pending::Lazy | Pending::Now => inner.machine.take_output(&mut self.out, now),
+            }
+            self.yielded = false;
+        }
+        inner.collect_wakes(&mut self.wakes);
+        drop(inner);
+        self.wake();
+        !self.out.is_empty()
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Progress {
+        if self.inbox.is_empty() {
+            match Pin::new(&mut self.io).poll_read(cx, self.inbox.space())? {
+                Poll::Ready(0) => return Err(self.shared.lock().machine.handle_eof()),
+                Poll::Ready(count) => self.inbox.filled(count),
+                Poll::Pending => {
+                    self.inbox.release_small();
+                    return Ok(false);
+                }
+            }
+        }
+        if !matches!(self.phase, Phase::Running) {
+            self.inbox.handle(|input| input.skip(input.len()));
+            return Ok(true);
+        }
+        let mut inner = self.shared.lock();
+        if !inner.machine.wants_input() {
+            inner.driver_paused = true;
+            return Ok(false);
+        }
+        let result = self
+            .inbox
+            .handle(|input| inner.machine.handle_input(input, now));
+        inner.collect_wakes(&mut self.wakes);
+        drop(inner);
+        self.wake();
+        result.map(|()| true)
+    }
+
+    pub(crate) fn wake(&mut self) {
+        self.wakes.drain(..).for_each(Waker::wake);
+    }
+}
+
+impl<M: Machine> Future for Driver<M> {
+    type Output = ConnectionEnd;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
+        let this = self.get_mut();
+        let now = this.shared.rt.now();
+        this.begin(cx, now);
+        for _ in 0..ROUNDS {
+            match this.round(cx, now) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(end) => {
+                    if let Some(end) = this.handle_end(end, now) {
+                        return Poll::Ready(end);
+                    }
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

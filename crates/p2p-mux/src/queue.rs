@@ -1,0 +1,170 @@
+//! The bytes that a stream has received and nobody has read.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes};
+use p2p_core::Exceeded;
+
+use crate::copy::{append, copy};
+use crate::{Account, Input};
+
+/// The smallest chunk that small payloads are collected in. One such chunk is kept when empty, so
+/// that a stream of little messages allocates nothing.
+const CHUNK_MIN: usize = 256;
+/// The largest.
+const CHUNK_MAX: usize = 16 * 1024;
+
+/// A receive queue. Memory follows its contents: at most twice the bytes queued, and 256 more.
+#[derive(Debug, Default)]
+pub struct RecvQueue {
+    chunks: VecDeque<Chunk>,
+    len: usize,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    /// Collected small payloads, read up to `at`. Never grows beyond its first capacity.
+    Own {
+        bytes: Vec<u8>,
+        at: usize,
+        charged: usize,
+    },
+    /// A slice of a read buffer, and what it was charged.
+    Shared { bytes: Bytes, charged: usize },
+}
+
+impl Chunk {
+    fn unread(&self) -> &[u8] {
+        match self {
+            Self::Own { bytes, at, .. } => bytes.get(*at..).unwrap_or_default(),
+            Self::Shared { bytes, .. } => bytes,
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Self::Own { at, .. } => *at += count,
+            Self::Shared { bytes, .. } => bytes.advance(count),
+        }
+    }
+
+    fn charged(&self) -> usize {
+        match self {
+            Self::Own { charged, .. } | Self::Shared { charged, .. } => *charged,
+        }
+    }
+}
+
+impl RecvQueue {
+    /// Unread bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is nothing to read.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Takes `count` bytes off the front of `input`, paid for by `account`.
+    ///
+    /// # Errors
+    /// [`Exceeded`]; nothing was taken.
+    pub fn push(
+        &mut self,
+        input: &mut Input<'_>,
+        count: usize,
+        account: &mut Account,
+    ) -> Result<(), Exceeded> {
+        let count = count.min(input.len());
+        if let Some(bytes) = input.share(count) {
+            account.charge(count)?;
+            let charged = count;
+            self.chunks.push_back(Chunk::Shared { bytes, charged });
+        } else {
+            self.collect(input.as_slice().get(..count).unwrap_or_default(), account)?;
+            input.skip(count);
+        }
+        self.len += count;
+        Ok(())
+    }
+
+    /// Copies `payload` behind the last chunk's contents, or into a new chunk.
+    fn collect(&mut self, payload: &[u8], account: &mut Account) -> Result<(), Exceeded> {
+        let mut last = 0;
+        if let Some(Chunk::Own { bytes, .. }) = self.chunks.back_mut() {
+            last = bytes.capacity();
+            if last - bytes.len() >= payload.len() {
+                append(bytes, payload);
+                return Ok(());
+            }
+        }
+        // Chunks grow with the queue, so that memory stays in proportion to what is queued.
+        let proportion = (self.len + payload.len()).next_power_of_two();
+        let capacity = (last * 2).min(proportion).clamp(CHUNK_MIN, CHUNK_MAX);
+        let capacity = capacity.max(payload.len());
+        account.charge(capacity)?;
+        let mut bytes = Vec::with_capacity(capacity);
+        append(&mut bytes, payload);
+        self.chunks.push_back(Chunk::Own {
+            bytes,
+            at: 0,
+            charged: capacity,
+        });
+        Ok(())
+    }
+
+    /// Moves bytes into `buf`; returns how many.
+    pub fn read(&mut self, buf: &mut [u8], account: &mut Account) -> usize {
+        let mut copied = 0;
+        while copied < buf.len() {
+            let Some(chunk) = self.chunks.front_mut() else {
+                break;
+            };
+            let unread = chunk.unread();
+            let space = buf.get_mut(copied..).unwrap_or_default();
+            let count = unread.len().min(space.len());
+            if let (Some(to), Some(from)) = (space.get_mut(..count), unread.get(..count)) {
+                copy(to, from);
+            }
+            let drained = count == unread.len();
+            chunk.advance(count);
+            copied += count;
+            if drained && !self.drop_front(account) {
+                break;
+            }
+        }
+        self.len -= copied;
+        copied
+    }
+
+    /// Drops the first chunk, which is drained; or keeps it for the next message, which is false.
+    fn drop_front(&mut self, account: &mut Account) -> bool {
+        if let (1, Some(Chunk::Own { bytes, at, charged })) =
+            (self.chunks.len(), self.chunks.front_mut())
+            && *charged <= CHUNK_MIN
+        {
+            bytes.clear();
+            *at = 0;
+            return false;
+        }
+        if let Some(chunk) = self.chunks.pop_front() {
+            account.refund(chunk.charged());
+        }
+        true
+    }
+
+    /// Drops everything; returns how many unread bytes that were.
+    pub fn clear(&mut self, account: &mut Account) -> usize {
+        account.refund(self.chunks.iter().map(Chunk::charged).sum());
+        self.chunks = VecDeque::new();
+        std::mem::take(&mut self.len)
+    }
+
+    /// Gives spare memory back.
+    pub fn trim(&mut self, account: &mut Account) {
+        if self.len == 0 {
+            self.clear(account);
+        }
+    }
+}

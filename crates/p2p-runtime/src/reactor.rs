@@ -1,0 +1,234 @@
+//! Sockets and timers of async-std and smol: both stand on the reactor of async-io.
+
+use std::fmt;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{self, IpAddr, Shutdown, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use async_io::Async;
+use futures::future::{BoxFuture, FutureExt, TryFutureExt};
+use futures::io::{AsyncRead, AsyncWrite};
+use p2p_core::{
+    Datagram, Instant, Net, Received, TcpListener, TcpOptions, TcpStream, Timer, UdpSocket,
+};
+use socket2::SockRef;
+
+use crate::readiness::Direction;
+use crate::timer::{Alarm, LazyTimer};
+use crate::{datagram, names, socket};
+
+pub(crate) fn timer(at: Instant) -> Box<dyn Timer> {
+    Box::new(LazyTimer::new(at, async_io::Timer::at))
+}
+
+impl Alarm for async_io::Timer {
+    fn set(&mut self, at: std::time::Instant) {
+        self.set_at(at);
+    }
+}
+
+/// The network through async-io.
+#[derive(Debug)]
+pub(crate) struct Sockets;
+
+impl Net for Sockets {
+    fn tcp_connect(
+        &self,
+        to: SocketAddr,
+        options: &TcpOptions,
+    ) -> BoxFuture<'static, io::Result<Box<dyn TcpStream>>> {
+        let options = options.clone();
+        async move {
+            let io = Async::new_nonblocking(socket::start_connect(to, &options)?)?;
+            io.write_with(|stream| socket::connected(SockRef::from(stream)))
+                .await?;
+            Ok(Box::new(Stream::new(io)) as Box<dyn TcpStream>)
+        }
+        .boxed()
+    }
+
+    fn tcp_listen(&self, at: SocketAddr, options: &TcpOptions) -> io::Result<Box<dyn TcpListener>> {
+        let io = Async::new_nonblocking(socket::listen(at, options)?)?;
+        let nodelay = options.nodelay;
+        Ok(Box::new(Listener { io, nodelay }))
+    }
+
+    fn udp_bind(&self, at: SocketAddr) -> io::Result<Arc<dyn UdpSocket>> {
+        Ok(Arc::new(Udp {
+            io: Async::new_nonblocking(socket::udp(at)?)?,
+            reading: Direction::new(),
+            writing: Direction::new(),
+        }))
+    }
+
+    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        names::resolve(host)
+    }
+
+    fn interface_addrs(&self) -> io::Result<Vec<IpAddr>> {
+        names::interface_addrs()
+    }
+}
+
+struct Stream {
+    io: Async<net::TcpStream>,
+    reading: Direction,
+    writing: Direction,
+}
+
+impl Stream {
+    fn new(io: Async<net::TcpStream>) -> Self {
+        Self {
+            io,
+            reading: Direction::new(),
+            writing: Direction::new(),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let io = &self.io;
+        let read = || io.get_ref().read(buffer);
+        self.reading.poll(cx, |cx| io.poll_readable(cx), read)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let io = &self.io;
+        let write = || io.get_ref().write(bytes);
+        self.writing.poll(cx, |cx| io.poll_writable(cx), write)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let io = &self.io;
+        let write = || io.get_ref().write_vectored(buffers);
+        self.writing.poll(cx, |cx| io.poll_writable(cx), write)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(socket::closed(self.io.get_ref().shutdown(Shutdown::Write)))
+    }
+}
+
+impl TcpStream for Stream {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.get_ref().local_addr()
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.io.get_ref().peer_addr()
+    }
+}
+
+struct Listener {
+    io: Async<net::TcpListener>,
+    nodelay: bool,
+}
+
+impl Listener {
+    async fn accept_stream(&self) -> io::Result<(Stream, SocketAddr)> {
+        let (stream, from) = self.io.read_with(net::TcpListener::accept).await?;
+        stream.set_nodelay(self.nodelay)?;
+        Ok((Stream::new(Async::new(stream)?), from))
+    }
+}
+
+impl TcpListener for Listener {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<(Box<dyn TcpStream>, SocketAddr)>> {
+        let accepted = self.accept_stream();
+        accepted
+            .map_ok(|(stream, from)| (Box::new(stream) as Box<dyn TcpStream>, from))
+            .boxed()
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.get_ref().local_addr()
+    }
+}
+
+struct Udp {
+    io: Async<net::UdpSocket>,
+    reading: Direction,
+    writing: Direction,
+}
+
+impl UdpSocket for Udp {
+    fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Received>> {
+        loop {
+            let received = self.reading.poll(
+                cx,
+                |cx| self.io.poll_readable(cx),
+                || self.io.get_ref().recv_from(buffer),
+            );
+            match ready!(received) {
+                Err(error) if datagram::is_refusal(&error) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok((len, from)) => return Poll::Ready(Ok(datagram::received(len, from))),
+            }
+        }
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, datagram: &Datagram<'_>) -> Poll<io::Result<()>> {
+        datagram::check(datagram)?;
+        let sent = self.writing.poll(
+            cx,
+            |cx| self.io.poll_writable(cx),
+            || self.io.get_ref().send_to(datagram.contents, datagram.to),
+        );
+        sent.map_ok(drop)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.get_ref().local_addr()
+    }
+}
+
+impl fmt::Debug for Udp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Udp")
+            .field("io", self.io.get_ref())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::future::join;
+
+    #[test]
+    fn accepted_streams_have_the_listeners_nodelay() {
+        for nodelay in [true, false] {
+            let mut options = TcpOptions::default();
+            options.nodelay = nodelay;
+            let io = socket::listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
+            let to = io.local_addr().unwrap();
+            let io = Async::new_nonblocking(io).unwrap();
+            let listener = Listener { io, nodelay };
+            let dial = Sockets.tcp_connect(to, &options);
+            let (_dialed, accepted) = async_io::block_on(join(dial, listener.accept_stream()));
+            let (stream, _) = accepted.unwrap();
+            assert_eq!(stream.io.get_ref().nodelay().unwrap(), nodelay);
+        }
+    }
+}

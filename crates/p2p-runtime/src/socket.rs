@@ -1,0 +1,114 @@
+//! Sockets made and configured alike for every runtime, then handed over to be registered.
+//!
+//! All are non-blocking, and IPv6 sockets carry IPv6 only.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+
+use p2p_core::TcpOptions;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+/// A socket that is on its way to `to`; [`connected`] tells when it is there.
+pub(crate) fn start_connect(to: SocketAddr, options: &TcpOptions) -> io::Result<TcpStream> {
+    let socket = tcp_socket(to, options)?;
+    socket.set_tcp_nodelay(options.nodelay)?;
+    if let Some(from) = options.bind {
+        socket.bind(&from.into())?;
+    }
+    match socket.connect(&to.into()) {
+        Err(error) if !is_under_way(&error) => Err(error),
+        Ok(()) | Err(_) => Ok(socket.into()),
+    }
+}
+
+/// How a connect went.
+///
+/// # Errors
+/// `WouldBlock` while it is under way; otherwise why it failed.
+pub(crate) fn connected(stream: SockRef<'_>) -> io::Result<()> {
+    if let Some(error) = stream.take_error()? {
+        return Err(error);
+    }
+    match stream.peer_addr() {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        Err(error) => Err(error),
+        Ok(_) => Ok(()),
+    }
+}
+
+pub(crate) fn listen(at: SocketAddr, options: &TcpOptions) -> io::Result<TcpListener> {
+    let socket = tcp_socket(at, options)?;
+    socket.bind(&at.into())?;
+    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+pub(crate) fn udp(at: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = new_socket(at, Type::DGRAM, Protocol::UDP)?;
+    socket.bind(&at.into())?;
+    Ok(socket.into())
+}
+
+/// Turns the outcome of a shutdown into that of a close: closing what the remote already ended
+/// is no error.
+pub(crate) fn closed(shutdown: io::Result<()>) -> io::Result<()> {
+    match shutdown {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        other => other,
+    }
+}
+
+fn tcp_socket(addr: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
+    let socket = new_socket(addr, Type::STREAM, Protocol::TCP)?;
+    // On Windows the option means something else: it lets strangers take the port over.
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
+    if options.reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    let _ = options;
+    Ok(socket)
+}
+
+fn new_socket(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), kind, Some(protocol))?;
+    socket.set_nonblocking(true)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+fn is_under_way(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(libc::EINPROGRESS) {
+        return true;
+    }
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_set_up_as_the_options_say() {
+        for on in [true, false] {
+            let mut options = TcpOptions::default();
+            options.nodelay = on;
+            options.reuse_port = on;
+            let listener = listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
+            let stream = start_connect(listener.local_addr().unwrap(), &options).unwrap();
+            assert_eq!(stream.nodelay().unwrap(), on);
+            #[cfg(unix)]
+            for socket in [SockRef::from(&listener), SockRef::from(&stream)] {
+                assert!(socket.nonblocking().unwrap());
+                assert!(socket.reuse_address().unwrap());
+                assert_eq!(socket.reuse_port().unwrap(), on);
+            }
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The provider on tokio.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use ::tokio::io::{AsyncRead as _, AsyncWrite as _, Interest, ReadBuf};
+use ::tokio::net;
+use ::tokio::runtime::{Builder, Handle};
+use ::tokio::time::Sleep;
+use futures::future::{FutureExt, TryFutureExt};
+use futures::io::{AsyncRead, AsyncWrite};
+use p2p_core::{
+    BoxFuture, Datagram, Instant, Net, Received, Rt, Runtime, TcpListener, TcpOptions, TcpStream,
+    Timer, UdpSocket,
+};
+use socket2::SockRef;
+
+use crate::timer::{Alarm, LazyTimer};
+use crate::{clock, datagram, entropy, names, socket};
+
+/// A tokio runtime with its I/O and time drivers on.
+///
+/// Its sockets and timers work on any thread, as long as that runtime lives. Tokio's paused test
+/// clock is not followed: simulate with `p2p-sim`.
+pub struct Tokio {
+    handle: Handle,
+}
+
+impl Tokio {
+    /// A handle to the tokio runtime that runs the caller.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn current() -> Rt {
+        Self::new(Handle::current())
+    }
+
+    /// A handle to the tokio runtime behind `handle`.
+    #[expect(clippy::new_ret_no_self, reason = "`Rt` is what everybody takes")]
+    pub fn new(handle: Handle) -> Rt {
+        Arc::new(Self { handle })
+    }
+
+    /// Runs `future` on a new tokio runtime with a thread for each core; what it spawned ends
+    /// with it.
+    ///
+    /// # Panics
+    /// If the operating system has no room for the runtime's threads and event queue, and within
+    /// another tokio runtime.
+    pub fn block_on<F: Future>(future: F) -> F::Output {
+        Builder::new_multi_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .expect("the operating system has room for a runtime")
+            .block_on(future)
+    }
+}
+
+impl fmt::Debug for Tokio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokio")
+    }
+}
+
+impl Runtime for Tokio {
+    fn now(&self) -> Instant {
+        clock::now()
+    }
+
+    fn unix_time(&self) -> Duration {
+        clock::unix_time()
+    }
+
+    fn timer(&self, at: Instant) -> Box<dyn Timer> {
+        let _inside = self.handle.enter();
+        Box::new(LazyTimer::new(at, |at| {
+            Box::pin(::tokio::time::sleep_until(at.into()))
+        }))
+    }
+
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        tracing::trace!(task = name, "spawn");
+        drop(self.handle.spawn(task));
+    }
+
+    fn fill_random(&self, dest: &mut [u8]) {
+        entropy::fill(dest);
+    }
+
+    fn net(&self) -> &dyn Net {
+        self
+    }
+}
+
+impl Alarm for Pin<Box<Sleep>> {
+    fn set(&mut self, at: std::time::Instant) {
+        self.as_mut().reset(at.into());
+    }
+}
+
+impl Net for Tokio {
+    fn tcp_connect(
+        &self,
+        to: SocketAddr,
+        options: &TcpOptions,
+    ) -> BoxFuture<'static, io::Result<Box<dyn TcpStream>>> {
+        let (handle, options) = (self.handle.clone(), options.clone());
+        async move {
+            let started = socket::start_connect(to, &options)?;
+            let stream = {
+                let _inside = handle.enter();
+                net::TcpStream::from_std(started)?
+            };
+            let connected = || socket::connected(SockRef::from(&stream));
+            stream.async_io(Interest::WRITABLE, connected).await?;
+            Ok(Box::new(Stream(stream)) as Box<dyn TcpStream>)
+        }
+        .boxed()
+    }
+
+    fn tcp_listen(&self, at: SocketAddr, options: &TcpOptions) -> io::Result<Box<dyn TcpListener>> {
+        let _inside = self.handle.enter();
+        Ok(Box::new(Listener {
+            handle: self.handle.clone(),
+            inner: net::TcpListener::from_std(socket::listen(at, options)?)?,
+            nodelay: options.nodelay,
+        }))
+    }
+
+    fn udp_bind(&self, at: SocketAddr) -> io::Result<Arc<dyn UdpSocket>> {
+        let _inside = self.handle.enter();
+        Ok(Arc::new(Udp(net::UdpSocket::from_std(socket::udp(at)?)?)))
+    }
+
+    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        names::resolve(host)
+    }
+
+    fn interface_addrs(&self) -> io::Result<Vec<IpAddr>> {
+        names::interface_addrs()
+    }
+}
+
+struct Stream(net::TcpStream);
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(Pin::new(&mut self.0).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, buffers)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx).map(socket::closed)
+    }
+}
+
+impl TcpStream for Stream {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.0.peer_addr()
+    }
+}
+
+struct Listener {
+    handle: Handle,
+    inner: net::TcpListener,
+    nodelay: bool,
+}
+
+impl Listener {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, SocketAddr)>> {
+        // What is accepted registers itself with the runtime that is entered.
+        let _inside = self.handle.enter();
+        let (stream, from) = ready!(self.inner.poll_accept(cx))?;
+        stream.set_nodelay(self.nodelay)?;
+        Poll::Ready(Ok((Stream(stream), from)))
+    }
+}
+
+impl TcpListener for Listener {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<(Box<dyn TcpStream>, SocketAddr)>> {
+        poll_fn(|cx| self.poll_accept(cx))
+            .map_ok(|(stream, from)| (Box::new(stream) as Box<dyn TcpStream>, from))
+            .boxed()
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+}
+
+#[derive(Debug)]
+struct Udp(net::UdpSocket);
+
+impl UdpSocket for Udp {
+    fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Received>> {
+        loop {
+            let mut read = ReadBuf::new(buffer);
+            match ready!(self.0.poll_recv_from(cx, &mut read)) {
+                Err(error) if datagram::is_refusal(&error) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(from) => {
+                    return Poll::Ready(Ok(datagram::received(read.filled().len(), from)));
+                }
+            }
+        }
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, datagram: &Datagram<'_>) -> Poll<io::Result<()>> {
+        datagram::check(datagram)?;
+        let sent = self.0.poll_send_to(cx, datagram.contents, datagram.to);
+        sent.map_ok(drop)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::executor;
+    use futures::future::join;
+
+    #[test]
+    fn accepted_streams_have_the_listeners_nodelay() {
+        Tokio::block_on(async {
+            for nodelay in [true, false] {
+                let mut options = TcpOptions::default();
+                options.nodelay = nodelay;
+                let handle = Handle::current();
+                let inner = socket::listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
+                let inner = net::TcpListener::from_std(inner).unwrap();
+                let to = inner.local_addr().unwrap();
+                let dial = Tokio::current().net().tcp_connect(to, &options);
+                let listener = Listener {
+                    handle,
+                    inner,
+                    nodelay,
+                };
+                let accept = poll_fn(|cx| listener.poll_accept(cx));
+                let (_dialed, accepted) = join(dial, accept).await;
+                assert_eq!(accepted.unwrap().0.0.nodelay().unwrap(), nodelay);
+            }
+        });
+    }
+
+    #[test]
+    fn sockets_and_timers_work_on_threads_outside_of_tokio() {
+        let inside = Builder::new_multi_thread().enable_all().build().unwrap();
+        let rt = Tokio::new(inside.handle().clone());
+        executor::block_on(async {
+            let options = TcpOptions::default();
+            let at = ([127, 0, 0, 1], 0).into();
+            let mut listener = rt.net().tcp_listen(at, &options).unwrap();
+            let to = listener.local_addr().unwrap();
+            let dial = rt.net().tcp_connect(to, &options);
+            let (dialed, accepted) = join(dial, listener.accept()).await;
+            assert_eq!(
+                dialed.unwrap().local_addr().unwrap(),
+                accepted.unwrap().0.peer_addr().unwrap()
+            );
+            rt.net().udp_bind(at).unwrap();
+            rt.sleep(Duration::from_millis(1)).await;
+        });
+    }
+}

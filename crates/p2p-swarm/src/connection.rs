@@ -1,0 +1,448 @@
+//! A connection: what it is, and the task that serves it.
+//!
+//! One task per connection drives the multiplexer, takes incoming streams, and notices when
+//! nobody uses the connection any more. Each incoming stream is negotiated and served in a task of
+//! its own, so that a slow remote or a slow handler delays nobody else.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::future::{BoxFuture, Shared as SharedFuture};
+use futures::stream::{FuturesUnordered, StreamExt};
+use p2p_core::{
+    BoxStream, Budget, ConnectionEnd, ErrorCode, Instant, Multiaddr, Muxer, PeerId, Permit,
+    Protocol, Role, Rt,
+};
+use p2p_multistream::{self as multistream, Negotiated};
+
+use crate::error::OpenError;
+use crate::share::Share;
+use crate::shared::Shared;
+use crate::slots::{Slot, Slots};
+use crate::stream::Stream;
+use crate::tasks::lock;
+use crate::weak::WeakConnection;
+
+/// Identifies a connection of one swarm. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub(crate) u64);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// What is known of a connection. Does not keep it alive.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// Which one.
+    pub id: ConnectionId,
+    /// Who is at the other end, proven.
+    pub peer: PeerId,
+    /// The remote's public key as the key protobuf of the peer-id spec.
+    pub public_key: Bytes,
+    /// Which end we are.
+    pub role: Role,
+    /// The remote's address, without `/p2p`.
+    pub remote: Multiaddr,
+    /// Our address, where the transport knows it.
+    pub local: Option<Multiaddr>,
+    /// The secure channel. `None`: the transport's own.
+    pub security: Option<Protocol>,
+    /// The multiplexer. `None`: the transport's own.
+    pub muxer: Option<Protocol>,
+    /// When it became ready for streams.
+    pub established: Instant,
+    /// How long each step took.
+    pub timings: Timings,
+}
+
+/// How long the steps of a connection took, on our side.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Timings {
+    /// To connect the socket. Zero for incoming connections.
+    pub transport: Duration,
+    /// To agree on a secure channel and run its handshake.
+    pub security: Duration,
+    /// To agree on a multiplexer. Zero if that happened inside the handshake.
+    pub muxer: Duration,
+}
+
+/// A handle to a connection. While one exists the connection is not idle.
+pub struct Connection(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) info: ConnectionInfo,
+    muxer: Arc<dyn Muxer>,
+    pub(crate) rt: Rt,
+    pub(crate) budget: Budget,
+    pub(crate) negotiation_timeout: Duration,
+    /// Handles and keeping-alive streams. The connection is idle when this is zero.
+    users: AtomicUsize,
+    /// When `users` last became zero, in nanoseconds of the runtime's clock.
+    idle_since: AtomicU64,
+    ended: SharedFuture<oneshot::Receiver<ConnectionEnd>>,
+    /// Streams being served, counted per protocol.
+    serving: Mutex<BTreeMap<Protocol, Budget>>,
+    /// Places for streams that we open, per protocol that asked for a limit.
+    opening: Mutex<BTreeMap<Protocol, Slots>>,
+}
+
+impl Inner {
+    pub(crate) fn close(&self, code: ErrorCode) {
+        self.muxer.close(code);
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ended.peek().is_some()
+    }
+
+    /// A stream that proposes `protocol` with its first bytes.
+    pub(crate) async fn open(
+        &self,
+        protocol: &Protocol,
+    ) -> Result<Negotiated<BoxStream>, OpenError> {
+        let stream = self.muxer.open().await?;
+        let info = &self.info;
+        tracing::debug!(peer = %info.peer, connection = info.id.0, %protocol, "stream opened");
+        Ok(multistream::dial_lazy(stream, protocol.clone()))
+    }
+
+    pub(crate) async fn ended(&self) -> ConnectionEnd {
+        let ended = self.ended.clone();
+        ended.await.unwrap_or(ConnectionEnd::Dropped)
+    }
+
+    /// Room for one more incoming stream of `protocol`.
+    fn serve_permit(&self, protocol: &Protocol, max: usize) -> Result<Permit, p2p_core::Exceeded> {
+        let budget = lock(&self.serving)
+            .entry(protocol.clone())
+            .or_insert_with(|| {
+                Budget::new("streams of one protocol", "max_streams_per_protocol", max)
+            })
+            .clone();
+        budget.reserve(1)
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        inner.users.fetch_add(1, Ordering::Relaxed);
+        Self(inner)
+    }
+
+    /// What is known of it.
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.0.info
+    }
+
+    /// Which one.
+    pub fn id(&self) -> ConnectionId {
+        self.0.info.id
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> PeerId {
+        self.0.info.peer
+    }
+
+    /// Opens a stream for `protocol` without waiting for the remote's consent: the proposal
+    /// travels with the first bytes written. If the remote does not know the protocol, reading
+    /// fails with a [`p2p_multistream::NegotiationError`] inside the [`std::io::Error`].
+    ///
+    /// Waits while too many opened streams are not yet acknowledged. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`OpenError::Muxer`] if the connection is over or takes no streams.
+    pub async fn open(&self, protocol: &Protocol) -> Result<Stream, OpenError> {
+        let io = self.0.open(protocol).await?;
+        let within = Some(self.0.negotiation_timeout);
+        Ok(Stream::new(
+            io,
+            protocol.clone(),
+            self.clone().into(),
+            within,
+        ))
+    }
+
+    /// Waits for one of `max` places for `protocol` on this connection, for callers that limit
+    /// how many streams they have open at a time. The first caller's `max` counts.
+    ///
+    /// First come, first served. Cancel-safe.
+    pub async fn slot(&self, protocol: &Protocol, max: NonZeroUsize) -> Slot {
+        let slots = lock(&self.0.opening)
+            .entry(protocol.clone())
+            .or_insert_with(|| Slots::new(max.get()))
+            .clone();
+        slots.take().await
+    }
+
+    /// Opens a stream for the first of `protocols` that the remote knows, which costs one round
+    /// trip for each proposal.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// [`OpenError::Negotiation`] if the remote knows none of them, [`OpenError::Timeout`] if it
+    /// does not answer within [`Config::negotiation_timeout`](crate::Config::negotiation_timeout).
+    pub async fn open_any(&self, protocols: &[Protocol]) -> Result<Stream, OpenError> {
+        if let [only] = protocols {
+            return self.open(only).await;
+        }
+        let stream = self.0.muxer.open().await?;
+        let config = multistream::Config::default();
+        let agreed = multistream::dial(stream, protocols, &config);
+        let timeout = self.0.negotiation_timeout;
+        match self.0.rt.timeout(timeout, agreed).await {
+            Ok(Ok((protocol, io))) => Ok(Stream::new(io, protocol, self.clone().into(), None)),
+            Ok(Err(error)) => Err(OpenError::Negotiation(Arc::new(error))),
+            Err(_) => Err(OpenError::Timeout(timeout)),
+        }
+    }
+
+    /// Starts to close the connection: the remote is told `code`, open streams fail. Returns at
+    /// once; [`Connection::ended`] tells when it is over.
+    pub fn close(&self, code: ErrorCode) {
+        self.0.close(code);
+    }
+
+    /// Why it ended, if it has.
+    pub fn end(&self) -> Option<ConnectionEnd> {
+        match self.0.ended.peek()? {
+            Ok(end) => Some(end.clone()),
+            Err(_) => Some(ConnectionEnd::Dropped),
+        }
+    }
+
+    /// Waits until the connection is over and says why.
+    ///
+    /// Cancel-safe.
+    pub async fn ended(&self) -> ConnectionEnd {
+        self.0.ended().await
+    }
+
+    /// Streams that are open, in both directions together.
+    pub fn streams(&self) -> usize {
+        self.0.muxer.streams()
+    }
+
+    /// The memory that this connection may make us hold.
+    pub fn budget(&self) -> &Budget {
+        &self.0.budget
+    }
+
+    /// The runtime that it runs on.
+    pub fn rt(&self) -> &Rt {
+        &self.0.rt
+    }
+
+    /// A handle that does not keep the connection from being idle.
+    pub fn downgrade(&self) -> WeakConnection {
+        WeakConnection::new(Arc::clone(&self.0))
+    }
+}
+
+impl Clone for Connection {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // The time is stored first: whoever sees zero users sees when that began, or later.
+        if self.0.users.load(Ordering::Relaxed) == 1 {
+            let now = self.0.rt.now().as_nanos();
+            self.0.idle_since.store(now, Ordering::Relaxed);
+        }
+        self.0.users.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let info = self.info();
+        write!(f, "{} {} {}", info.id, info.peer, info.remote)
+    }
+}
+
+/// A connection that is ready, before its task runs.
+pub(crate) struct Task {
+    pub(crate) inner: Arc<Inner>,
+    driver: BoxFuture<'static, ConnectionEnd>,
+    ended: oneshot::Sender<ConnectionEnd>,
+    /// Held as long as the connection exists.
+    permits: Vec<Permit>,
+    share: Share,
+}
+
+impl Task {
+    pub(crate) fn new(
+        info: ConnectionInfo,
+        muxing: p2p_core::Muxing,
+        share: Share,
+        shared: &Shared,
+        permits: Vec<Permit>,
+    ) -> Self {
+        let (ended, receiver) = oneshot::channel();
+        let inner = Arc::new(Inner {
+            idle_since: AtomicU64::new(info.established.as_nanos()),
+            info,
+            muxer: muxing.muxer,
+            rt: Rt::clone(&shared.rt),
+            budget: share.budget.clone(),
+            negotiation_timeout: shared.config.negotiation_timeout,
+            users: AtomicUsize::new(0),
+            ended: receiver.shared(),
+            serving: Mutex::default(),
+            opening: Mutex::default(),
+        });
+        Self {
+            inner,
+            driver: muxing.driver,
+            ended,
+            permits,
+            share,
+        }
+    }
+
+    /// Serves the connection until it ends.
+    pub(crate) async fn run(self, shared: Arc<Shared>) {
+        let Self {
+            inner,
+            driver,
+            ended,
+            permits,
+            share,
+        } = self;
+        let mut goodbye = Goodbye {
+            shared: Arc::clone(&shared),
+            inner: Arc::clone(&inner),
+            end: ConnectionEnd::Dropped,
+            ended: Some(ended),
+            _held: (permits, share),
+        };
+        // Three futures with a waker each: a wake-up of one does not poll the others.
+        let mut parts: FuturesUnordered<BoxFuture<'static, Option<ConnectionEnd>>> =
+            FuturesUnordered::new();
+        parts.push(accept(Arc::clone(&shared), Arc::clone(&inner)).boxed());
+        parts.push(idle(inner, shared.config.idle_timeout).boxed());
+        parts.push(driver.map(Some).boxed());
+        while let Some(part) = parts.next().await {
+            if let Some(end) = part {
+                goodbye.end = end;
+                break;
+            }
+        }
+    }
+}
+
+/// Takes incoming streams while there is room to negotiate them.
+async fn accept(shared: Arc<Shared>, inner: Arc<Inner>) -> Option<ConnectionEnd> {
+    let slots = Slots::new(shared.config.max_negotiating_streams);
+    loop {
+        let slot = slots.take().await;
+        // The driver reports the end of the connection.
+        let stream = inner.muxer.accept().await.ok()?;
+        let served = serve(Arc::clone(&shared), Arc::clone(&inner), stream, slot);
+        shared.tasks.spawn("stream", served);
+    }
+}
+
+/// Negotiates the protocol of an incoming stream and hands it to its handler.
+async fn serve(shared: Arc<Shared>, inner: Arc<Inner>, stream: BoxStream, slot: Slot) {
+    let handlers = shared.handlers();
+    let config = multistream::Config::default();
+    let agreed = multistream::listen(stream, handlers.protocols.as_slice(), &config);
+    let timeout = shared.config.negotiation_timeout;
+    let peer = inner.info.peer;
+    let (protocol, mut io) = match inner.rt.timeout(timeout, agreed).await {
+        Ok(Ok(agreed)) => agreed,
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, %error, "no protocol agreed on for an incoming stream");
+            return;
+        }
+        Err(_) => {
+            tracing::debug!(%peer, ?timeout, "protocol of an incoming stream not named in time");
+            return;
+        }
+    };
+    drop(slot);
+    let Some(entry) = handlers.find(&protocol).cloned() else {
+        return;
+    };
+    drop(handlers);
+    let max = entry
+        .options
+        .max_streams
+        .unwrap_or(shared.config.max_streams_per_protocol);
+    drop(shared);
+    let permit = match inner.serve_permit(&protocol, max) {
+        Ok(permit) => permit,
+        Err(exceeded) => {
+            tracing::debug!(%peer, %protocol, %exceeded, "incoming stream refused");
+            io.get_mut().reset(ErrorCode::RESOURCE_LIMIT_EXCEEDED);
+            return;
+        }
+    };
+    tracing::debug!(%peer, connection = inner.info.id.0, %protocol, "stream accepted");
+    let keep = if entry.options.keeps_alive {
+        Connection::new(inner).into()
+    } else {
+        WeakConnection::new(inner).into()
+    };
+    let stream = Stream::new(io, protocol, keep, None).paid_by(permit);
+    entry.handler.serve(stream).await;
+}
+
+/// Closes the connection when nobody has used it for `timeout`, and up to twice that after.
+///
+/// Looks only now and then instead of being woken by every stream: use must cost nothing.
+async fn idle(inner: Arc<Inner>, timeout: Duration) -> Option<ConnectionEnd> {
+    let mut timer = inner.rt.timer(inner.rt.now() + timeout);
+    loop {
+        (&mut timer).await;
+        let now = inner.rt.now();
+        if inner.users.load(Ordering::Acquire) > 0 {
+            timer.reset(now + timeout);
+            continue;
+        }
+        let since = Instant::from_nanos(inner.idle_since.load(Ordering::Relaxed));
+        let due = since + timeout;
+        if now >= due {
+            inner.close(ErrorCode::GARBAGE_COLLECTED);
+            return None;
+        }
+        timer.reset(due);
+    }
+}
+
+/// Takes the connection out of the books, however its task ended.
+struct Goodbye {
+    shared: Arc<Shared>,
+    inner: Arc<Inner>,
+    end: ConnectionEnd,
+    ended: Option<oneshot::Sender<ConnectionEnd>>,
+    _held: (Vec<Permit>, Share),
+}
+
+impl Drop for Goodbye {
+    fn drop(&mut self) {
+        if let Some(ended) = self.ended.take() {
+            // Nobody may be waiting.
+            let _ = ended.send(self.end.clone());
+        }
+        self.shared.unregister(&self.inner, &self.end);
+    }
+}

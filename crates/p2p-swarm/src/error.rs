@@ -1,0 +1,304 @@
+//! What can go wrong between an address and a stream.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use p2p_core::{
+    Blame, Denied, Exceeded, InvalidProtocol, Multiaddr, PeerId, Protocol, SecurityError,
+    TransportError,
+};
+
+/// A step on the way from an address to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Step {
+    /// Our own policy and limits.
+    Admission,
+    /// The socket.
+    Transport,
+    /// Who is there: choosing a secure channel and its handshake.
+    Security,
+    /// Choosing a multiplexer.
+    Muxer,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Admission => "admission",
+            Self::Transport => "transport",
+            Self::Security => "security",
+            Self::Muxer => "muxer",
+        })
+    }
+}
+
+/// Why an address, or an incoming link, did not become a connection. Nothing stays open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpgradeError {
+    /// Our policy said no.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// A limit of ours.
+    #[error(transparent)]
+    Limit(#[from] Exceeded),
+    /// No multiplexer could be agreed on.
+    #[error("no multiplexer agreed on")]
+    Muxer(#[source] p2p_multistream::Error),
+    /// The secure channel could not be agreed on: what answers is not a libp2p node, or speaks
+    /// none of our secure channels.
+    #[error("no secure channel agreed on")]
+    Negotiation(#[source] p2p_multistream::Error),
+    /// The handshake of the secure channel failed.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
+    /// The swarm is closing.
+    #[error("the swarm is closed")]
+    Closed,
+    /// We reached ourselves.
+    #[error("the address is our own")]
+    SelfDial,
+    /// A step was not done in time.
+    #[error("no answer within {after:?}")]
+    Timeout {
+        /// What was being waited for.
+        step: Step,
+        /// How long.
+        after: Duration,
+    },
+    /// The transport failed.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+}
+
+impl UpgradeError {
+    /// How far it came.
+    pub fn step(&self) -> Step {
+        match self {
+            Self::Denied(_) | Self::Limit(_) | Self::Closed | Self::SelfDial => Step::Admission,
+            Self::Muxer(_) => Step::Muxer,
+            Self::Negotiation(_) | Self::Security(_) => Step::Security,
+            Self::Timeout { step, .. } => *step,
+            Self::Transport(_) => Step::Transport,
+        }
+    }
+
+    /// Who to hold responsible.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Denied(_) | Self::Limit(_) | Self::Closed | Self::SelfDial => Blame::Us,
+            Self::Muxer(error) | Self::Negotiation(error) => error.blame(),
+            Self::Security(error) => error.blame(),
+            Self::Timeout { .. } => Blame::Network,
+            Self::Transport(error) => error.blame(),
+        }
+    }
+}
+
+/// One address that was tried in vain.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// The address.
+    pub addr: Multiaddr,
+    /// What went wrong there.
+    pub error: Arc<UpgradeError>,
+    /// From the start of this attempt to its end.
+    pub took: Duration,
+}
+
+/// Why a peer could not be dialed. Nothing stays open.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DialError {
+    /// Every address failed. At most the first 16 are listed.
+    #[error("{}", list(.attempts, *.more))]
+    AllFailed {
+        /// The addresses in the order in which they failed.
+        attempts: Arc<[Attempt]>,
+        /// Failed addresses that are not listed.
+        more: usize,
+    },
+    /// The swarm is closed.
+    #[error("the swarm is closed")]
+    Closed,
+    /// A limit of ours.
+    #[error(transparent)]
+    Limit(#[from] Exceeded),
+    /// Nothing is known of where this peer could be.
+    #[error("no address known for {peer}; add one with Swarm::add_addrs or dial a full address")]
+    NoAddress {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// The peer is ourselves.
+    #[error("cannot dial ourselves ({peer})")]
+    SelfDial {
+        /// Our own id.
+        peer: PeerId,
+    },
+}
+
+/// The most attempts that an error lists.
+pub(crate) const MAX_ATTEMPTS: usize = 16;
+
+fn list(attempts: &[Attempt], more: usize) -> String {
+    let mut text = format!("none of {} addresses worked:", attempts.len() + more);
+    if attempts.len() == 1 && more == 0 {
+        text = "the address did not work:".to_owned();
+    }
+    for Attempt { addr, error, took } in attempts {
+        let step = error.step();
+        text += &format!(
+            "\n  {addr}: {step} failed after {:.1?}: {}",
+            took,
+            Chain(&**error)
+        );
+    }
+    if more > 0 {
+        text += &format!("\n  and {more} more");
+    }
+    text
+}
+
+/// Prints an error with its sources, innermost last, leaving out sources that repeat.
+pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = self.0.to_string();
+        f.write_str(&last)?;
+        let mut next = self.0.source();
+        while let Some(source) = next {
+            let text = source.to_string();
+            if !last.ends_with(&text) {
+                write!(f, ": {text}")?;
+            }
+            last = text;
+            next = source.source();
+        }
+        Ok(())
+    }
+}
+
+impl DialError {
+    /// Who to hold responsible: the remote if any address got as far as blaming it.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::AllFailed { attempts, .. } => {
+                let mut blames = attempts.iter().map(|attempt| attempt.error.blame());
+                if blames.any(|blame| blame == Blame::Remote) {
+                    Blame::Remote
+                } else {
+                    Blame::Network
+                }
+            }
+            Self::Closed | Self::Limit(_) | Self::NoAddress { .. } | Self::SelfDial { .. } => {
+                Blame::Us
+            }
+        }
+    }
+}
+
+/// Why no stream could be opened.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The peer could not be dialed.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The connection gave no stream.
+    #[error(transparent)]
+    Muxer(#[from] p2p_core::OpenError),
+    /// None of the protocols could be agreed on.
+    #[error("no protocol agreed on: {0}")]
+    Negotiation(#[source] Arc<p2p_multistream::Error>),
+    /// The protocol id is not one.
+    #[error(transparent)]
+    Protocol(#[from] InvalidProtocol),
+    /// The remote did not answer the proposals in time.
+    #[error("no answer to the proposed protocols within {0:?}")]
+    Timeout(Duration),
+}
+
+impl OpenError {
+    /// Who to hold responsible.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Dial(error) => error.blame(),
+            Self::Muxer(error) => error.blame(),
+            Self::Negotiation(error) => error.blame(),
+            Self::Protocol(_) => Blame::Us,
+            Self::Timeout(_) => Blame::Network,
+        }
+    }
+}
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// The swarm is closed.
+    #[error("the swarm is closed")]
+    Closed,
+    /// The address names a peer that is not us.
+    #[error("{addr} names another peer; listen addresses end before /p2p or with our own id")]
+    NotOurs {
+        /// The address.
+        addr: Multiaddr,
+    },
+    /// The transport failed.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+}
+
+impl ListenError {
+    /// Who to hold responsible.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Closed | Self::NotOurs { .. } => Blame::Us,
+            Self::Transport(error) => error.blame(),
+        }
+    }
+}
+
+/// Why a protocol cannot be handled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandleError {
+    /// It has a handler already.
+    #[error("{0} has a handler already; remove it first")]
+    Taken(Protocol),
+    /// The protocol id is not one.
+    #[error(transparent)]
+    Protocol(#[from] InvalidProtocol),
+}
+
+/// Why a swarm cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Without a transport nobody can be reached.
+    #[error("no transport: add one, or use a preset")]
+    NoTransport,
+    /// The setting must be above zero.
+    #[error("{setting} must be above zero")]
+    Zero {
+        /// The field of [`Config`](crate::Config).
+        setting: &'static str,
+    },
+    /// A part may not take more than the whole.
+    #[error("{part} ({wanted} bytes) is more than {whole} ({limit} bytes)")]
+    Memory {
+        /// The field of [`Config`](crate::Config) for the part.
+        part: &'static str,
+        /// Its value.
+        wanted: usize,
+        /// The field for the whole.
+        whole: &'static str,
+        /// Its value.
+        limit: usize,
+    },
+}

@@ -1,0 +1,196 @@
+//! One conversation under one protocol.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::io::{AsyncRead, AsyncWrite, IoSlice};
+use p2p_core::{BoxStream, ErrorCode, PeerId, Permit, Protocol, Timer};
+use p2p_multistream::Negotiated;
+
+use crate::connection::{Connection, ConnectionInfo};
+use crate::weak::WeakConnection;
+
+/// A stream to a peer under an agreed protocol.
+///
+/// Reading ends with `Ok(0)` only if the remote closed its side; a reset or a lost connection is
+/// an error. Closing ends our side and does not wait for the remote; dropping a stream that is not
+/// closed resets it. While it exists its connection is not idle.
+///
+/// On a stream opened without waiting for the remote's consent, a remote that does not know the
+/// protocol makes reading fail with a [`p2p_multistream::NegotiationError`] inside the [`io::Error`], and a
+/// remote that does not answer at all with [`io::ErrorKind::TimedOut`].
+pub struct Stream {
+    io: Negotiated<BoxStream>,
+    protocol: Protocol,
+    connection: Keep,
+    answer: Answer,
+    _permit: Option<Permit>,
+}
+
+/// Whether the stream keeps its connection from being idle.
+pub(crate) enum Keep {
+    Alive(Connection),
+    Not(WeakConnection),
+}
+
+impl From<Connection> for Keep {
+    fn from(connection: Connection) -> Self {
+        Self::Alive(connection)
+    }
+}
+
+impl From<WeakConnection> for Keep {
+    fn from(connection: WeakConnection) -> Self {
+        Self::Not(connection)
+    }
+}
+
+/// Waiting for the remote's consent to the protocol.
+enum Answer {
+    /// Nothing to wait for.
+    Given,
+    /// Not read from yet.
+    Awaited(Duration),
+    /// A reader is waiting.
+    Due(Box<dyn Timer>),
+}
+
+impl Stream {
+    pub(crate) fn new(
+        io: Negotiated<BoxStream>,
+        protocol: Protocol,
+        connection: Keep,
+        answer_within: Option<Duration>,
+    ) -> Self {
+        Self {
+            io,
+            protocol,
+            connection,
+            answer: answer_within.map_or(Answer::Given, Answer::Awaited),
+            _permit: None,
+        }
+    }
+
+    pub(crate) fn paid_by(mut self, permit: Permit) -> Self {
+        self._permit = Some(permit);
+        self
+    }
+
+    /// The agreed protocol.
+    pub fn protocol(&self) -> &Protocol {
+        &self.protocol
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> PeerId {
+        self.info().peer
+    }
+
+    /// What is known of the connection below.
+    pub fn info(&self) -> &ConnectionInfo {
+        match &self.connection {
+            Keep::Alive(connection) => connection.info(),
+            Keep::Not(connection) => connection.info(),
+        }
+    }
+
+    /// A handle to the connection below that does not keep it alive.
+    pub fn connection(&self) -> WeakConnection {
+        match &self.connection {
+            Keep::Alive(connection) => connection.downgrade(),
+            Keep::Not(connection) => connection.clone(),
+        }
+    }
+
+    /// Ends both directions at once and tells the remote `code`. Unsent bytes are dropped.
+    pub fn reset(&mut self, code: ErrorCode) {
+        self.io.get_mut().reset(code);
+    }
+
+    /// Lets the connection be idle although this stream is open, for protocols that only watch
+    /// the connection.
+    pub fn ignore_for_keep_alive(&mut self) {
+        if let Keep::Alive(connection) = &self.connection {
+            self.connection = Keep::Not(connection.downgrade());
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, buffer) {
+            self.answer = Answer::Given;
+            return Poll::Ready(read);
+        }
+        self.poll_answer_overdue(cx)
+    }
+}
+
+impl Stream {
+    /// Fails when the remote's consent does not come in time.
+    fn poll_answer_overdue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if matches!(self.answer, Answer::Given) || self.io.is_clear() {
+            self.answer = Answer::Given;
+            return Poll::Pending;
+        }
+        if let Answer::Awaited(within) = &self.answer {
+            let connection = self.connection();
+            let rt = connection.rt();
+            self.answer = Answer::Due(rt.timer(rt.now() + *within));
+        }
+        let Answer::Due(timer) = &mut self.answer else {
+            return Poll::Pending;
+        };
+        if timer.poll_unpin(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.answer = Answer::Given;
+        self.reset(ErrorCode::PROTOCOL_NEGOTIATION_FAILED);
+        let text = format!(
+            "the remote did not answer the proposal of {}",
+            self.protocol
+        );
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, data)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_close(cx)
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let info = self.info();
+        write!(f, "{} to {} on {}", self.protocol, info.peer, info.id)
+    }
+}

@@ -1,0 +1,197 @@
+//! From a raw link to streams: who is there, and which multiplexer.
+//!
+//! ```text
+//!   link ── multistream ── secure channel ──┬── muxer agreed inside the handshake ──┬── streams
+//!                                           └── multistream ── muxer ───────────────┘
+//! ```
+//!
+//! With one secure channel the proposal travels with the first bytes of its handshake, and with a
+//! muxer agreed inside the handshake nothing else is negotiated: one round trip on the dialer's
+//! side.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use p2p_core::{
+    BoxIo, Established, Instant, Multiplex, Muxing, PeerId, Protocol, Role, Rt, Secured, Security,
+    SecurityError,
+};
+use p2p_multistream as multistream;
+
+use crate::error::{Step, UpgradeError};
+use crate::share::{Share, Shares};
+
+/// The secure channels and multiplexers of a swarm, best first.
+#[derive(Default)]
+pub(crate) struct Upgrader {
+    pub(crate) securities: Vec<Arc<dyn Security>>,
+    pub(crate) muxers: Vec<Arc<dyn Multiplex>>,
+}
+
+/// A finished upgrade.
+pub(crate) struct Upgraded {
+    pub(crate) peer: PeerId,
+    pub(crate) public_key: Bytes,
+    pub(crate) muxing: Muxing,
+    /// `None`: the transport's own.
+    pub(crate) security: Option<Protocol>,
+    /// `None`: the transport's own.
+    pub(crate) muxer: Option<Protocol>,
+    pub(crate) security_took: Duration,
+    pub(crate) muxer_took: Duration,
+    /// What it may make us hold.
+    pub(crate) share: Share,
+}
+
+impl Upgraded {
+    /// A link that its transport secured and multiplexed itself.
+    pub(crate) fn by_transport(done: Established, share: Share) -> Self {
+        Self {
+            peer: done.peer,
+            public_key: done.public_key,
+            muxing: done.muxing,
+            security: None,
+            muxer: None,
+            security_took: Duration::ZERO,
+            muxer_took: Duration::ZERO,
+            share,
+        }
+    }
+}
+
+/// What an upgrade needs from its surroundings.
+pub(crate) struct Context<'a> {
+    pub(crate) rt: &'a Rt,
+    pub(crate) role: Role,
+    pub(crate) expect: Option<PeerId>,
+    /// When to give up, and how long that was from the start.
+    pub(crate) deadline: (Instant, Duration),
+    pub(crate) shares: &'a Arc<Shares>,
+}
+
+impl Context<'_> {
+    async fn in_time<T>(
+        &self,
+        step: Step,
+        work: impl Future<Output = Result<T, UpgradeError>>,
+    ) -> Result<T, UpgradeError> {
+        let (at, after) = self.deadline;
+        match self.rt.timeout_at(at, work).await {
+            Ok(result) => result,
+            Err(_) => Err(UpgradeError::Timeout { step, after }),
+        }
+    }
+}
+
+impl Upgrader {
+    /// Secures and multiplexes `io`.
+    pub(crate) async fn upgrade(
+        &self,
+        io: BoxIo,
+        cx: &Context<'_>,
+    ) -> Result<Upgraded, UpgradeError> {
+        let start = cx.rt.now();
+        let (security, secured) = cx.in_time(Step::Security, self.secure(io, cx)).await?;
+        let secured_at = cx.rt.now();
+        let Secured {
+            io,
+            peer,
+            public_key,
+            muxer,
+        } = secured;
+        let (muxer, io) = cx
+            .in_time(Step::Muxer, self.choose_muxer(io, muxer, cx.role))
+            .await?;
+        let share = cx.shares.share(peer);
+        Ok(Upgraded {
+            peer,
+            public_key,
+            security: Some(security),
+            muxer: Some(muxer.protocol()),
+            security_took: secured_at - start,
+            muxer_took: cx.rt.now() - secured_at,
+            muxing: muxer.start(io, cx.role, cx.rt, &share.budget),
+            share,
+        })
+    }
+
+    async fn secure(
+        &self,
+        io: BoxIo,
+        cx: &Context<'_>,
+    ) -> Result<(Protocol, Secured), UpgradeError> {
+        let offered: Vec<Protocol> = self.securities.iter().map(|one| one.protocol()).collect();
+        let (chosen, io) = negotiate(io, &offered, cx.role)
+            .await
+            .map_err(UpgradeError::Negotiation)?;
+        let security = find(&self.securities, |one| one.protocol() == chosen)?;
+        let muxers = self.muxers.iter().map(|one| one.protocol()).collect();
+        match security.secure(io, cx.role, cx.expect, muxers).await {
+            Ok(secured) => Ok((chosen, secured)),
+            Err(error) => Err(late_refusal(error)),
+        }
+    }
+
+    async fn choose_muxer(
+        &self,
+        io: BoxIo,
+        agreed: Option<Protocol>,
+        role: Role,
+    ) -> Result<(&Arc<dyn Multiplex>, BoxIo), UpgradeError> {
+        let (chosen, io) = match agreed {
+            Some(agreed) => (agreed, io),
+            None => {
+                let offered: Vec<Protocol> = self.muxers.iter().map(|one| one.protocol()).collect();
+                negotiate(io, &offered, role)
+                    .await
+                    .map_err(UpgradeError::Muxer)?
+            }
+        };
+        let muxer = find(&self.muxers, |one| one.protocol() == chosen)?;
+        Ok((muxer, io))
+    }
+}
+
+/// Agrees on one of `offered`. A dialer with a single offer does not wait for the answer.
+async fn negotiate(
+    io: BoxIo,
+    offered: &[Protocol],
+    role: Role,
+) -> Result<(Protocol, BoxIo), multistream::Error> {
+    let config = multistream::Config::default();
+    match (role, offered) {
+        (Role::Dialer, [only]) => {
+            let io = multistream::dial_lazy(io, only.clone());
+            Ok((only.clone(), Box::new(io)))
+        }
+        (Role::Dialer, _) => {
+            let (chosen, io) = multistream::dial(io, offered, &config).await?;
+            Ok((chosen, Box::new(io)))
+        }
+        (Role::Listener, _) => {
+            let (chosen, io) = multistream::listen(io, offered, &config).await?;
+            Ok((chosen, Box::new(io)))
+        }
+    }
+}
+
+/// The entry that was offered and chosen; its absence would be a handshake that agreed on what
+/// nobody offered.
+fn find<T>(all: &[T], is: impl Fn(&T) -> bool) -> Result<&T, UpgradeError> {
+    all.iter().find(|one| is(one)).ok_or_else(|| {
+        let what = "the handshake agreed on a protocol that was not offered";
+        UpgradeError::Security(SecurityError::Protocol(what.into()))
+    })
+}
+
+/// A single proposal is refused only when the handshake already runs: say so, instead of calling
+/// it a failed handshake.
+fn late_refusal(error: SecurityError) -> UpgradeError {
+    if let SecurityError::Io(io) = &error
+        && let Some(refused) = multistream::NegotiationError::of(io)
+    {
+        return UpgradeError::Negotiation(refused.clone().into());
+    }
+    UpgradeError::Security(error)
+}

@@ -1,0 +1,122 @@
+//! Two hosts in a simulated network, without cryptography.
+#![allow(
+    dead_code,
+    reason = "each test file is a crate of its own and uses a part"
+)]
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, io};
+use p2p_core::{BoxIo, Multiaddr, PeerId, Protocol, Role, Secured, Security, SecurityError, frame};
+use p2p_sim::{Host, Link, Sim};
+use p2p_swarm::{Config, Stream, Swarm, SwarmBuilder};
+use p2p_tcp::Tcp;
+use p2p_yamux::Yamux;
+
+pub(crate) const ECHO: Protocol = Protocol::from_static("/echo/1.0.0");
+
+/// One-way latency of every link.
+pub(crate) const LATENCY: Duration = Duration::from_millis(50);
+
+/// Tells who we are and believes what it hears; agrees on the first muxer, as Noise does.
+#[derive(Clone, Debug)]
+pub(crate) struct Credulous(pub(crate) PeerId);
+
+impl Security for Credulous {
+    fn protocol(&self) -> Protocol {
+        Protocol::from_static("/credulous/1.0.0")
+    }
+
+    fn secure(
+        &self,
+        mut io: BoxIo,
+        role: Role,
+        expect: Option<PeerId>,
+        muxers: Vec<Protocol>,
+    ) -> BoxFuture<'static, Result<Secured, SecurityError>> {
+        let own = self.0.to_bytes();
+        async move {
+            // The dialer speaks first, as in every handshake with roles.
+            if role == Role::Dialer {
+                frame::write(&mut io, &own).await?;
+            }
+            let theirs = frame::read(&mut io, 64).await.map_err(io::Error::from)?;
+            if role == Role::Listener {
+                frame::write(&mut io, &own).await?;
+            }
+            let peer = PeerId::from_bytes(&theirs)
+                .map_err(|error| SecurityError::Protocol(error.into()))?;
+            if let Some(expected) = expect.filter(|expected| *expected != peer) {
+                return Err(SecurityError::WrongPeer {
+                    expected,
+                    found: peer,
+                });
+            }
+            Ok(Secured {
+                io,
+                peer,
+                public_key: Vec::new().into(),
+                muxer: muxers.into_iter().next(),
+            })
+        }
+        .boxed()
+    }
+}
+
+/// A peer id that a test can tell apart.
+pub(crate) fn peer(n: u8) -> PeerId {
+    PeerId::from_bytes(&[0, 1, n]).expect("an identity multihash is a peer id")
+}
+
+/// A network in which every link has [`LATENCY`].
+pub(crate) fn sim(seed: u64) -> Sim {
+    let sim = Sim::new(seed);
+    sim.default_link(Link::new(LATENCY));
+    sim
+}
+
+pub(crate) fn builder(host: &Host, n: u8) -> SwarmBuilder {
+    let rt = host.rt();
+    Swarm::builder(rt.clone(), peer(n))
+        .transport(Tcp::new(rt, p2p_tcp::Config::default()))
+        .security(Credulous(peer(n)))
+        .muxer(Yamux::default())
+}
+
+pub(crate) fn swarm_with(host: &Host, n: u8, config: Config) -> Swarm {
+    builder(host, n)
+        .config(config)
+        .build()
+        .expect("a valid configuration")
+}
+
+/// A swarm that answers [`ECHO`].
+pub(crate) fn swarm(host: &Host, n: u8) -> Swarm {
+    let swarm = swarm_with(host, n, Config::default());
+    swarm.handle(ECHO, echo).expect("the protocol is free");
+    swarm
+}
+
+pub(crate) async fn echo(stream: Stream) -> io::Result<()> {
+    let (reader, mut writer) = stream.split();
+    io::copy(reader, &mut writer).await?;
+    writer.close().await
+}
+
+/// Listens on every interface; the address as others dial it.
+pub(crate) async fn listen(swarm: &Swarm, host: &Host) -> Multiaddr {
+    let addr = format!("/ip4/{}/tcp/0", host.ip());
+    let addrs = swarm.listen(addr.parse().expect("an address")).await;
+    addrs.expect("a free port").remove(0)
+}
+
+/// Sends `data` on a new stream and reads the answer to its end.
+pub(crate) async fn ask(swarm: &Swarm, to: Multiaddr, data: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = swarm.open(to, ECHO).await.map_err(io::Error::other)?;
+    stream.write_all(data).await?;
+    stream.close().await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(answer)
+}
