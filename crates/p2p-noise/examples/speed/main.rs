@@ -73,8 +73,9 @@ fn alternate(
 async fn channels(
     alice: &Noise,
     bob: &Noise,
+    capacity: usize,
 ) -> Result<(Channel<BoxIo>, Channel<BoxIo>), Box<dyn Error>> {
-    let (near, far) = ring::ring(RING);
+    let (near, far) = ring::ring(capacity);
     let (near, far): (BoxIo, BoxIo) = (Box::new(near), Box::new(far));
     try_join(
         async {
@@ -93,7 +94,7 @@ async fn channels(
 fn handshakes(alice: &Noise, bob: &Noise, count: u32) -> Result<Duration, Box<dyn Error>> {
     let start = now();
     for _ in 0..count {
-        black_box(block_on(channels(alice, bob))?);
+        black_box(block_on(channels(alice, bob, 4096))?);
     }
     Ok(start.elapsed())
 }
@@ -125,7 +126,7 @@ fn rate(time: Duration) -> f64 {
 
 /// Writes of `size` bytes, each flushed; the other end reads into a large buffer.
 fn bulk(alice: &Noise, bob: &Noise, size: usize) -> Result<Duration, Box<dyn Error>> {
-    let (mut sender, mut receiver) = block_on(channels(alice, bob))?;
+    let (mut sender, mut receiver) = block_on(channels(alice, bob, RING))?;
     let data = vec![7; size];
     let mut buffer = vec![0; 256 << 10];
     let start = now();
@@ -169,7 +170,7 @@ fn seal_and_open(size: usize, count: usize) -> Result<Duration, Box<dyn Error>> 
 
 /// Messages of 100 bytes, there one at a time.
 fn messages(alice: &Noise, bob: &Noise, count: u32) -> Result<Duration, Box<dyn Error>> {
-    let (mut sender, mut receiver) = block_on(channels(alice, bob))?;
+    let (mut sender, mut receiver) = block_on(channels(alice, bob, RING))?;
     let mut buffer = [0; 100];
     let start = now();
     block_on(async {
