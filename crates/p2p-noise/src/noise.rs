@@ -322,10 +322,6 @@ fn protocol(error: HandshakeError) -> SecurityError {
     SecurityError::Protocol(Box::new(error))
 }
 
-#[expect(
-    clippy::result_large_err,
-    reason = "the error of the seam holds two peer ids, and is made once a handshake at most"
-)]
 fn check_peer(expect: Option<PeerId>, remote: &Verified) -> Result<(), SecurityError> {
     let found = remote.public_key.to_peer_id();
     match expect {
@@ -336,10 +332,6 @@ fn check_peer(expect: Option<PeerId>, remote: &Verified) -> Result<(), SecurityE
 
 /// The first multiplexer of the initiator that the responder has too; `None` if an end offers
 /// none.
-#[expect(
-    clippy::result_large_err,
-    reason = "the error of the seam holds two peer ids, and is made once a handshake at most"
-)]
 fn agree(
     ours: &[Protocol],
     theirs: &[Vec<u8>],
