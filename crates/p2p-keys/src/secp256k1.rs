@@ -4,19 +4,12 @@
 //! The only file that names `libsecp256k1`, which is no longer maintained: everything that it
 //! parses is checked here first, and the tests hold it against `k256`.
 
-use std::sync::LazyLock;
-
 use aws_lc_rs::digest::{SHA256, digest};
-use libsecp256k1::curve::{ECMultContext, ECMultGenContext};
 use libsecp256k1::{Message, PublicKey, SecretKey, Signature};
 use zeroize::Zeroizing;
 
 use crate::algorithm::{Private, Sign, Verify};
 use crate::der::{self, Reader, SEQUENCE};
-
-/// Multiples of the generator, computed once by the first key that needs them.
-static VERIFYING: LazyLock<Box<ECMultContext>> = LazyLock::new(ECMultContext::new_boxed);
-static SIGNING: LazyLock<Box<ECMultGenContext>> = LazyLock::new(ECMultGenContext::new_boxed);
 
 /// A compressed point.
 pub(crate) fn public(data: &[u8]) -> Result<Box<dyn Verify>, &'static str> {
@@ -45,7 +38,7 @@ pub(crate) fn generate() -> Option<Private> {
 
 fn from_scalar(scalar: &[u8; 32]) -> Option<Private> {
     let secret = Secret(SecretKey::parse(scalar).ok()?);
-    let public = PublicKey::from_secret_key_with_context(&secret.0, &SIGNING);
+    let public = PublicKey::from_secret_key(&secret.0);
     Some(Private {
         public: public.serialize_compressed().to_vec(),
         data: Zeroizing::new(scalar.to_vec()),
@@ -57,9 +50,8 @@ struct Public(PublicKey);
 
 impl Verify for Public {
     fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        read_signature(signature).is_some_and(|signature| {
-            libsecp256k1::verify_with_context(&hash(message), &signature, &self.0, &VERIFYING)
-        })
+        read_signature(signature)
+            .is_some_and(|signature| libsecp256k1::verify(&hash(message), &signature, &self.0))
     }
 }
 
@@ -68,7 +60,7 @@ struct Secret(SecretKey);
 impl Sign for Secret {
     /// Deterministic (RFC 6979), with the low `s`.
     fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
-        let (mut signature, _) = libsecp256k1::sign_with_context(&hash(message), &self.0, &SIGNING);
+        let (mut signature, _) = libsecp256k1::sign(&hash(message), &self.0);
         signature.normalize_s();
         Some(write_signature(&signature))
     }

@@ -6,7 +6,8 @@ mod common;
 
 use common::{hex, list};
 use p2p_keys::{
-    Blame, DecodeKeyError, KeyType, Keypair, PeerId, PeerIdError, PeerIdExt as _, PublicKey,
+    Blame, DecodeKeyError, GenerateError, KeyType, Keypair, PeerId, PeerIdError, PeerIdExt as _,
+    PublicKey,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -166,6 +167,17 @@ fn rsa_keys_outside_2048_to_8192_bits_are_refused_by_their_size() {
             assert_eq!(private.unwrap_err(), DecodeKeyError::RsaSize { bits });
         }
     }
+}
+
+#[test]
+fn rsa_keys_of_other_sizes_are_not_generated() {
+    for bits in [0, 1024, 2047, 2056, 16384] {
+        let refused = Keypair::generate_rsa(bits).unwrap_err();
+        assert_eq!(refused, GenerateError::RsaSize { bits });
+        assert_eq!(refused.blame(), Blame::Us);
+    }
+    let pair = Keypair::generate_rsa(3072).unwrap();
+    assert_eq!(pair.sign(b"message").unwrap().len(), 3072 / 8);
 }
 
 /// CVE-2023-39533, the extreme: refused by length, before any of it is looked at.

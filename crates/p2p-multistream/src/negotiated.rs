@@ -1,5 +1,6 @@
 //! A stream on which a protocol was agreed, or soon will be.
 
+use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -27,7 +28,6 @@ use crate::{Error, NegotiationError};
 /// - Reading fails with a [`NegotiationError`] inside if the remote turns out not to speak the
 ///   protocol; from then on writing and flushing do too.
 /// - `close` never waits for the answer.
-#[derive(Debug)]
 pub struct Negotiated<Io> {
     io: Io,
     outbox: Outbox,
@@ -246,6 +246,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Negotiated<Io> {
         let this = &mut *self;
         ready!(this.outbox.poll_send(&mut this.io, cx))?;
         Pin::new(&mut this.io).poll_close(cx)
+    }
+}
+
+impl<Io> fmt::Debug for Negotiated<Io> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Negotiated")
+            .field("outbox", &self.outbox)
+            .field("incoming", &self.incoming)
+            .finish_non_exhaustive()
     }
 }
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures::io::{AsyncRead, AsyncWrite};
-use p2p_core::{BoxIo, Budget, ConnectionEnd, Instant, Timer};
+use p2p_core::{BoxIo, ConnectionEnd, Instant};
 
+use crate::alarm::Alarm;
 use crate::inbox::Inbox;
 use crate::session::Shared;
 use crate::{Machine, Pending, SessionConfig};
@@ -15,34 +16,35 @@ use crate::{Machine, Pending, SessionConfig};
 /// What is written at once, in bytes. A loopback segment holds 65,483; a write of one byte more
 /// costs a second segment with a wake-up of its own.
 const PIECE: usize = 48 * 1024;
-/// Writes in a row before reading, and rounds of both in one poll.
+/// Writes in a row before reading, and rounds of both in one poll: the other tasks want to run.
 const ROUNDS: usize = 8;
 
 /// Serves a connection until it ends; says why it did. Writes before it reads.
 ///
 /// Dropping it ends the connection without a word to the remote.
 pub(crate) struct Driver<M: Machine> {
-    shared: Arc<Shared<M>>,
-    io: BoxIo,
-    config: SessionConfig,
-    inbox: Inbox,
+    pub(crate) shared: Arc<Shared<M>>,
+    pub(crate) io: BoxIo,
+    pub(crate) config: SessionConfig,
+    pub(crate) inbox: Inbox,
     /// Taken from the machine; sent up to `sent`.
-    out: Vec<u8>,
-    sent: usize,
+    pub(crate) out: Vec<u8>,
+    pub(crate) sent: usize,
     /// Starts true: the link may hold bytes of its handshake.
-    flush: bool,
+    pub(crate) flush: bool,
     /// The other ready tasks had their turn to add to lazy output.
-    yielded: bool,
-    phase: Phase,
-    timer: Option<(Instant, Box<dyn Timer>)>,
+    pub(crate) yielded: bool,
+    pub(crate) phase: Phase,
+    pub(crate) alarm: Alarm,
     /// When to give buffers back if `active` is still false.
-    idle_at: Option<Instant>,
-    active: bool,
-    wakes: Vec<Waker>,
+    pub(crate) idle_at: Option<Instant>,
+    pub(crate) active: bool,
+    pub(crate) wakes: Vec<Waker>,
 }
 
+/// How far the connection is; `ending.rs` moves it on.
 #[derive(Clone, Copy, Debug)]
-enum Phase {
+pub(crate) enum Phase {
     Running,
     /// The streams have failed; what is left to send is sent.
     Sending {
@@ -54,37 +56,11 @@ enum Phase {
     },
 }
 
-type Progress = Result<bool, ConnectionEnd>;
+/// Whether anything has moved, or how the connection ends.
+pub(crate) type Progress = Result<bool, ConnectionEnd>;
 
 impl<M: Machine> Driver<M> {
-    pub(crate) fn new(
-        shared: Arc<Shared<M>>,
-        io: BoxIo,
-        budget: &Budget,
-        config: SessionConfig,
-    ) -> Self {
-        Self {
-            shared,
-            io,
-            config,
-            inbox: Inbox::new(budget),
-            out: Vec::new(),
-            sent: 0,
-            flush: true,
-            yielded: false,
-            phase: Phase::Running,
-            timer: None,
-            idle_at: None,
-            active: false,
-            wakes: Vec::new(),
-        }
-    }
-
     fn round(&mut self, cx: &mut Context<'_>, now: Instant) -> Progress {
-        if matches!(self.phase, Phase::Running) && self.shared.lock().ended().is_some() {
-            let until = now + self.config.close_timeout;
-            self.phase = Phase::Sending { until };
-        }
         let wrote = self.write(cx, now)?;
         let read = self.read(cx, now)?;
         self.active |= wrote || read;
@@ -97,7 +73,10 @@ impl<M: Machine> Driver<M> {
         }
         for round in 0..ROUNDS {
             if self.sent == self.out.len() && !self.refill(cx, now) {
-                return Ok(self.flush(cx)? || round > 0);
+                if self.flush {
+                    self.flush = Pin::new(&mut self.io).poll_flush(cx)?.is_pending();
+                }
+                return Ok(round > 0);
             }
             let rest = self.out.get(self.sent..).unwrap_or_default();
             let piece = rest.get(..PIECE).unwrap_or(rest);
@@ -119,8 +98,7 @@ impl<M: Machine> Driver<M> {
         self.out.clear();
         self.sent = 0;
         let mut inner = self.shared.lock();
-        inner.register_driver(cx.waker());
-        loop {
+        while self.out.is_empty() {
             match inner.machine.pending() {
                 Pending::Nothing => break,
                 Pending::Lazy if !self.yielded => {
@@ -132,21 +110,11 @@ impl<M: Machine> Driver<M> {
                 Pending::Lazy | Pending::Now => inner.machine.take_output(&mut self.out, now),
             }
             self.yielded = false;
-            if !self.out.is_empty() {
-                break;
-            }
         }
         inner.collect_wakes(&mut self.wakes);
         drop(inner);
         self.wake();
         !self.out.is_empty()
-    }
-
-    fn flush(&mut self, cx: &mut Context<'_>) -> Progress {
-        if self.flush {
-            self.flush = Pin::new(&mut self.io).poll_flush(cx)?.is_pending();
-        }
-        Ok(false)
     }
 
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Progress {
@@ -178,113 +146,8 @@ impl<M: Machine> Driver<M> {
         result.map(|()| true)
     }
 
-    /// Nothing can be written or read: the steps of the end, and time.
-    fn advance(&mut self, cx: &mut Context<'_>, now: Instant) -> Progress {
-        let sent = self.out.is_empty() && !self.flush;
-        match self.phase {
-            Phase::Sending { until } if sent && !self.yielded => {
-                if Pin::new(&mut self.io).poll_close(cx)?.is_ready() {
-                    self.phase = Phase::HangingUp { until };
-                    return Ok(true);
-                }
-                self.wait(cx, Some(until))
-            }
-            Phase::Sending { until } | Phase::HangingUp { until } => self.wait(cx, Some(until)),
-            Phase::Running => {
-                self.rest(now);
-                let next = self.shared.lock().machine.poll_timeout();
-                self.wait(cx, next.into_iter().chain(self.idle_at).min())
-            }
-        }
-    }
-
-    /// Gives buffers back after a time without traffic.
-    fn rest(&mut self, now: Instant) {
-        if std::mem::take(&mut self.active) {
-            self.idle_at = Some(now + self.config.idle_after);
-        } else if self.idle_at.is_some_and(|at| at <= now) {
-            self.idle_at = None;
-            if self.out.is_empty() {
-                self.out = Vec::new();
-                self.wakes = Vec::new();
-                self.inbox.trim();
-                self.shared.lock().trim();
-            }
-        }
-    }
-
-    /// Waits until `at`; true if that has come.
-    fn wait(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Progress {
-        let Some(at) = at else {
-            return Ok(false);
-        };
-        // A timer that fires too early is cheaper than one that is moved with every frame.
-        let (armed, timer) = match &mut self.timer {
-            Some((armed, timer)) if *armed > at => {
-                timer.reset(at);
-                *armed = at;
-                (armed, timer)
-            }
-            Some((armed, timer)) => (armed, timer),
-            none @ None => {
-                let (armed, timer) = none.insert((at, self.shared.rt.timer(at)));
-                (armed, timer)
-            }
-        };
-        self.shared.lock().armed = *armed;
-        if Pin::new(timer).poll(cx).is_pending() {
-            return Ok(false);
-        }
-        *armed = Instant::FAR_FUTURE;
-        let now = self.shared.rt.now();
-        match self.phase {
-            Phase::Sending { until } | Phase::HangingUp { until } if now >= until => {
-                Err(ConnectionEnd::Dropped)
-            }
-            Phase::Sending { .. } | Phase::HangingUp { .. } => Ok(true),
-            Phase::Running => {
-                let mut inner = self.shared.lock();
-                inner.machine.handle_timeout(now)?;
-                inner.collect_wakes(&mut self.wakes);
-                drop(inner);
-                self.wake();
-                Ok(true)
-            }
-        }
-    }
-
-    /// `end` came up. Returns how the connection ended if nothing can be sent any more.
-    fn handle_end(&mut self, end: ConnectionEnd, now: Instant) -> Option<ConnectionEnd> {
-        let running = matches!(self.phase, Phase::Running);
-        let ours = matches!(
-            end,
-            ConnectionEnd::Protocol { .. } | ConnectionEnd::Limit(_)
-        );
-        if !running || !ours {
-            return Some(self.finish(end));
-        }
-        self.shared.lock().end(end, &mut self.wakes);
-        self.wake();
-        let until = now + self.config.close_timeout;
-        self.phase = Phase::Sending { until };
-        None
-    }
-
-    /// Tells everybody; the first reason stands.
-    fn finish(&mut self, end: ConnectionEnd) -> ConnectionEnd {
-        let mut inner = self.shared.lock();
-        inner.end(end.clone(), &mut self.wakes);
-        inner.machine.end();
-        let first = inner.ended().cloned().unwrap_or(end);
-        drop(inner);
-        self.wake();
-        first
-    }
-
-    fn wake(&mut self) {
-        for waker in self.wakes.drain(..) {
-            waker.wake();
-        }
+    pub(crate) fn wake(&mut self) {
+        self.wakes.drain(..).for_each(Waker::wake);
     }
 }
 
@@ -294,6 +157,7 @@ impl<M: Machine> Future for Driver<M> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
         let this = self.get_mut();
         let now = this.shared.rt.now();
+        this.begin(cx, now);
         for _ in 0..ROUNDS {
             match this.round(cx, now) {
                 Ok(true) => {}
@@ -307,11 +171,5 @@ impl<M: Machine> Future for Driver<M> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-}
-
-impl<M: Machine> Drop for Driver<M> {
-    fn drop(&mut self) {
-        self.finish(ConnectionEnd::Dropped);
     }
 }

@@ -12,7 +12,7 @@ const SMALL: usize = 2 * 1024;
 /// Size of a buffer once a small one was filled, in bytes.
 const LARGE: usize = 64 * 1024;
 /// Buffers kept alive by slices in receive queues, at most. Beyond that payloads are copied.
-const MAX_PARKED: usize = 4;
+const MAX_PARKED: usize = 8;
 
 /// Reads go into a reused buffer. Large payloads leave it as slices without a copy; then the
 /// buffer is parked until its slices are gone, and used again without being zeroed.

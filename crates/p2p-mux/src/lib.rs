@@ -22,9 +22,12 @@
 //! from a [`Budget`](p2p_core::Budget).
 
 mod account;
+mod alarm;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod copy;
 mod driver;
+mod ending;
 mod inbox;
 mod input;
 mod machine;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::copy::append;
 use crate::{Account, Key};
 
 /// Frames are accepted up to this size even if the budget has no room, so that a connection
@@ -91,7 +92,7 @@ impl Outbox {
             }
         }
         tail.payload += payload.len();
-        self.bytes.extend_from_slice(payload);
+        append(&mut self.bytes, payload);
     }
 
     /// Adds a frame with payload: `prefix`, the `length` field, `payload`.
@@ -100,7 +101,7 @@ impl Outbox {
         let at = self.bytes.len();
         self.bytes.extend_from_slice(length);
         let length = at..self.bytes.len();
-        self.bytes.extend_from_slice(payload);
+        append(&mut self.bytes, payload);
         let payload = payload.len();
         self.tail = Some(Tail {
             key,

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::{Buf, Bytes};
 use p2p_core::Exceeded;
 
+use crate::copy::{append, copy};
 use crate::{Account, Input};
 
 /// The smallest chunk that small payloads are collected in. One such chunk is kept when empty, so
@@ -94,7 +95,7 @@ impl RecvQueue {
         if let Some(Chunk::Own { bytes, .. }) = self.chunks.back_mut() {
             last = bytes.capacity();
             if last - bytes.len() >= payload.len() {
-                bytes.extend_from_slice(payload);
+                append(bytes, payload);
                 return Ok(());
             }
         }
@@ -104,7 +105,7 @@ impl RecvQueue {
         let capacity = capacity.max(payload.len());
         account.charge(capacity)?;
         let mut bytes = Vec::with_capacity(capacity);
-        bytes.extend_from_slice(payload);
+        append(&mut bytes, payload);
         self.chunks.push_back(Chunk::Own {
             bytes,
             at: 0,
@@ -124,7 +125,7 @@ impl RecvQueue {
             let space = buf.get_mut(copied..).unwrap_or_default();
             let count = unread.len().min(space.len());
             if let (Some(to), Some(from)) = (space.get_mut(..count), unread.get(..count)) {
-                to.copy_from_slice(from);
+                copy(to, from);
             }
             let drained = count == unread.len();
             chunk.advance(count);
@@ -141,12 +142,11 @@ impl RecvQueue {
     fn drop_front(&mut self, account: &mut Account) -> bool {
         if let (1, Some(Chunk::Own { bytes, at, charged })) =
             (self.chunks.len(), self.chunks.front_mut())
+            && *charged <= CHUNK_MIN
         {
-            if *charged <= CHUNK_MIN {
-                bytes.clear();
-                *at = 0;
-                return false;
-            }
+            bytes.clear();
+            *at = 0;
+            return false;
         }
         if let Some(chunk) = self.chunks.pop_front() {
             account.refund(chunk.charged());

@@ -27,6 +27,10 @@ const STREAM_COST: usize = 512;
 const MAX_OWED: usize = 256;
 /// What a writer may send at a time while others wait, in bytes.
 const QUANTUM: usize = 16 * 1024;
+/// Less room than this is not worth a frame of its own, in bytes.
+const SLIVER: usize = 4 * 1024;
+/// Room for a frame's header, in bytes.
+const HEADROOM: usize = 32;
 
 /// The reset of a stream that ended with its connection.
 const UNTOLD: StreamReset = StreamReset {
@@ -97,8 +101,10 @@ pub struct Stream<X> {
     scheduled: bool,
     /// In `writers`.
     queued: bool,
-    /// Was woken to write and may go ahead of `writers`.
-    granted: bool,
+    /// What it may send although others wait, in bytes.
+    turn: usize,
+    /// What it will probably send in its next turn, in bytes.
+    wanted: usize,
     reader_waits: bool,
     writer_waits: bool,
 }
@@ -314,7 +320,8 @@ impl<X> Table<X> {
             deadline: None,
             scheduled: false,
             queued: false,
-            granted: false,
+            turn: 0,
+            wanted: 0,
             reader_waits: false,
             writer_waits: false,
         };
@@ -453,21 +460,34 @@ impl<X> Table<X> {
         let Some(Some(stream)) = self.slots.get_mut(key.0 as usize) else {
             return Poll::Ready(Err(StreamError::Closed));
         };
-        let fair = !others || std::mem::take(&mut stream.granted);
-        let share = if others { wanted.min(QUANTUM) } else { wanted };
         // A sliver is not worth a frame: wait for a buffer that takes it all.
-        let room = self.outbox.room();
-        if fair && room >= share.min(QUANTUM / 4) {
-            let granted = self.outbox.reserve(share + 32, &mut self.account);
-            let granted = granted.saturating_sub(32).min(share);
+        let share = if others {
+            wanted.min(stream.turn)
+        } else {
+            wanted
+        };
+        if share > 0 && self.outbox.room() >= share.min(SLIVER) {
+            let granted = self.outbox.reserve(share + HEADROOM, &mut self.account);
+            let granted = granted.saturating_sub(HEADROOM).min(share);
             if granted > 0 {
+                stream.turn -= granted.min(stream.turn);
                 return Poll::Ready(Ok(granted));
             }
         }
         stream.writer_waits = true;
-        if !stream.queued {
-            stream.queued = true;
-            self.writers.push_back(key);
+        if !std::mem::replace(&mut stream.queued, true) {
+            if stream.turn > 0 {
+                // Woken too early: others were faster, but it was before them.
+                self.writers.push_front(key);
+            } else {
+                self.writers.push_back(key);
+            }
+            let used_up = stream.turn == 0 && stream.wanted > 0;
+            stream.wanted = if used_up {
+                QUANTUM
+            } else {
+                wanted.min(QUANTUM)
+            };
         }
         Poll::Pending
     }
@@ -481,18 +501,18 @@ impl<X> Table<X> {
 
     /// The writer can go on.
     pub fn wake_writer(&mut self, key: Key) {
-        if let Some(stream) = self.get_mut(key) {
-            if std::mem::take(&mut stream.writer_waits) {
-                self.wakes.push_back(Wake::Writer(key));
-            }
+        if let Some(stream) = self.get_mut(key)
+            && std::mem::take(&mut stream.writer_waits)
+        {
+            self.wakes.push_back(Wake::Writer(key));
         }
     }
 
     fn wake_reader(&mut self, key: Key) {
-        if let Some(stream) = self.get_mut(key) {
-            if std::mem::take(&mut stream.reader_waits) {
-                self.wakes.push_back(Wake::Reader(key));
-            }
+        if let Some(stream) = self.get_mut(key)
+            && std::mem::take(&mut stream.reader_waits)
+        {
+            self.wakes.push_back(Wake::Reader(key));
         }
     }
 
@@ -639,11 +659,11 @@ impl<X> Table<X> {
     /// The stream has control frames to send.
     pub fn schedule(&mut self, key: Key, urgency: Pending) {
         self.urgent |= urgency == Pending::Now;
-        if let Some(stream) = self.get_mut(key) {
-            if !stream.scheduled {
-                stream.scheduled = true;
-                self.control.push_back(key);
-            }
+        if let Some(stream) = self.get_mut(key)
+            && !stream.scheduled
+        {
+            stream.scheduled = true;
+            self.control.push_back(key);
         }
     }
 
@@ -684,14 +704,15 @@ impl<X> Table<X> {
     /// frames into the outbox before.
     pub fn take_output(&mut self, out: &mut Vec<u8>) {
         self.outbox.swap(out);
-        let turns = (self.limits.send_buffer / QUANTUM).max(1);
-        for _ in 0..turns.min(self.writers.len()) {
+        let mut expected = 0;
+        while expected < self.limits.send_buffer {
             let Some(key) = self.writers.pop_front() else {
                 break;
             };
             if let Some(stream) = self.get_mut(key) {
                 stream.queued = false;
-                stream.granted = true;
+                stream.turn = QUANTUM;
+                expected += stream.wanted;
             }
             self.wake_writer(key);
             self.settle(key);

@@ -155,3 +155,120 @@ impl<Io> fmt::Debug for Channel<Io> {
         f.write_str("noise::Channel")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::{DhKey, initiate, respond};
+    use futures::executor::block_on;
+    use futures::future::poll_immediate;
+    use futures::io::{AsyncReadExt, AsyncWriteExt, Cursor};
+
+    #[test]
+    fn a_key_that_is_used_up_ends_the_channel() {
+        block_on(async {
+            let (mut sender, _) = sessions();
+            sender.send.set_counter(u64::MAX - 1);
+            let mut channel = channel(Cursor::new(Vec::new()), sender);
+            channel.write_all(b"the last record").await.unwrap();
+            channel.flush().await.unwrap();
+            channel.write_all(b"one too many").await.unwrap();
+            for _ in 0..2 {
+                let error = channel.flush().await.unwrap_err();
+                assert_eq!(ChannelError::of(&error), Some(ChannelError::Exhausted));
+            }
+            let error = channel.write(&[0; 100_000]).await.unwrap_err();
+            assert_eq!(ChannelError::of(&error), Some(ChannelError::Exhausted));
+        });
+    }
+
+    #[test]
+    fn a_received_record_beyond_the_last_nonce_ends_the_channel() {
+        block_on(async {
+            let (mut sender, mut receiver) = sessions();
+            sender.send.set_counter(u64::MAX - 1);
+            receiver.receive.set_counter(u64::MAX - 1);
+            let last = sender.seal(b"last").unwrap();
+            let frame = [&[0, 20], &last[..]].concat();
+            let frames = [frame.clone(), frame].concat();
+            let mut channel = channel(Cursor::new(frames), receiver);
+            let mut buffer = [0; 4];
+            channel.read_exact(&mut buffer).await.unwrap();
+            assert_eq!(&buffer, b"last");
+            let error = channel.read(&mut buffer).await.unwrap_err();
+            assert_eq!(ChannelError::of(&error), Some(ChannelError::Exhausted));
+        });
+    }
+
+    #[test]
+    fn an_idle_channel_holds_no_buffer() {
+        block_on(async {
+            let (sender, receiver) = sessions();
+            let mut alice = channel(Cursor::new(Vec::new()), sender);
+            alice.write_all(&[7; 100_000]).await.unwrap();
+            assert!(alice.held() > 0);
+            alice.flush().await.unwrap();
+            assert_eq!(alice.held(), 0, "everything was sent");
+
+            let sealed = alice.io.into_inner();
+            let mut bob = channel(Trickle(sealed), receiver);
+            let mut buffer = [0; 1000];
+            while let Some(count) = poll_immediate(bob.read(&mut buffer)).await {
+                assert!(count.unwrap() > 0);
+            }
+            assert_eq!(bob.held(), 5, "what came of a record, and no more");
+            assert!(
+                size_of::<Channel<()>>() < 300,
+                "{}",
+                size_of::<Channel<()>>()
+            );
+        });
+    }
+
+    impl<Io> Channel<Io> {
+        /// Bytes of memory in buffers.
+        fn held(&self) -> usize {
+            self.incoming.held() + self.outgoing.held()
+        }
+    }
+
+    /// All but the rest of a record, and then silence.
+    struct Trickle(Vec<u8>);
+
+    impl AsyncRead for Trickle {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            // The last record has 1696 plain bytes: 100,000 less six full ones.
+            let rest = self.0.len().saturating_sub(1696 + 18 - 5);
+            let count = rest.min(buf.len());
+            buf[..count].copy_from_slice(&self.0[..count]);
+            self.0.drain(..count);
+            if count == 0 {
+                Poll::Pending
+            } else {
+                Poll::Ready(Ok(count))
+            }
+        }
+    }
+
+    fn channel<Io>(io: Io, session: Session) -> Channel<Io> {
+        Channel::new(io, session, Sealed::default(), &[])
+    }
+
+    fn sessions() -> (Session, Session) {
+        let key = || DhKey::generate().unwrap();
+        let (first, initiated) = initiate(&[], key(), &[]);
+        let (_, responding) = respond(&[], &first).unwrap();
+        let (second, responded) = responding.write(key(), &key(), &[]).unwrap();
+        let (third, ours) = initiated
+            .read(&second)
+            .unwrap()
+            .1
+            .write(&key(), &[])
+            .unwrap();
+        (ours, responded.read(&third).unwrap().1)
+    }
+}

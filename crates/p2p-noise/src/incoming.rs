@@ -170,25 +170,20 @@ impl Incoming {
         let mut filled = self.serve(buf);
         let mut empty = 0;
         while let Some(len) = self.next_frame() {
-            let plain_len = len.checked_sub(TAG).ok_or(ChannelError::Forged)?;
             let room = buf.get_mut(filled..).unwrap_or_default();
-            if let Some(plain) = room.get_mut(..plain_len) {
-                let opened = self.open_into(len, plain);
+            match self.open_into(len, room) {
+                Ok(Some(0)) => empty += 1,
+                Ok(Some(count)) => filled += count,
                 // What was opened before a bad frame is still good; the bad one is met again.
-                if filled > 0 && opened.is_err() {
-                    break;
+                Ok(None) | Err(_) if filled > 0 => break,
+                Ok(None) => {
+                    self.open_in_place(len)?;
+                    filled = self.serve(buf);
                 }
-                opened?;
-                filled += plain_len;
-                empty += usize::from(plain_len == 0);
-                if empty == EMPTY_FRAMES {
-                    break;
-                }
-            } else if filled > 0 {
+                Err(error) => return Err(error),
+            }
+            if empty == EMPTY_FRAMES {
                 break;
-            } else {
-                self.open_in_place(len)?;
-                filled = self.serve(buf);
             }
         }
         Ok(match filled {
@@ -215,14 +210,18 @@ impl Incoming {
         (bytes.len() >= PREFIX + len).then_some(len)
     }
 
-    fn open_into(&mut self, len: usize, plain: &mut [u8]) -> Result<(), ChannelError> {
+    /// Opens the next frame into the front of `room`; `None` if there is not enough.
+    fn open_into(&mut self, len: usize, room: &mut [u8]) -> Result<Option<usize>, ChannelError> {
         let frame = self.sealed.bytes().get(PREFIX..PREFIX + len);
         let (sealed, tag) = frame
             .and_then(<[u8]>::split_last_chunk::<TAG>)
             .ok_or(ChannelError::Forged)?;
+        let Some(plain) = room.get_mut(..sealed.len()) else {
+            return Ok(None);
+        };
         self.cipher.open_into(sealed, tag, plain)?;
         self.sealed.consume(PREFIX + len);
-        Ok(())
+        Ok(Some(len - TAG))
     }
 
     fn open_in_place(&mut self, len: usize) -> Result<(), ChannelError> {
@@ -232,6 +231,13 @@ impl Incoming {
         self.plain = start..start + plain.len();
         self.sealed.consume(PREFIX + len);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Incoming {
+    pub(crate) fn held(&self) -> usize {
+        self.sealed.buffer.len()
     }
 }
 

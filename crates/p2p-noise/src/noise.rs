@@ -64,7 +64,6 @@ impl Entropy {
 }
 
 /// A link whose other end is known.
-#[derive(Debug)]
 pub struct Authenticated<Io> {
     /// The channel for everything that follows.
     pub channel: Channel<Io>,
@@ -74,6 +73,15 @@ pub struct Authenticated<Io> {
     pub muxer: Option<Protocol>,
     /// The hash of the handshake: the same at both ends, and in no other handshake.
     pub handshake_hash: [u8; 32],
+}
+
+impl<Io> fmt::Debug for Authenticated<Io> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticated")
+            .field("public_key", &self.public_key)
+            .field("muxer", &self.muxer)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Noise {

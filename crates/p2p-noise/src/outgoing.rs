@@ -193,6 +193,13 @@ impl Outgoing {
     }
 }
 
+#[cfg(test)]
+impl Outgoing {
+    pub(crate) fn held(&self) -> usize {
+        self.buffer.len()
+    }
+}
+
 /// The length prefix of a frame that holds `len` plain bytes.
 fn prefix(len: usize) -> [u8; PREFIX] {
     u16::try_from(len + TAG).unwrap_or(u16::MAX).to_be_bytes()

@@ -1,5 +1,6 @@
 //! Both ends say who they are.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -21,12 +22,17 @@ pub struct Plaintext {
 }
 
 /// A link whose other end has said who it is.
-#[derive(Debug)]
 pub struct Exchanged<Io> {
     /// The same stream, from the byte after the exchange.
     pub io: Io,
     /// The key that the remote calls its own.
     pub public_key: PublicKey,
+}
+
+impl<Io> fmt::Debug for Exchanged<Io> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Exchanged({:?})", self.public_key)
+    }
 }
 
 impl Plaintext {

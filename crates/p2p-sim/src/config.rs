@@ -20,6 +20,9 @@ pub struct Config {
     pub resolve: Duration,
     /// Bytes that wait in a datagram socket; what arrives beyond is dropped. Default: 256 KiB.
     pub udp_buffer: usize,
+    /// Bytes that the datagrams from one socket to another may have waiting at a rate limit; what
+    /// comes beyond is dropped. Default: 256 KiB.
+    pub datagram_queue: usize,
     /// Virtual time that one `block_on` or `run_until_idle` may take. Default: 1 hour.
     ///
     /// A periodic timer keeps a simulation going for ever although what the test waits for
@@ -46,6 +49,7 @@ impl Default for Config {
             tcp: Tcp::default(),
             resolve: Duration::from_millis(20),
             udp_buffer: 256 << 10,
+            datagram_queue: 256 << 10,
             patience: Duration::from_secs(3600),
             polls_per_instant: NonZeroU32::new(1_000_000).unwrap_or(NonZeroU32::MAX),
             hash_contents: false,

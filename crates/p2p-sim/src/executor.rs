@@ -128,10 +128,6 @@ impl Tasks {
     pub(crate) fn names(&self) -> impl Iterator<Item = (HostId, &'static str)> {
         self.slab.iter().map(|(_, task)| (task.host, task.name))
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.slab.len()
-    }
 }
 
 /// How far to run.

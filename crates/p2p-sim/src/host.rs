@@ -41,7 +41,7 @@ impl Host {
     pub fn ip(&self) -> IpAddr {
         let state = self.world.lock();
         let first = state.host(self.id).addrs.first().copied();
-        first.unwrap_or(Ipv4Addr::LOCALHOST.into())
+        first.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 
     /// Its first address with `port`.

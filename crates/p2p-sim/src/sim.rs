@@ -18,7 +18,7 @@ use crate::net::tap::Flights;
 use crate::rng::Rng;
 use crate::trace::{EventHash, What};
 use crate::world::{HostId, HostState, Nanos, State, World, nanos};
-use crate::{Config, Host, Link};
+use crate::{Config, Host, Link, Nat, NatConfig};
 
 /// A world of hosts with a clock of its own, run by the thread that asks for it.
 ///
@@ -112,6 +112,21 @@ impl Sim {
         let world = &self.world;
         let id = world.with(|state| state.add_host(world.seed, name, addrs, None))?;
         Ok(Host::new(world.clone(), id))
+    }
+
+    /// Adds a NAT with this public address; hosts are put behind it with [`Nat::host`].
+    ///
+    /// # Panics
+    /// If somebody has the address.
+    #[track_caller]
+    pub fn nat(&self, name: &str, outer: impl Into<IpAddr>, config: NatConfig) -> Nat {
+        or_panic(Nat::new(
+            self.world.clone(),
+            name,
+            outer.into(),
+            config,
+            None,
+        ))
     }
 
     /// The host with this name.
@@ -280,10 +295,11 @@ impl Sim {
     /// Starts to count what passes between two hosts, from zero.
     ///
     /// # Panics
-    /// If one of the hosts belongs to another simulation.
+    /// If they are the same host, or one of them belongs to another simulation.
     #[track_caller]
     pub fn count_flights(&self, one: &Host, other: &Host) {
         let (one, other) = (or_panic(self.own(one)), or_panic(self.own(other)));
+        assert!(one != other, "flights are between two different hosts");
         self.world.lock().tap_start(one, other);
     }
 
@@ -385,7 +401,10 @@ impl Drop for Running<'_> {
 
 #[track_caller]
 pub(crate) fn or_panic<T, E: fmt::Display>(result: Result<T, E>) -> T {
-    result.unwrap_or_else(|error| panic!("{error}"))
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 impl State {
@@ -400,7 +419,7 @@ impl State {
             return Err(SetupError::NameUsed(name.to_owned()));
         }
         let index = u32::try_from(self.hosts.len()).expect("fewer than 2^32 hosts");
-        let addrs = addrs.unwrap_or_else(|| default_addrs(index + 1));
+        let addrs = addrs.unwrap_or_else(|| self.default_addrs());
         for (place, addr) in addrs.iter().enumerate() {
             let earlier = addrs.iter().take(place);
             self.check_addr(name, *addr, nat, earlier)?;
@@ -446,18 +465,18 @@ impl State {
         let by = match self.net.addrs.get(&(nat, addr)) {
             None => return Ok(()),
             Some(Owner::Host(id)) => self.host(*id).name.to_string(),
-            Some(Owner::Nat(nat)) => format!("NAT {}", nat.0),
+            Some(Owner::Nat(nat)) => self.nat_name(*nat),
         };
         Err(SetupError::AddressUsed { addr, host, by })
     }
-}
-
-/// 10.0.0.n and fd00::n, going on in the next part when a part is full.
-fn default_addrs(n: u32) -> Vec<IpAddr> {
-    let [_, a, b, c] = n.to_be_bytes();
-    let (high, low) = (u16::from_be_bytes([0, a]), u16::from_be_bytes([b, c]));
-    vec![
-        Ipv4Addr::new(10, a, b, c).into(),
-        Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, high, low).into(),
-    ]
+    /// 10.0.0.n and fd00::n for the next host, going on in the next part when one is full.
+    pub(crate) fn default_addrs(&self) -> Vec<IpAddr> {
+        let n = u32::try_from(self.hosts.len() + 1).unwrap_or(u32::MAX);
+        let [_, a, b, c] = n.to_be_bytes();
+        let (high, low) = (u16::from_be_bytes([0, a]), u16::from_be_bytes([b, c]));
+        vec![
+            Ipv4Addr::new(10, a, b, c).into(),
+            Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, high, low).into(),
+        ]
+    }
 }

@@ -232,3 +232,37 @@ impl Drop for SimTimer {
         self.disarm();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::Config;
+    use crate::Sim;
+
+    #[test]
+    fn dropped_timers_do_not_fill_the_queue() {
+        let sim = Sim::new(1);
+        let host = sim.host("a");
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..10 * SWEEP {
+            let mut timer = host.rt().timer(Instant::from_nanos(1_000_000_000));
+            assert!(Pin::new(&mut timer).poll(&mut cx).is_pending());
+        }
+        assert!(host.world.lock().queue.heap.len() <= SWEEP + 1);
+        assert!(sim.census().is_empty());
+    }
+
+    #[test]
+    fn moving_a_timer_later_again_and_again_queues_it_once() {
+        let world = Arc::new(World::new(1, Config::default()));
+        let mut timer = SimTimer::new(world.clone(), HostId(0), Instant::from_nanos(1000));
+        let mut cx = Context::from_waker(Waker::noop());
+        for at in 1001..2000 {
+            assert!(Pin::new(&mut timer).poll(&mut cx).is_pending());
+            timer.reset(Instant::from_nanos(at));
+        }
+        assert_eq!(world.lock().queue.heap.len(), 1);
+    }
+}

@@ -215,127 +215,70 @@ impl Log {
 }
 
 fn encode(out: &mut Vec<u8>, at: Nanos, host: Option<HostId>, what: What) {
-    out.extend(at.to_le_bytes());
-    out.extend(host.map_or(u32::MAX, |host| host.0).to_le_bytes());
-    let tag = |out: &mut Vec<u8>, tag: u8| out.push(tag);
-    match what {
-        What::Accepted { conn, from } => {
-            tag(out, 0);
-            number(out, conn);
-            socket(out, from);
-        }
-        What::ClockSet { ahead } => {
-            tag(out, 1);
-            out.extend(ahead.to_le_bytes());
-        }
-        What::Closed { conn } => {
-            tag(out, 2);
-            number(out, conn);
-        }
-        What::Connected { conn } => {
-            tag(out, 3);
-            number(out, conn);
-        }
-        What::ConnectFailed { to, why } => {
-            tag(out, 4);
-            socket(out, to);
-            text(out, why);
-        }
-        What::Connecting { from, to } => {
-            tag(out, 5);
-            socket(out, from);
-            socket(out, to);
-        }
-        What::Crashed => tag(out, 6),
-        What::DatagramArrived { from, len } => {
-            tag(out, 7);
-            socket(out, from);
-            number(out, len.into());
-        }
-        What::DatagramDropped { to, why } => {
-            tag(out, 8);
-            socket(out, to);
-            text(out, why);
-        }
-        What::DatagramSent { to, len } => {
-            tag(out, 9);
-            socket(out, to);
-            number(out, len.into());
-        }
-        What::Delivered { conn, kind, len } => segment(out, 10, conn, kind, len),
-        What::GaveUp { conn } => {
-            tag(out, 11);
-            number(out, conn);
-        }
-        What::Healed => tag(out, 12),
-        What::HostAdded { addr } => {
-            tag(out, 13);
-            if let Some(addr) = addr {
-                socket(out, SocketAddr::new(addr, 0));
-            }
-        }
-        What::LinkSet { one, other } => {
-            tag(out, 14);
-            out.extend(one.0.to_le_bytes());
-            out.extend(other.0.to_le_bytes());
-        }
-        What::Listening { at } => {
-            tag(out, 15);
-            socket(out, at);
-        }
-        What::NatMapped { inner, outer } => {
-            tag(out, 16);
-            socket(out, inner);
-            socket(out, outer);
-        }
-        What::Partitioned => tag(out, 17),
-        What::Restarted => tag(out, 18),
-        What::Sent { conn, kind, len } => segment(out, 19, conn, kind, len),
-        What::Stalled { conn } => {
-            tag(out, 20);
-            number(out, conn);
-        }
-        What::SynDropped { to, why } => {
-            tag(out, 21);
-            socket(out, to);
-            text(out, why);
-        }
-        What::TaskEnded { serial, name } => {
-            tag(out, 22);
-            number(out, serial);
-            text(out, name);
-        }
-        What::TaskSpawned { serial, name } => {
-            tag(out, 23);
-            number(out, serial);
-            text(out, name);
-        }
-        What::TimerFired => tag(out, 24),
+    let host = host.map_or(u32::MAX, |host| host.0);
+    let out = Bytes(out).number(at).number(host.into());
+    let _ = match what {
+        What::Accepted { conn, from } => out.tag(0).number(conn).socket(from),
+        What::ClockSet { ahead } => out.tag(1).put(&ahead.to_le_bytes()),
+        What::Closed { conn } => out.tag(2).number(conn),
+        What::Connected { conn } => out.tag(3).number(conn),
+        What::ConnectFailed { to, why } => out.tag(4).socket(to).text(why),
+        What::Connecting { from, to } => out.tag(5).socket(from).socket(to),
+        What::Crashed => out.tag(6),
+        What::DatagramArrived { from, len } => out.tag(7).socket(from).number(len.into()),
+        What::DatagramDropped { to, why } => out.tag(8).socket(to).text(why),
+        What::DatagramSent { to, len } => out.tag(9).socket(to).number(len.into()),
+        What::Delivered { conn, kind, len } => out.tag(10).segment(conn, kind, len),
+        What::GaveUp { conn } => out.tag(11).number(conn),
+        What::Healed => out.tag(12),
+        What::HostAdded { addr: Some(addr) } => out.tag(13).socket(SocketAddr::new(addr, 0)),
+        What::HostAdded { addr: None } => out.tag(14),
+        What::LinkSet { one, other } => out.tag(15).number(one.0.into()).number(other.0.into()),
+        What::Listening { at } => out.tag(16).socket(at),
+        What::NatMapped { inner, outer } => out.tag(17).socket(inner).socket(outer),
+        What::Partitioned => out.tag(18),
+        What::Restarted => out.tag(19),
+        What::Sent { conn, kind, len } => out.tag(20).segment(conn, kind, len),
+        What::Stalled { conn } => out.tag(21).number(conn),
+        What::SynDropped { to, why } => out.tag(22).socket(to).text(why),
+        What::TaskEnded { serial, name } => out.tag(23).number(serial).text(name),
+        What::TaskSpawned { serial, name } => out.tag(24).number(serial).text(name),
+        What::TimerFired => out.tag(25),
+    };
+}
+
+/// Writes the parts of an event one behind the other.
+struct Bytes<'a>(&'a mut Vec<u8>);
+
+impl Bytes<'_> {
+    fn put(self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
+        self
     }
-}
 
-fn number(out: &mut Vec<u8>, number: u64) {
-    out.extend(number.to_le_bytes());
-}
-
-fn text(out: &mut Vec<u8>, text: &str) {
-    number(out, text.len() as u64);
-    out.extend(text.as_bytes());
-}
-
-fn segment(out: &mut Vec<u8>, tag: u8, conn: u64, kind: Kind, len: u32) {
-    out.push(tag);
-    number(out, conn);
-    out.push(kind as u8);
-    out.extend(len.to_le_bytes());
-}
-
-fn socket(out: &mut Vec<u8>, socket: SocketAddr) {
-    match socket.ip() {
-        IpAddr::V4(ip) => out.extend(ip.octets()),
-        IpAddr::V6(ip) => out.extend(ip.octets()),
+    fn tag(self, tag: u8) -> Self {
+        self.put(&[tag])
     }
-    out.extend(socket.port().to_le_bytes());
+
+    fn number(self, number: u64) -> Self {
+        self.put(&number.to_le_bytes())
+    }
+
+    fn text(self, text: &str) -> Self {
+        self.number(text.len() as u64).put(text.as_bytes())
+    }
+
+    fn segment(self, conn: u64, kind: Kind, len: u32) -> Self {
+        self.number(conn).tag(kind as u8).number(len.into())
+    }
+
+    fn socket(self, socket: SocketAddr) -> Self {
+        match socket.ip() {
+            IpAddr::V4(ip) => self.tag(4).put(&ip.octets()),
+            IpAddr::V6(ip) => self.tag(6).put(&ip.octets()),
+        }
+        .put(&socket.port().to_le_bytes())
+    }
 }
 
 fn line(record: Record, hosts: &[HostState]) -> String {

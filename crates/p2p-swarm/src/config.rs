@@ -29,7 +29,10 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// Memory that all remotes together can make us hold, in bytes. Default: 256 MiB.
     pub memory_budget: usize,
-    /// The share of `memory_budget` that one connection can take, in bytes. Default: 32 MiB.
+    /// The share of `memory_budget` that one peer can take with all its connections, in bytes.
+    /// Default: 64 MiB.
+    pub peer_memory: usize,
+    /// The share of `peer_memory` that one connection can take, in bytes. Default: 32 MiB.
     pub connection_memory: usize,
     /// Established connections. Default: 1024.
     pub max_connections: usize,
@@ -66,6 +69,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(60),
             shutdown_timeout: Duration::from_secs(5),
             memory_budget: 256 << 20,
+            peer_memory: 64 << 20,
             connection_memory: 32 << 20,
             max_connections: 1024,
             max_connections_per_peer: 8,

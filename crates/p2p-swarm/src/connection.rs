@@ -23,6 +23,7 @@ use p2p_core::{
 use p2p_multistream::{self as multistream, Negotiated};
 
 use crate::error::OpenError;
+use crate::share::Share;
 use crate::shared::Shared;
 use crate::slots::{Slot, Slots};
 use crate::stream::Stream;
@@ -100,6 +101,11 @@ pub(crate) struct Inner {
 impl Inner {
     pub(crate) fn close(&self, code: ErrorCode) {
         self.muxer.close(code);
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ended.peek().is_some()
     }
 
     /// A stream that proposes `protocol` with its first bytes.
@@ -278,13 +284,14 @@ pub(crate) struct Task {
     ended: oneshot::Sender<ConnectionEnd>,
     /// Held as long as the connection exists.
     permits: Vec<Permit>,
+    share: Share,
 }
 
 impl Task {
     pub(crate) fn new(
         info: ConnectionInfo,
         muxing: p2p_core::Muxing,
-        budget: Budget,
+        share: Share,
         shared: &Shared,
         permits: Vec<Permit>,
     ) -> Self {
@@ -294,7 +301,7 @@ impl Task {
             info,
             muxer: muxing.muxer,
             rt: Rt::clone(&shared.rt),
-            budget,
+            budget: share.budget.clone(),
             negotiation_timeout: shared.config.negotiation_timeout,
             users: AtomicUsize::new(0),
             ended: receiver.shared(),
@@ -306,6 +313,7 @@ impl Task {
             driver: muxing.driver,
             ended,
             permits,
+            share,
         }
     }
 
@@ -316,13 +324,14 @@ impl Task {
             driver,
             ended,
             permits,
+            share,
         } = self;
         let mut goodbye = Goodbye {
             shared: Arc::clone(&shared),
             inner: Arc::clone(&inner),
             end: ConnectionEnd::Dropped,
             ended: Some(ended),
-            _permits: permits,
+            _held: (permits, share),
         };
         // Three futures with a waker each: a wake-up of one does not poll the others.
         let mut parts: FuturesUnordered<BoxFuture<'static, Option<ConnectionEnd>>> =
@@ -425,7 +434,7 @@ struct Goodbye {
     inner: Arc<Inner>,
     end: ConnectionEnd,
     ended: Option<oneshot::Sender<ConnectionEnd>>,
-    _permits: Vec<Permit>,
+    _held: (Vec<Permit>, Share),
 }
 
 impl Drop for Goodbye {

@@ -178,16 +178,18 @@ async fn connect(
     let connected = rt.now();
     tracing::debug!(%addr, took = ?(connected - start), "transport connected");
 
-    let budget = shared.connection_budget();
     let upgraded: Upgraded = match dialed.link {
-        Link::Muxed(established) => established.into(),
+        Link::Muxed(established) => {
+            let share = shared.shares.share(established.peer);
+            Upgraded::by_transport(established, share)
+        }
         Link::Raw(io) => {
             let cx = Context {
                 rt,
                 role: Role::Dialer,
                 expect,
                 deadline,
-                budget: &budget,
+                shares: &shared.shares,
             };
             shared.upgrader.upgrade(io, &cx).await?
         }
@@ -203,7 +205,6 @@ async fn connect(
         remote: addr.without_peer(),
         local: dialed.local,
         transport_took: connected - start,
-        budget,
     })?;
     Ok(start_task(shared, task))
 }

@@ -289,12 +289,16 @@ pub enum BuildError {
         /// The field of [`Config`](crate::Config).
         setting: &'static str,
     },
-    /// One connection may not take more than all together.
-    #[error("connection_memory ({connection} bytes) is more than memory_budget ({total} bytes)")]
+    /// A part may not take more than the whole.
+    #[error("{part} ({wanted} bytes) is more than {whole} ({limit} bytes)")]
     Memory {
-        /// `connection_memory`.
-        connection: usize,
-        /// `memory_budget`.
-        total: usize,
+        /// The field of [`Config`](crate::Config) for the part.
+        part: &'static str,
+        /// Its value.
+        wanted: usize,
+        /// The field for the whole.
+        whole: &'static str,
+        /// Its value.
+        limit: usize,
     },
 }

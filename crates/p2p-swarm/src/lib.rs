@@ -25,6 +25,7 @@ mod error;
 mod events;
 mod handler;
 mod listen;
+mod share;
 mod shared;
 mod slots;
 mod stream;

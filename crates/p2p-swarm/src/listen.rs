@@ -128,16 +128,18 @@ async fn try_upgrade(
         step: Step::Transport,
         after: timeout,
     })??;
-    let budget = shared.connection_budget();
     let upgraded: Upgraded = match link {
-        Link::Muxed(established) => established.into(),
+        Link::Muxed(established) => {
+            let share = shared.shares.share(established.peer);
+            Upgraded::by_transport(established, share)
+        }
         Link::Raw(io) => {
             let cx = Context {
                 rt,
                 role: Role::Listener,
                 expect: None,
                 deadline,
-                budget: &budget,
+                shares: &shared.shares,
             };
             shared.upgrader.upgrade(io, &cx).await?
         }
@@ -148,6 +150,5 @@ async fn try_upgrade(
         remote: incoming.remote,
         local: Some(incoming.local),
         transport_took: std::time::Duration::ZERO,
-        budget,
     })
 }

@@ -19,6 +19,7 @@ use crate::dial::dial;
 use crate::error::{Chain, DialError, UpgradeError};
 use crate::events::Event;
 use crate::handler::Handlers;
+use crate::share::Shares;
 use crate::tasks::{Tasks, lock};
 use crate::upgrade::{Upgraded, Upgrader};
 use crate::weak::Watcher;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) upgrader: Upgrader,
     pub(crate) gate: Arc<dyn Gate>,
     pub(crate) memory: Budget,
+    pub(crate) shares: Arc<Shares>,
     pub(crate) connections: Budget,
     pub(crate) pending_incoming: Budget,
     pub(crate) pending_dials: Budget,
@@ -66,8 +68,6 @@ pub(crate) struct Admitted {
     pub(crate) remote: Multiaddr,
     pub(crate) local: Option<Multiaddr>,
     pub(crate) transport_took: Duration,
-    /// What it may make us hold.
-    pub(crate) budget: Budget,
 }
 
 impl State {
@@ -98,13 +98,6 @@ impl Shared {
         let mut all = self.transports.iter();
         all.find(|transport| transport.supports(addr))
             .ok_or_else(|| TransportError::Unsupported { addr: addr.clone() })
-    }
-
-    /// The budget of one connection.
-    pub(crate) fn connection_budget(&self) -> Budget {
-        let limit = self.config.connection_memory;
-        self.memory
-            .child("memory of a connection", "connection_memory", limit)
     }
 
     pub(crate) fn handlers(&self) -> Arc<Handlers> {
@@ -212,7 +205,7 @@ impl Shared {
             let task = Task::new(
                 info,
                 new.upgraded.muxing,
-                new.budget,
+                new.upgraded.share,
                 self,
                 std::mem::take(&mut permits),
             );
@@ -293,8 +286,10 @@ impl Shared {
 
     /// The newest connection with `peer` that is not over.
     pub(crate) fn connection(&self, peer: &PeerId) -> Option<Connection> {
-        let inner = lock(&self.state).connections.get(peer)?.last().cloned()?;
-        Some(Connection::new(inner))
+        let state = lock(&self.state);
+        let mut newest = state.connections.get(peer)?.iter().rev();
+        let inner = newest.find(|inner| !inner.is_over())?;
+        Some(Connection::new(Arc::clone(inner)))
     }
 
     /// Stops everything where it stands.

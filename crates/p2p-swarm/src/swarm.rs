@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
 
 use p2p_core::{
-    AddrExt, AllowAll, Budget, Gate, InvalidProtocol, Multiaddr, Multiplex, PeerId, Protocol, Rt,
-    Security, Transport,
+    AddrExt, AllowAll, Budget, Gate, InvalidProtocol, Multiaddr, Multiplex,
+    OpenError as MuxerError, PeerId, Protocol, Rt, Security, Transport,
 };
 
 use crate::broadcast::Publisher;
@@ -14,6 +14,7 @@ use crate::connection::{Connection, ConnectionId};
 use crate::error::{BuildError, DialError, HandleError, ListenError, OpenError};
 use crate::events::Events;
 use crate::handler::{Entry, Handler, HandlerOptions, Outcome};
+use crate::share::Shares;
 use crate::shared::{Shared, State};
 use crate::stream::Stream;
 use crate::tasks::{Tasks, lock};
@@ -84,6 +85,12 @@ impl From<(PeerId, Vec<Multiaddr>)> for Target {
     }
 }
 
+/// What to dial when no connection will do.
+enum Fresh {
+    Anybody(Multiaddr),
+    Peer(PeerId, Vec<Multiaddr>),
+}
+
 /// Puts a [`Swarm`] together.
 pub struct SwarmBuilder {
     rt: Rt,
@@ -135,8 +142,10 @@ impl SwarmBuilder {
         if self.transports.is_empty() {
             return Err(BuildError::NoTransport);
         }
+        let memory = Budget::new("memory of the host", "memory_budget", config.memory_budget);
         let shared = Arc::new(Shared {
-            memory: Budget::new("memory of the host", "memory_budget", config.memory_budget),
+            shares: Arc::new(Shares::new(memory.clone(), &config)),
+            memory,
             connections: Budget::new("connections", "max_connections", config.max_connections),
             pending_incoming: Budget::new(
                 "incoming connections being upgraded",
@@ -175,16 +184,28 @@ fn check(config: &Config) -> Result<(), BuildError> {
         ("max_dial_addrs", config.max_dial_addrs),
         ("max_negotiating_streams", config.max_negotiating_streams),
         ("memory_budget", config.memory_budget),
+        ("peer_memory", config.peer_memory),
         ("connection_memory", config.connection_memory),
     ];
     if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
         return Err(BuildError::Zero { setting });
     }
-    if config.connection_memory > config.memory_budget {
-        return Err(BuildError::Memory {
-            connection: config.connection_memory,
-            total: config.memory_budget,
-        });
+    let tree = [
+        ("connection_memory", config.connection_memory),
+        ("peer_memory", config.peer_memory),
+        ("memory_budget", config.memory_budget),
+    ];
+    for pair in tree.windows(2) {
+        if let [(part, wanted), (whole, limit)] = *pair
+            && wanted > limit
+        {
+            return Err(BuildError::Memory {
+                part,
+                wanted,
+                whole,
+                limit,
+            });
+        }
     }
     Ok(())
 }
@@ -311,29 +332,41 @@ impl Swarm {
     /// # Errors
     /// [`DialError`] lists every address with its cause.
     pub async fn dial(&self, target: impl Into<Target>) -> Result<Connection, DialError> {
-        let (peer, addrs) = match target.into() {
+        match self.existing(target.into()) {
+            Ok(connection) => Ok(connection),
+            Err(fresh) => self.dial_fresh(fresh).await,
+        }
+    }
+
+    /// A connection that there is already, or what to dial.
+    fn existing(&self, target: Target) -> Result<Connection, Fresh> {
+        let (peer, addrs) = match target {
             Target::Peer(peer) => (peer, Vec::new()),
             Target::PeerAt(peer, addrs) => (peer, addrs),
             Target::Addr(addr) => match addr.peer() {
                 Some(peer) => (peer, vec![addr]),
-                None => return self.dial_anybody(addr).await,
+                None => return Err(Fresh::Anybody(addr)),
             },
         };
-        if let Some(connection) = self.shared.connection(&peer) {
-            return Ok(connection);
-        }
-        self.shared.dial_peer(peer, addrs)?.await
+        let connection = self.shared.connection(&peer);
+        connection.ok_or(Fresh::Peer(peer, addrs))
     }
 
-    async fn dial_anybody(&self, addr: Multiaddr) -> Result<Connection, DialError> {
-        if lock(&self.shared.state).closed {
-            return Err(DialError::Closed);
+    async fn dial_fresh(&self, fresh: Fresh) -> Result<Connection, DialError> {
+        match fresh {
+            Fresh::Peer(peer, addrs) => self.shared.dial_peer(peer, addrs)?.await,
+            Fresh::Anybody(addr) => {
+                if lock(&self.shared.state).closed {
+                    return Err(DialError::Closed);
+                }
+                dial::dial(Arc::clone(&self.shared), None, vec![addr]).await
+            }
         }
-        dial::dial(Arc::clone(&self.shared), None, vec![addr]).await
     }
 
     /// Opens a stream for `protocol` to `target`, dialing if needed. On an existing connection
-    /// this costs no round trip: see [`Connection::open`].
+    /// this costs no round trip: see [`Connection::open`]. A connection that turns out to be over,
+    /// or to take no streams, is replaced by a new one once.
     ///
     /// Cancel-safe.
     ///
@@ -344,10 +377,11 @@ impl Swarm {
         P: TryInto<Protocol, Error: Into<InvalidProtocol>>,
     {
         let protocol = protocol.try_into().map_err(Into::into)?;
-        self.dial(target).await?.open(&protocol).await
+        self.open_any(target, &[protocol]).await
     }
 
-    /// Opens a stream for the first of `protocols` that the remote knows.
+    /// Opens a stream for the first of `protocols` that the remote knows: see
+    /// [`Connection::open_any`].
     ///
     /// Cancel-safe.
     ///
@@ -358,7 +392,23 @@ impl Swarm {
         target: impl Into<Target>,
         protocols: &[Protocol],
     ) -> Result<Stream, OpenError> {
-        self.dial(target).await?.open_any(protocols).await
+        let target = target.into();
+        let fresh = match self.existing(target.clone()) {
+            Err(fresh) => fresh,
+            Ok(connection) => match connection.open_any(protocols).await {
+                Err(OpenError::Muxer(MuxerError::Ended(_) | MuxerError::GoneAway)) => {
+                    let peer = connection.peer();
+                    let addrs = match target {
+                        Target::Addr(addr) => vec![addr],
+                        Target::PeerAt(_, addrs) => addrs,
+                        Target::Peer(_) => Vec::new(),
+                    };
+                    Fresh::Peer(peer, addrs)
+                }
+                result => return result,
+            },
+        };
+        self.dial_fresh(fresh).await?.open_any(protocols).await
     }
 
     /// The connections with `peer`, oldest first.
@@ -442,6 +492,7 @@ impl Swarm {
             listeners: state.listeners.len(),
             tasks: self.shared.tasks.names(),
             memory: self.shared.memory.used(),
+            sharing_peers: self.shared.shares.peers(),
         }
     }
 
@@ -487,6 +538,8 @@ pub struct Census {
     pub tasks: Vec<&'static str>,
     /// Bytes taken from the memory budget.
     pub memory: usize,
+    /// Peers that have a share of the memory budget.
+    pub sharing_peers: usize,
 }
 
 impl WeakSwarm {

@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use p2p_core::{
-    BoxIo, Budget, Established, Instant, Multiplex, Muxing, PeerId, Protocol, Role, Rt, Secured,
-    Security, SecurityError,
+    BoxIo, Established, Instant, Multiplex, Muxing, PeerId, Protocol, Role, Rt, Secured, Security,
+    SecurityError,
 };
 use p2p_multistream as multistream;
 
 use crate::error::{Step, UpgradeError};
+use crate::share::{Share, Shares};
 
 /// The secure channels and multiplexers of a swarm, best first.
 #[derive(Default)]
@@ -39,10 +40,13 @@ pub(crate) struct Upgraded {
     pub(crate) muxer: Option<Protocol>,
     pub(crate) security_took: Duration,
     pub(crate) muxer_took: Duration,
+    /// What it may make us hold.
+    pub(crate) share: Share,
 }
 
-impl From<Established> for Upgraded {
-    fn from(done: Established) -> Self {
+impl Upgraded {
+    /// A link that its transport secured and multiplexed itself.
+    pub(crate) fn by_transport(done: Established, share: Share) -> Self {
         Self {
             peer: done.peer,
             public_key: done.public_key,
@@ -51,6 +55,7 @@ impl From<Established> for Upgraded {
             muxer: None,
             security_took: Duration::ZERO,
             muxer_took: Duration::ZERO,
+            share,
         }
     }
 }
@@ -62,8 +67,7 @@ pub(crate) struct Context<'a> {
     pub(crate) expect: Option<PeerId>,
     /// When to give up, and how long that was from the start.
     pub(crate) deadline: (Instant, Duration),
-    /// What the connection may hold.
-    pub(crate) budget: &'a Budget,
+    pub(crate) shares: &'a Arc<Shares>,
 }
 
 impl Context<'_> {
@@ -105,6 +109,7 @@ impl Upgrader {
         let muxer_took = cx.rt.now() - secured_at;
         tracing::debug!(role = %cx.role, %peer, muxer = %muxer.protocol(), early,
             took = ?muxer_took, "multiplexed");
+        let share = cx.shares.share(peer);
         Ok(Upgraded {
             peer,
             public_key,
@@ -112,7 +117,8 @@ impl Upgrader {
             muxer: Some(muxer.protocol()),
             security_took: secured_at - start,
             muxer_took,
-            muxing: muxer.start(io, cx.role, cx.rt, cx.budget),
+            muxing: muxer.start(io, cx.role, cx.rt, &share.budget),
+            share,
         })
     }
 

@@ -39,7 +39,8 @@ fn stranger(host: &Host, greeting: &'static [u8]) -> Multiaddr {
 
 fn assert_nothing_left(swarm: &Swarm) {
     let census = swarm.census();
-    assert_eq!((census.connections, census.memory), (0, 0), "{census:?}");
+    let held = (census.connections, census.memory, census.sharing_peers);
+    assert_eq!(held, (0, 0, 0), "{census:?}");
     let known = ["listener"];
     assert!(
         census.tasks.iter().all(|task| known.contains(task)),
@@ -463,7 +464,7 @@ fn contradictory_settings_are_named_when_the_swarm_is_built() {
     assert!(build(|config| config.max_connections = 0).contains("max_connections"));
     let text = build(|config| config.memory_budget = 1);
     assert!(
-        text.contains("connection_memory") && text.contains("memory_budget"),
+        text.contains("peer_memory") && text.contains("memory_budget"),
         "{text}"
     );
     let nothing = Swarm::builder(alice.rt(), peer(1)).build().unwrap_err();

@@ -46,7 +46,7 @@ pub struct Config {
     pub resets_per_second: u32,
     /// Frames gather in a buffer of this size, in bytes. Default: 48 KiB.
     pub send_buffer: usize,
-    /// How the connection is treated apart from yamux.
+    /// How the connection is treated apart from yamux. Default: see `SessionConfig`.
     pub session: SessionConfig,
 }
 

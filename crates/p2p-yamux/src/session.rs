@@ -313,10 +313,8 @@ impl Session {
             return;
         };
         self.state = HEADER;
-        if fin {
-            if let Some(key) = self.table.find(stream.into()) {
-                self.table.finish(key);
-            }
+        if fin && let Some(key) = self.table.find(stream.into()) {
+            self.table.finish(key);
         }
     }
 

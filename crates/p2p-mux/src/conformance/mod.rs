@@ -15,6 +15,7 @@
 //! result each time. Only the rule on lost wake-ups uses real threads.
 
 mod clock;
+pub mod load;
 mod pipe;
 pub mod rules;
 mod world;

@@ -1,4 +1,9 @@
 //! The rules, in the order of their names.
+#![expect(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a rule that is broken is a failed test"
+)]
 
 use std::io;
 use std::sync::Arc;

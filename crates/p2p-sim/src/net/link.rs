@@ -361,12 +361,9 @@ pub(crate) struct Fate {
     pub(crate) second: Option<Nanos>,
 }
 
-/// Bytes of IP and UDP headers, at most.
-const HEADERS: u32 = 48;
-
 impl Fate {
     fn draw(link: &Link, len: u32, rng: &mut Rng) -> Self {
-        if len.saturating_add(HEADERS) > u32::from(link.mtu) {
+        if len > u32::from(link.mtu) {
             let first = Err("larger than the mtu of the link");
             return Self {
                 first,

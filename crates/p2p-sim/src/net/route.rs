@@ -51,7 +51,11 @@ impl State {
             if self.net.addrs.contains_key(&(realm, to.ip())) {
                 break;
             }
-            (from, realm) = self.nat_out(proto, host, nat, from, to);
+            match self.nat_out(proto, host, nat, from, to) {
+                Some(outside) => (from, realm) = outside,
+                // It stays inside, where nobody has the address that it is for.
+                None => break,
+            }
         }
         Wire {
             from,
@@ -62,16 +66,16 @@ impl State {
     }
 
     /// Takes a packet to its host; the error says why it does not get there.
-    pub(crate) fn inbound(&self, proto: Proto, wire: Wire) -> Result<Arrival, &'static str> {
+    pub(crate) fn inbound(&mut self, proto: Proto, wire: Wire) -> Result<Arrival, &'static str> {
         self.walk_in(proto, wire, true)
     }
 
     /// The host that a packet is probably for: filters of NATs may still stop it on arrival.
-    pub(crate) fn destination(&self, proto: Proto, wire: Wire) -> Option<HostId> {
+    pub(crate) fn destination(&mut self, proto: Proto, wire: Wire) -> Option<HostId> {
         self.walk_in(proto, wire, false).ok().map(|to| to.host)
     }
 
-    fn walk_in(&self, proto: Proto, wire: Wire, filter: bool) -> Result<Arrival, &'static str> {
+    fn walk_in(&mut self, proto: Proto, wire: Wire, filter: bool) -> Result<Arrival, &'static str> {
         let Wire {
             from,
             mut to,
@@ -82,14 +86,11 @@ impl State {
             return Ok(Arrival { host, from, to });
         }
         loop {
-            match self.net.addrs.get(&(realm, to.ip())) {
-                Some(Owner::Host(host)) => {
-                    let host = *host;
-                    return Ok(Arrival { host, from, to });
-                }
+            match self.net.addrs.get(&(realm, to.ip())).copied() {
+                Some(Owner::Host(host)) => return Ok(Arrival { host, from, to }),
                 Some(Owner::Nat(nat)) => {
-                    to = self.nat_in(proto, *nat, from, to.port(), filter)?;
-                    realm = Some(*nat);
+                    to = self.nat_in(proto, nat, from, to.port(), filter)?;
+                    realm = Some(nat);
                 }
                 None => return Err("nobody has this address"),
             }
@@ -175,6 +176,6 @@ pub(crate) fn target(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        other => other,
+        IpAddr::V4(_) | IpAddr::V6(_) => ip,
     }
 }

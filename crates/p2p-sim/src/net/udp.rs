@@ -18,10 +18,16 @@ use crate::world::{HostId, State, World};
 
 /// The largest datagram in bytes.
 const LARGEST: usize = 65_507;
-/// Bytes of IP and UDP headers on the wire.
-const HEADERS: usize = 48;
+/// Bytes of IPv4 and UDP headers.
+const HEADERS_4: usize = 28;
+/// Bytes of IPv6 and UDP headers.
+const HEADERS_6: usize = 48;
 /// Bytes that a datagram costs its receiver beside its contents.
 const OVERHEAD: usize = 64;
+
+/// Wakers that a socket holds before it wakes them all for nothing: those that still care come
+/// back, the others are forgotten.
+const MAX_READERS: usize = 32;
 
 /// All datagram sockets, and the datagrams on their way.
 #[derive(Default)]
@@ -177,6 +183,7 @@ impl State {
         if self.config.hash_contents {
             self.log.add_contents(contents);
         }
+        let headers = if to.is_ipv4() { HEADERS_4 } else { HEADERS_6 };
         let wire = self.outbound(Proto::Udp, host, from, to);
         let why = match self.destination(Proto::Udp, wire) {
             None => "nobody has this address",
@@ -193,7 +200,7 @@ impl State {
                     load: Load::Datagram(key),
                     from: host,
                     to: there,
-                    len: u32::try_from(contents.len() + HEADERS).unwrap_or(u32::MAX),
+                    len: u32::try_from(contents.len() + headers).unwrap_or(u32::MAX),
                 });
             }
         };
@@ -216,6 +223,12 @@ impl State {
         }
     }
 
+    /// Sender and receiver of a datagram, as they are on the wire.
+    pub(crate) fn datagram_ends(&self, key: Key) -> Option<(SocketAddr, SocketAddr)> {
+        let flying = self.net.udp.flying.get(key)?;
+        Some((flying.wire.from, flying.wire.to))
+    }
+
     /// A datagram comes to nothing.
     pub(crate) fn datagram_drop(&mut self, key: Key, host: HostId, why: &'static str) {
         if let Some(flying) = self.net.udp.flying.remove(key) {
@@ -225,10 +238,10 @@ impl State {
     }
 
     pub(crate) fn datagram_arrives(&mut self, key: Key, from_host: HostId, to_host: HostId) {
-        let Some(flying) = self.net.udp.flying.get(key) else {
+        let Some(wire) = self.net.udp.flying.get(key).map(|flying| flying.wire) else {
             return;
         };
-        let arrival = match self.inbound(Proto::Udp, flying.wire) {
+        let arrival = match self.inbound(Proto::Udp, wire) {
             Ok(arrival) if arrival.host == to_host && self.reachable(from_host, to_host) => arrival,
             Ok(_) => return self.datagram_drop(key, to_host, "the path is cut or the host down"),
             Err(why) => return self.datagram_drop(key, to_host, why),
@@ -243,14 +256,13 @@ impl State {
         let Some(socket) = found.and_then(|key| self.net.udp.sockets.get_mut(key)) else {
             return self.datagram_drop(key, to_host, "no socket is bound there");
         };
-        let cost = flying.bytes.len() + OVERHEAD;
-        if socket.waiting + cost > self.config.udp_buffer {
+        if socket.waiting >= self.config.udp_buffer {
             return self.datagram_drop(key, to_host, "the socket's buffer is full");
         }
-        socket.waiting += cost;
         let Some(flying) = self.net.udp.flying.remove(key) else {
             return;
         };
+        socket.waiting += flying.bytes.len() + OVERHEAD;
         let len = u32::try_from(flying.bytes.len()).unwrap_or(u32::MAX);
         socket.inbox.push_back(Letter {
             from: arrival.from,
@@ -275,6 +287,9 @@ impl State {
         };
         let Some(letter) = socket.inbox.pop_front() else {
             if !socket.readers.iter().any(|other| other.will_wake(waker)) {
+                if socket.readers.len() >= MAX_READERS {
+                    self.wakes.append(&mut socket.readers);
+                }
                 socket.readers.push(waker.clone());
             }
             return Poll::Pending;

@@ -1,0 +1,190 @@
+//! What the service knows, per peer and connection. Freed when a peer's last connection ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::channel::oneshot;
+use futures::future::Shared;
+use p2p_core::{Budget, Instant, Multiaddr, PeerId, Permit};
+use p2p_swarm::{ConnectionId, WeakConnection};
+
+use crate::config::Config;
+use crate::error::IdentifyError;
+use crate::info::IdentifyInfo;
+use crate::proto::Told;
+use crate::rate::Rate;
+
+/// The result of asking on one connection.
+pub(crate) type Outcome = Result<Arc<IdentifyInfo>, IdentifyError>;
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// Invariant: every peer has a connection.
+    peers: BTreeMap<PeerId, PeerState>,
+}
+
+#[derive(Default)]
+struct PeerState {
+    connections: BTreeMap<ConnectionId, ConnectionState>,
+    known: Option<Known>,
+    pushes: Rate,
+}
+
+/// What a peer told, paid for.
+struct Known {
+    info: Arc<IdentifyInfo>,
+    _permit: Permit,
+}
+
+struct ConnectionState {
+    handle: WeakConnection,
+    outcome: Shared<oneshot::Receiver<Outcome>>,
+    /// Where the peer sees us.
+    observed: Option<Multiaddr>,
+    /// Which of our announcements the peer was told on it; 0 if none.
+    told: u64,
+}
+
+impl State {
+    pub(crate) fn add(&mut self, handle: WeakConnection, outcome: oneshot::Receiver<Outcome>) {
+        let peer = self.peers.entry(handle.peer()).or_default();
+        let connection = ConnectionState {
+            outcome: futures::FutureExt::shared(outcome),
+            observed: None,
+            told: 0,
+            handle,
+        };
+        peer.connections.insert(connection.handle.id(), connection);
+    }
+
+    pub(crate) fn remove(&mut self, peer: PeerId, id: ConnectionId) {
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.connections.remove(&id);
+            if state.connections.is_empty() {
+                self.peers.remove(&peer);
+            }
+        }
+    }
+
+    pub(crate) fn info(&self, peer: &PeerId) -> Option<Arc<IdentifyInfo>> {
+        let known = self.peers.get(peer)?.known.as_ref()?;
+        Some(Arc::clone(&known.info))
+    }
+
+    pub(crate) fn outcome(
+        &self,
+        peer: &PeerId,
+        id: ConnectionId,
+    ) -> Option<Shared<oneshot::Receiver<Outcome>>> {
+        let connection = self.peers.get(peer)?.connections.get(&id)?;
+        Some(connection.outcome.clone())
+    }
+
+    /// Where our peers see us, each with the connection on which it said so.
+    pub(crate) fn observed(&self) -> Vec<(ConnectionId, Multiaddr)> {
+        let connections = self.peers.values().flat_map(|peer| &peer.connections);
+        connections
+            .filter_map(|(id, connection)| Some((*id, connection.observed.clone()?)))
+            .collect()
+    }
+
+    /// Takes what `peer` answered on a connection, instead of what was known of it.
+    pub(crate) fn answered(&mut self, connection: &WeakConnection, info: IdentifyInfo) -> Outcome {
+        let last = self.info(&connection.peer());
+        let last = last.and_then(|last| last.signed_record.clone());
+        let mut info = info;
+        // An answer on one connection may be older than what came on another.
+        if last.as_ref().map(|last| last.seq) > info.signed_record.as_ref().map(|new| new.seq) {
+            info.signed_record = last;
+        }
+        self.learn(connection, info)
+    }
+
+    /// Takes what `peer` pushed on a connection, on top of what was known of it.
+    pub(crate) fn pushed(
+        &mut self,
+        connection: &WeakConnection,
+        told: Told,
+        config: &Config,
+    ) -> Outcome {
+        let info = self.info(&connection.peer());
+        let mut info = match info {
+            Some(info) => IdentifyInfo::clone(&info),
+            None => IdentifyInfo::new(connection.peer(), connection.info().public_key.clone()),
+        };
+        info.update(told, &config.limits)?;
+        self.learn(connection, info)
+    }
+
+    fn learn(&mut self, connection: &WeakConnection, info: IdentifyInfo) -> Outcome {
+        let peer = self.peers.get_mut(&info.peer);
+        let peer = peer.ok_or(IdentifyError::Ended)?;
+        let state = peer.connections.get_mut(&connection.id());
+        let state = state.ok_or(IdentifyError::Ended)?;
+        let permit = pay(connection.budget(), &info)?;
+        state.observed = info.observed_addr.clone();
+        let info = Arc::new(info);
+        peer.known = Some(Known {
+            info: Arc::clone(&info),
+            _permit: permit,
+        });
+        Ok(info)
+    }
+
+    /// Whether `peer` may push at `now`.
+    pub(crate) fn may_push(&mut self, peer: &PeerId, now: Instant, config: &Config) -> bool {
+        self.peers.get_mut(peer).is_some_and(|state| {
+            let pushes = &mut state.pushes;
+            pushes.take(now, config.push_burst, config.push_interval)
+        })
+    }
+
+    /// Notes that a peer was told announcement `version` on a connection.
+    pub(crate) fn told(&mut self, peer: &PeerId, id: ConnectionId, version: u64) {
+        let connections = self.peers.get_mut(peer).map(|peer| &mut peer.connections);
+        if let Some(connection) = connections.and_then(|list| list.get_mut(&id)) {
+            connection.told = connection.told.max(version);
+        }
+    }
+
+    /// One connection of each peer that was told something older than `version` and takes pushes.
+    /// They count as told from now on.
+    pub(crate) fn outdated(&mut self, version: u64) -> Vec<WeakConnection> {
+        let mut outdated = Vec::new();
+        for peer in self.peers.values_mut() {
+            // Who has not asked yet will be told when it does.
+            let newest = peer.connections.values().map(|one| one.told).max();
+            if newest.is_none_or(|told| told == 0 || told >= version) || !peer.takes_pushes() {
+                continue;
+            }
+            for connection in peer.connections.values_mut() {
+                connection.told = version;
+            }
+            let newest = peer.connections.values().next_back();
+            outdated.extend(newest.map(|connection| connection.handle.clone()));
+        }
+        outdated
+    }
+}
+
+impl PeerState {
+    /// Also if we cannot tell: a refusal costs nothing.
+    fn takes_pushes(&self) -> bool {
+        let known = self.known.as_ref();
+        known.is_none_or(|known| known.info.protocols.contains(&crate::PUSH_PROTOCOL))
+    }
+}
+
+fn pay(budget: &Budget, info: &IdentifyInfo) -> Result<Permit, IdentifyError> {
+    Ok(budget.reserve(info.weight())?)
+}
+
+/// A message of ours, made once for every change.
+#[derive(Clone)]
+pub(crate) struct Current {
+    pub(crate) announcement: crate::Announcement,
+    pub(crate) addrs: Vec<Multiaddr>,
+    pub(crate) protocols: Vec<p2p_core::Protocol>,
+    /// Above 0, and higher with each change.
+    pub(crate) version: u64,
+}

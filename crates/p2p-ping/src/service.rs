@@ -1,0 +1,280 @@
+//! Ping as a service of a swarm.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::ErrorKind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::io::AsyncWriteExt;
+use p2p_core::{Elapsed, ErrorCode, PeerId};
+use p2p_swarm::{
+    Connection, ConnectionId, DialError, HandleError, HandlerOptions, Stream, Swarm, Target,
+    WeakConnection, WeakSwarm,
+};
+
+use crate::config::Config;
+use crate::driver::{Ended, drive};
+use crate::error::PingError;
+use crate::exchange::{answer, ping};
+use crate::liveness::Liveness;
+use crate::wire::PROTOCOL;
+
+/// Answers pings, watches connections, and pings on request. Cheap to clone; does not keep its
+/// swarm alive.
+#[derive(Clone)]
+pub struct Ping {
+    swarm: WeakSwarm,
+    shared: Arc<Shared>,
+}
+
+type Rtts = BTreeMap<PeerId, BTreeMap<ConnectionId, Option<Duration>>>;
+
+struct Shared {
+    config: Config,
+    /// The last round trip of each watched connection. Invariant: no empty map inside.
+    rtts: Mutex<Rtts>,
+}
+
+impl Ping {
+    /// Registers the protocol with `swarm` and, unless [`Config::watch`] is off, watches every
+    /// connection, those that exist and those to come.
+    ///
+    /// # Errors
+    /// [`HandleError::Taken`] if the swarm has a handler for [`PROTOCOL`] already.
+    pub fn new(swarm: &Swarm, config: Config) -> Result<Self, HandleError> {
+        let options = HandlerOptions::default()
+            .max_streams(config.max_inbound)
+            .keeps_alive(false);
+        swarm.handle_with(PROTOCOL, options, |mut stream: Stream| async move {
+            answer(&mut stream).await.map(|_| ())
+        })?;
+        let shared = Arc::new(Shared {
+            config,
+            rtts: Mutex::default(),
+        });
+        if shared.config.watch {
+            let shared = Arc::clone(&shared);
+            swarm.watch_connections("ping", move |connection| {
+                watch(Arc::clone(&shared), connection)
+            });
+        }
+        Ok(Self {
+            swarm: swarm.downgrade(),
+            shared,
+        })
+    }
+
+    /// The last round trip to `peer`; over several connections the shortest. `None` until a ping
+    /// on a watched connection was echoed, and when nothing connects us any more.
+    pub fn rtt(&self, peer: &PeerId) -> Option<Duration> {
+        let rtts = self.shared.rtts();
+        rtts.get(peer)?.values().flatten().min().copied()
+    }
+
+    /// Pings `target` once, dialing if needed.
+    ///
+    /// Waits at most [`Config::patience`] for the echo; the dial has the deadlines of the swarm.
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// See [`PingError`].
+    pub async fn ping(&self, target: impl Into<Target>) -> Result<Duration, PingError> {
+        let mut pinger = self.pinger(target).await?;
+        let rtt = pinger.ping().await?;
+        pinger.close().await;
+        Ok(rtt)
+    }
+
+    /// Connects with `target`, dialing if needed, for a series of pings on one stream.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// [`PingError::Open`].
+    pub async fn pinger(&self, target: impl Into<Target>) -> Result<Pinger, PingError> {
+        let closed = PingError::Open(DialError::Closed.into());
+        let swarm = self.swarm.upgrade().ok_or(closed)?;
+        let connection = swarm.dial(target).await;
+        let connection = connection.map_err(|error| PingError::Open(error.into()))?;
+        Ok(Pinger {
+            rt: swarm.rt().clone(),
+            connection,
+            stream: None,
+            shared: Arc::clone(&self.shared),
+        })
+    }
+}
+
+/// Pings one peer over and over on one stream. Keeps its connection alive.
+pub struct Pinger {
+    rt: p2p_core::Rt,
+    connection: Connection,
+    /// The stream of the last ping, if that was echoed.
+    stream: Option<Stream>,
+    shared: Arc<Shared>,
+}
+
+impl Pinger {
+    /// The connection that is pinged.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// One ping; returns the round trip.
+    ///
+    /// Opens a stream if there is none, or if the remote has ended the last one meanwhile, as go
+    /// does after half a minute. Waits at most [`Config::patience`]. Cancel-safe: a dropped call
+    /// drops the stream, and the next one opens another.
+    ///
+    /// # Errors
+    /// See [`PingError`].
+    pub async fn ping(&mut self) -> Result<Duration, PingError> {
+        if let Some(used) = self.stream.take() {
+            match self.ping_on(used).await {
+                Err(PingError::Closed | PingError::Io(_)) => {}
+                other => return other,
+            }
+        }
+        let stream = self.connection.open(&PROTOCOL).await?;
+        self.ping_on(stream).await
+    }
+
+    async fn ping_on(&mut self, mut stream: Stream) -> Result<Duration, PingError> {
+        let after = self.shared.config.patience;
+        let start = self.rt.now();
+        match self.rt.timeout(after, ping(&self.rt, &mut stream)).await {
+            Ok(Ok(rtt)) => {
+                self.stream = Some(stream);
+                let (peer, id) = (self.connection.peer(), self.connection.id());
+                self.shared.record(peer, id, rtt);
+                Ok(rtt)
+            }
+            // The remote did not even agree to the protocol.
+            Ok(Err(PingError::Io(error))) if error.kind() == ErrorKind::TimedOut => {
+                let after = self.rt.now() - start;
+                Err(PingError::TimedOut { after })
+            }
+            Ok(Err(error)) => Err(error),
+            Err(Elapsed) => Err(PingError::TimedOut { after }),
+        }
+    }
+
+    /// Ends the stream in order, so that the remote does not take it for lost.
+    ///
+    /// Cancel-safe. Dropping a [`Pinger`] without it resets the stream, which is harmless.
+    pub async fn close(mut self) {
+        if let Some(mut stream) = self.stream.take() {
+            // Nothing depends on it, and a stuck remote must not hold us up.
+            let _ = self.rt.timeout(CLOSE, stream.close()).await;
+        }
+    }
+}
+
+/// How long the end of a stream may wait for room in the connection.
+const CLOSE: Duration = Duration::from_secs(1);
+
+/// Pings on `connection` until it ends or is dead.
+async fn watch(shared: Arc<Shared>, connection: WeakConnection) {
+    let rt = connection.rt().clone();
+    let (peer, id) = (connection.peer(), connection.id());
+    let _watched = Watched::new(&shared, peer, id);
+    let mut machine = Liveness::new(&shared.config, rt.now());
+    while let Some(due) = machine.poll_timeout() {
+        rt.sleep_until(due).await;
+        machine.handle_timeout(rt.now(), rt.random());
+        if !machine.is_waiting() {
+            // A miss on a stream that is gone already.
+            while machine.poll_output().is_some() {}
+            continue;
+        }
+        let stream = match connection.open(&PROTOCOL).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::debug!(%peer, connection = %id, %error, "no longer watched");
+                return;
+            }
+        };
+        let on_rtt = |rtt| {
+            tracing::trace!(%peer, connection = %id, ?rtt, "echo");
+            shared.record(peer, id, rtt);
+        };
+        match drive(&mut machine, stream, &rt, on_rtt).await {
+            Ended::Abandoned => {
+                tracing::debug!(%peer, connection = %id, "no echo in time");
+            }
+            Ended::Dead => break,
+            Ended::Echo(error) => {
+                tracing::debug!(%peer, connection = %id, %error, "no longer watched");
+                return;
+            }
+            Ended::Stream(error) if error.kind() == ErrorKind::Unsupported => return,
+            // Not even the protocol was agreed on: silence, which patience goes on to measure.
+            Ended::Stream(error) if error.kind() == ErrorKind::TimedOut => {}
+            Ended::Stream(_) => machine.handle_stream_end(rt.now()),
+        }
+    }
+    tracing::info!(%peer, connection = %id, close = shared.config.close_dead, "no sign of life");
+    if shared.config.close_dead {
+        connection.close(ErrorCode::GARBAGE_COLLECTED);
+    }
+}
+
+/// The place for the round trip of a connection, as long as that is watched.
+struct Watched {
+    shared: Arc<Shared>,
+    peer: PeerId,
+    id: ConnectionId,
+}
+
+impl Watched {
+    fn new(shared: &Arc<Shared>, peer: PeerId, id: ConnectionId) -> Self {
+        shared.rtts().entry(peer).or_default().insert(id, None);
+        Self {
+            shared: Arc::clone(shared),
+            peer,
+            id,
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let mut rtts = self.shared.rtts();
+        if let Some(connections) = rtts.get_mut(&self.peer) {
+            connections.remove(&self.id);
+            if connections.is_empty() {
+                rtts.remove(&self.peer);
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn rtts(&self) -> MutexGuard<'_, Rtts> {
+        self.rtts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores the round trip of a watched connection; those of others would never be forgotten.
+    fn record(&self, peer: PeerId, id: ConnectionId, rtt: Duration) {
+        let mut rtts = self.rtts();
+        let connections = rtts.get_mut(&peer);
+        if let Some(last) = connections.and_then(|list| list.get_mut(&id)) {
+            *last = Some(rtt);
+        }
+    }
+}
+
+impl fmt::Debug for Ping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ping")
+            .field("config", &self.shared.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Pinger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pinger on {:?}", self.connection)
+    }
+}

@@ -1,0 +1,65 @@
+//! What a hostile or broken peer may send on a ping stream.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io;
+
+use futures::executor::block_on;
+use futures::future::join;
+use futures::io::{AsyncReadExt, AsyncWriteExt};
+use p2p_ping::{SIZE, answer};
+use proptest::prelude::*;
+
+/// Sends `chunks`, then ends the stream; returns the echo and how it was served.
+fn send(chunks: &[Vec<u8>]) -> (Vec<u8>, io::Result<u64>) {
+    let (mut near, mut far) = p2p_memory::pipe(64);
+    let (mut reader, mut writer) = (&mut near).split();
+    block_on(async {
+        let served = async move {
+            let served = answer(&mut far).await;
+            drop(far);
+            served
+        };
+        let write = async {
+            for chunk in chunks {
+                writer.write_all(chunk).await.unwrap();
+            }
+            writer.close().await.unwrap();
+        };
+        let read = async {
+            let mut echo = Vec::new();
+            // A handler that fails drops its stream: what came before is still an echo.
+            let _ = reader.read_to_end(&mut echo).await;
+            echo
+        };
+        let ((served, ()), echo) = join(join(served, write), read).await;
+        (echo, served)
+    })
+}
+
+#[test]
+fn a_stream_that_ends_inside_a_ping_is_an_error_and_echoes_nothing_of_it() {
+    let (echo, served) = send(&[vec![1; SIZE + 5]]);
+    assert_eq!(echo, [1; SIZE]);
+    assert_eq!(served.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[test]
+fn a_flood_of_pings_is_answered_one_by_one() {
+    // The pipe holds two pings: the flood waits for the echoes to be read.
+    let (echo, served) = send(&[vec![9; SIZE * 10_000]]);
+    assert_eq!(echo.len(), SIZE * 10_000);
+    assert_eq!(served.unwrap(), 10_000);
+}
+
+proptest! {
+    #[test]
+    fn whole_pings_come_back_however_they_are_split(
+        chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..100), 0..8),
+    ) {
+        let sent: Vec<u8> = chunks.concat();
+        let whole = sent.len() / SIZE * SIZE;
+        let (echo, served) = send(&chunks);
+        prop_assert_eq!(&echo[..], &sent[..whole]);
+        prop_assert_eq!(served.is_ok(), whole == sent.len());
+    }
+}

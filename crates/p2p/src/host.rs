@@ -1,0 +1,176 @@
+//! The handle that most programs hold.
+
+use std::fmt;
+
+use futures::Future;
+use p2p_core::multiaddr_parts::Error as AddrError;
+use p2p_core::{InvalidProtocol, Multiaddr, PeerId, Protocol};
+use p2p_identify::Identify;
+use p2p_keys::Keypair;
+use p2p_ping::Ping;
+use p2p_swarm::{
+    Connection, DialError, Events, HandleError, ListenError, OpenError, Outcome, Stream, Swarm,
+    Target,
+};
+
+use crate::HostBuilder;
+
+/// A node: an identity, the ways to reach others, and the protocols it answers.
+///
+/// Cheap to clone; clones are the same host. Dropping the last one ends everything that it
+/// started; [`Host::close`] does so in order. A handler that needs the host takes
+/// [`Swarm::downgrade`] of [`Host::swarm`] instead of a clone.
+#[derive(Clone)]
+pub struct Host {
+    pub(crate) swarm: Swarm,
+    pub(crate) identity: Keypair,
+    pub(crate) identify: Option<Identify>,
+    pub(crate) ping: Option<Ping>,
+}
+
+/// Why a host cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostListenError {
+    /// The text is not an address.
+    #[error("not an address such as /ip4/127.0.0.1/tcp/4001")]
+    Addr(#[source] AddrError),
+    /// The address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+impl Host {
+    /// Starts to put a host together: TCP, Noise, yamux and mplex, identify and ping.
+    pub fn builder() -> HostBuilder {
+        HostBuilder::default()
+    }
+
+    /// Our peer id.
+    pub fn peer_id(&self) -> PeerId {
+        self.swarm.local_peer()
+    }
+
+    /// Our key pair.
+    pub fn identity(&self) -> &Keypair {
+        &self.identity
+    }
+
+    /// Listens on `addr` (an address or its text) and returns where it can be reached, with our
+    /// `/p2p/<id>`: the real port, and for an unspecified address that of the first interface;
+    /// [`Host::listen_addrs`] has them all.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// See [`HostListenError`].
+    pub async fn listen(&self, addr: impl IntoAddr) -> Result<Multiaddr, HostListenError> {
+        let addr = addr.into_addr().map_err(HostListenError::Addr)?;
+        let fallback = addr.clone();
+        let addrs = self.swarm.listen(addr).await?;
+        Ok(addrs.into_iter().next().unwrap_or(fallback))
+    }
+
+    /// Where we can be reached, each address with our `/p2p/<id>`.
+    pub fn listen_addrs(&self) -> Vec<Multiaddr> {
+        self.swarm.listen_addrs()
+    }
+
+    /// Answers incoming streams of `protocol` with `handler`: see [`Swarm::handle`].
+    ///
+    /// # Errors
+    /// [`HandleError`] if the protocol has a handler already or is not an id.
+    pub fn handle<P, Served>(
+        &self,
+        protocol: P,
+        handler: impl Fn(Stream) -> Served + Send + Sync + 'static,
+    ) -> Result<(), HandleError>
+    where
+        P: TryInto<Protocol, Error: Into<InvalidProtocol>>,
+        Served: Future<Output: Outcome> + Send + 'static,
+    {
+        self.swarm.handle(protocol, handler)
+    }
+
+    /// A connection to `target`, a peer id or an address: one that exists, or the result of a
+    /// dial. Dials to the same peer are joined.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// [`DialError`] lists every address with its cause.
+    pub async fn dial(&self, target: impl Into<Target>) -> Result<Connection, DialError> {
+        self.swarm.dial(target).await
+    }
+
+    /// Opens a stream for `protocol` to `target`, dialing if needed: see [`Swarm::open`].
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open<P>(&self, target: impl Into<Target>, protocol: P) -> Result<Stream, OpenError>
+    where
+        P: TryInto<Protocol, Error: Into<InvalidProtocol>>,
+    {
+        self.swarm.open(target, protocol).await
+    }
+
+    /// What happens from now on. Bounded: a slow reader is told how much it missed.
+    pub fn events(&self) -> Events {
+        self.swarm.events()
+    }
+
+    /// The swarm below, for everything else.
+    pub fn swarm(&self) -> &Swarm {
+        &self.swarm
+    }
+
+    /// The identify service, unless the host was built without it.
+    pub fn identify(&self) -> Option<&Identify> {
+        self.identify.as_ref()
+    }
+
+    /// The ping service, unless the host was built without it.
+    pub fn ping(&self) -> Option<&Ping> {
+        self.ping.as_ref()
+    }
+
+    /// Closes everything in order: see [`Swarm::close`].
+    pub async fn close(&self) {
+        self.swarm.close().await;
+    }
+}
+
+/// An address, or the text of one.
+pub trait IntoAddr {
+    /// The address.
+    ///
+    /// # Errors
+    /// What the parser says.
+    fn into_addr(self) -> Result<Multiaddr, AddrError>;
+}
+
+impl IntoAddr for Multiaddr {
+    fn into_addr(self) -> Result<Multiaddr, AddrError> {
+        Ok(self)
+    }
+}
+
+impl IntoAddr for &Multiaddr {
+    fn into_addr(self) -> Result<Multiaddr, AddrError> {
+        Ok(self.clone())
+    }
+}
+
+impl IntoAddr for &str {
+    fn into_addr(self) -> Result<Multiaddr, AddrError> {
+        self.parse()
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Host {}", self.peer_id())
+    }
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	mplex "github.com/libp2p/go-libp2p-mplex"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	coreevent "github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/security/insecure"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/multiformats/go-multiaddr"
+)
+
+// newHost builds a host that offers exactly what the options name and reaches out to nobody.
+func newHost(opts options, listenAddrs ...string) (host.Host, error) {
+	key, _, err := crypto.GenerateKeyPair(crypto.Ed25519, 0)
+	if err != nil {
+		return nil, err
+	}
+	config := []libp2p.Option{
+		libp2p.Identity(key),
+		libp2p.UserAgent("p2p-interop-go/go-libp2p"),
+		libp2p.DisableRelay(),
+		libp2p.DisableMetrics(),
+		libp2p.DisableIdentifyAddressDiscovery(),
+	}
+	if len(listenAddrs) == 0 {
+		config = append(config, libp2p.NoListenAddrs)
+	} else {
+		config = append(config, libp2p.ListenAddrStrings(listenAddrs...))
+	}
+	if opts.transport != "tcp" {
+		return nil, unsupported{"transport " + opts.transport}
+	}
+	config = append(config, libp2p.Transport(tcp.NewTCPTransport))
+	for _, name := range opts.security {
+		switch name {
+		case "plaintext":
+			// Not NoSecurity: that one cannot stand beside another security.
+			config = append(config, libp2p.Security(insecure.ID, insecure.NewWithIdentity))
+		case "noise":
+			config = append(config, libp2p.Security(noise.ID, noise.New))
+		case "tls":
+			config = append(config, libp2p.Security(libp2ptls.ID, libp2ptls.New))
+		default:
+			return nil, unsupported{"security " + name}
+		}
+	}
+	for _, name := range opts.muxer {
+		switch name {
+		case "yamux":
+			config = append(config, libp2p.Muxer(yamux.ID, yamux.DefaultTransport))
+		case "mplex":
+			config = append(config, libp2p.Muxer(mplex.ID, mplex.DefaultTransport))
+		default:
+			return nil, unsupported{"muxer " + name}
+		}
+	}
+	return libp2p.New(config...)
+}
+
+func listen(opts options) error {
+	h, err := newHost(opts, opts.addr)
+	if err != nil {
+		return err
+	}
+	serve(h)
+	h.Network().Notify(&network.NotifyBundle{
+		ConnectedF: func(_ network.Network, conn network.Conn) { reportConnection(conn) },
+	})
+	identified, err := h.EventBus().Subscribe(new(coreevent.EvtPeerIdentificationCompleted))
+	if err != nil {
+		return err
+	}
+	go func() {
+		for seen := range identified.Out() {
+			reportIdentify(seen.(coreevent.EvtPeerIdentificationCompleted))
+		}
+	}()
+	for _, addr := range h.Addrs() {
+		event("listening", map[string]any{"addr": fmt.Sprintf("%s/p2p/%s", addr, h.ID())})
+	}
+	<-stdinClosed()
+	return h.Close()
+}
+
+func dial(ctx context.Context, opts options) error {
+	started := time.Now()
+	test, ok := tests[opts.test]
+	if !ok {
+		return unsupported{"test " + opts.test}
+	}
+	h, err := newHost(opts)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	serve(h)
+	addr, err := multiaddr.NewMultiaddr(opts.addr)
+	if err != nil {
+		return err
+	}
+	remote, err := peer.AddrInfoFromP2pAddr(addr)
+	if err != nil {
+		return err
+	}
+	// Before the dial: identify starts with the connection.
+	identified, err := h.EventBus().Subscribe([]any{
+		new(coreevent.EvtPeerIdentificationCompleted),
+		new(coreevent.EvtPeerIdentificationFailed),
+	})
+	if err != nil {
+		return err
+	}
+	if err := h.Connect(ctx, *remote); err != nil {
+		return fmt.Errorf("dial: %w", err)
+	}
+	for _, conn := range h.Network().ConnsToPeer(remote.ID) {
+		reportConnection(conn)
+	}
+	if err := test(ctx, h, remote.ID, identified.Out()); err != nil {
+		return fmt.Errorf("%s: %w", opts.test, err)
+	}
+	event("done", map[string]any{"ms": millis(time.Since(started))})
+	return nil
+}
+
+func reportConnection(conn network.Conn) {
+	state := conn.ConnState()
+	event("connected", map[string]any{
+		"peer":     conn.RemotePeer().String(),
+		"security": nameOf(state.Security),
+		"muxer":    nameOf(state.StreamMultiplexer),
+		"early":    state.UsedEarlyMuxerNegotiation,
+	})
+}
+
+func reportIdentify(seen coreevent.EvtPeerIdentificationCompleted) {
+	addrs := make([]string, 0, len(seen.ListenAddrs))
+	for _, addr := range seen.ListenAddrs {
+		addrs = append(addrs, addr.String())
+	}
+	fields := map[string]any{
+		"peer":      seen.Peer.String(),
+		"agent":     seen.AgentVersion,
+		"protocols": seen.Protocols,
+		"addrs":     addrs,
+		"signed":    seen.SignedPeerRecord != nil,
+	}
+	if seen.ObservedAddr != nil {
+		fields["observed"] = seen.ObservedAddr.String()
+	}
+	event("identify", fields)
+}
+
+// nameOf turns a protocol id into the word on the command line.
+func nameOf(id protocol.ID) string {
+	switch id {
+	case insecure.ID:
+		return "plaintext"
+	case noise.ID:
+		return "noise"
+	case libp2ptls.ID:
+		return "tls"
+	case yamux.ID:
+		return "yamux"
+	case mplex.ID:
+		return "mplex"
+	default:
+		return string(id)
+	}
+}
+
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

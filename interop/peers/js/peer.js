@@ -1,0 +1,179 @@
+// js-libp2p behind the interop command line (interop/README.md).
+//
+// Prints one JSON object per line on standard output, logs on standard error, and leaves
+// with 0 or 1. A listener serves until its standard input closes.
+
+import { writeSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { identify, identifyPush } from '@libp2p/identify'
+import { enable } from '@libp2p/logger'
+import { mplex } from '@libp2p/mplex'
+import { noise } from '@libp2p/noise'
+import { ping } from '@libp2p/ping'
+import { plaintext } from '@libp2p/plaintext'
+import { tcp } from '@libp2p/tcp'
+import { tls } from '@libp2p/tls'
+import { yamux } from '@libp2p/yamux'
+import { multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p } from 'libp2p'
+import { millis, serve, tests } from './protocols.js'
+
+// How long a dialer may take for everything.
+const DEADLINE_MS = 55_000
+
+const USAGE = `usage:
+  peer listen --transport tcp --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR]
+  peer dial ADDR --transport tcp --security .. --muxer .. --test ping|identify|echo|transfer`
+
+const TRANSPORTS = { tcp: () => tcp() }
+const SECURITIES = { noise: () => noise(), plaintext: () => plaintext(), tls: () => tls() }
+const MUXERS = {
+  // By default six new streams within a second end the connection; five pings and identify are six.
+  mplex: () => mplex({ disconnectThreshold: 1_000_000 }),
+  yamux: () => yamux()
+}
+const NAMES = {
+  '/mplex/6.7.0': 'mplex',
+  '/noise': 'noise',
+  '/plaintext/2.0.0': 'plaintext',
+  '/tls/1.0.0': 'tls',
+  '/yamux/1.0.0': 'yamux'
+}
+
+/** js-libp2p does not have what was asked for. */
+class Unsupported extends Error {}
+
+/** Prints one line for the runner, at once: the program may end right after. */
+function event (name, fields) {
+  writeSync(1, JSON.stringify({ event: name, ...fields }) + '\n')
+}
+
+function fail (error) {
+  const fields = { message: describe(error) }
+  if (error instanceof Unsupported) {
+    fields.unsupported = true
+  }
+  console.error(error)
+  event('error', fields)
+  process.exit(1)
+}
+
+function describe (error) {
+  const inner = error.errors ?? (error.cause == null ? [] : [error.cause])
+  return [`${error.name}: ${error.message}`, ...inner.map(describe)].join('; ')
+}
+
+function parse (args) {
+  const { values } = parseArgs({
+    args,
+    options: {
+      transport: { type: 'string', default: 'tcp' },
+      security: { type: 'string', default: 'noise' },
+      muxer: { type: 'string', default: 'yamux' },
+      addr: { type: 'string', default: '/ip4/127.0.0.1/tcp/0' },
+      test: { type: 'string', default: 'ping' }
+    }
+  })
+  return values
+}
+
+function pick (kind, known, names) {
+  return names.split(',').map(name => {
+    if (!Object.hasOwn(known, name)) {
+      throw new Unsupported(`js does not have ${kind} ${name}`)
+    }
+    return known[name]()
+  })
+}
+
+/** A node that offers exactly what the options name and reaches out to nobody. */
+async function createNode (options, listen) {
+  return createLibp2p({
+    addresses: { listen },
+    nodeInfo: { userAgent: 'p2p-interop-js/js-libp2p' },
+    transports: pick('transport', TRANSPORTS, options.transport),
+    connectionEncrypters: pick('security', SECURITIES, options.security),
+    streamMuxers: pick('muxer', MUXERS, options.muxer),
+    services: { identify: identify(), identifyPush: identifyPush(), ping: ping() }
+  })
+}
+
+function reportConnection (connection) {
+  event('connected', {
+    peer: connection.remotePeer.toString(),
+    security: NAMES[connection.encryption] ?? connection.encryption,
+    muxer: NAMES[connection.multiplexer] ?? connection.multiplexer
+  })
+}
+
+function reportIdentify (result) {
+  event('identify', {
+    peer: result.peerId.toString(),
+    agent: result.agentVersion,
+    protocols: result.protocols,
+    addrs: result.listenAddrs.map(addr => addr.toString()),
+    observed: result.observedAddr?.toString(),
+    signed: result.signedPeerRecord != null
+  })
+}
+
+async function listen (args) {
+  const options = parse(args)
+  const node = await createNode(options, [options.addr])
+  node.addEventListener('connection:open', ({ detail }) => reportConnection(detail))
+  node.addEventListener('peer:identify', ({ detail }) => reportIdentify(detail))
+  await serve(node, event)
+  for (const addr of node.getMultiaddrs()) {
+    event('listening', { addr: addr.toString() })
+  }
+  await stdinClosed()
+  process.exit(0)
+}
+
+async function dial (addr, args) {
+  const started = performance.now()
+  const options = parse(args)
+  const test = tests[options.test]
+  if (test == null) {
+    throw new Unsupported(`js does not have test ${options.test}`)
+  }
+  const signal = AbortSignal.timeout(DEADLINE_MS)
+  const node = await createNode(options, [])
+  await serve(node, event)
+  // Before the dial: identify starts with the connection.
+  const identified = new Promise(resolve => {
+    node.addEventListener('peer:identify', ({ detail }) => resolve(detail), { once: true })
+  })
+  const connection = await node.dial(multiaddr(addr), { signal })
+  reportConnection(connection)
+  await test({ node, connection, signal, event, identified, reportIdentify, stdinClosed })
+  event('done', { ms: millis(performance.now() - started) })
+  await node.stop()
+  process.exit(0)
+}
+
+/** Resolves when whoever started us closes our standard input, or dies. */
+async function stdinClosed () {
+  process.stdin.resume()
+  return new Promise(resolve => {
+    process.stdin.once('end', resolve)
+    process.stdin.once('close', resolve)
+    process.stdin.once('error', resolve)
+  })
+}
+
+async function main ([command, ...args]) {
+  if (command === 'listen') {
+    return listen(args)
+  }
+  if (command === 'dial' && args.length > 0) {
+    setTimeout(() => fail(new Error('deadline passed')), DEADLINE_MS).unref()
+    return dial(args[0], args.slice(1))
+  }
+  throw new Error(USAGE)
+}
+
+// What the library keeps to itself otherwise: why it refused a connection, for one.
+enable('libp2p:*:error')
+process.on('uncaughtException', fail)
+main(process.argv.slice(2)).catch(fail)

@@ -1,0 +1,180 @@
+// Echo and transfer, both sides, and the tests. Ping and identify are services of the node.
+
+const ECHO = '/p2p-interop/echo/1.0.0'
+const PERF = '/perf/1.0.0'
+
+const PINGS = 5
+const ECHO_ROUNDS = 2
+const ECHO_BYTES = 100_000
+const TRANSFER_BYTES = 5_000_000
+const BLOCK = 64 * 1024
+const SIZE_BYTES = 8
+// Byte i of a transfer is i modulo this: a lost, doubled or moved piece shows.
+const PATTERN_MODULUS = 251
+// How long a dialer stays after identify, so that the remote can finish its own.
+const LINGER_MS = 3_000
+
+/** Answers what the tests ask for. */
+export async function serve (node, event) {
+  await node.handle(ECHO, guarded('echo', serveEcho))
+  await node.handle(PERF, guarded('transfer', stream => serveTransfer(stream, event)))
+}
+
+export const tests = {
+  ping: testPing,
+  identify: testIdentify,
+  echo: testEcho,
+  transfer: testTransfer
+}
+
+function guarded (name, handler) {
+  return async stream => {
+    try {
+      await handler(stream)
+    } catch (error) {
+      console.error(`serving ${name}:`, error)
+      stream.abort(error)
+    }
+  }
+}
+
+async function serveEcho (stream) {
+  for await (const chunk of stream) {
+    await send(stream, chunk)
+  }
+  await stream.close()
+}
+
+async function serveTransfer (stream, event) {
+  const size = new Uint8Array(SIZE_BYTES)
+  let sized = 0
+  let received = 0
+  for await (const chunk of stream) {
+    const bytes = chunk.subarray()
+    const head = Math.min(SIZE_BYTES - sized, bytes.length)
+    size.set(bytes.subarray(0, head), sized)
+    sized += head
+    received = checkPattern(bytes.subarray(head), received)
+  }
+  if (sized < SIZE_BYTES) {
+    throw new Error(`ended within the size, after ${sized} bytes`)
+  }
+  event('transfer', { received })
+  await writePattern(stream, Number(new DataView(size.buffer).getBigUint64(0)))
+  await stream.close()
+}
+
+/** Five streams: the service opens one for each ping. */
+async function testPing ({ node, connection, signal, event }) {
+  const rtts = []
+  while (rtts.length < PINGS) {
+    rtts.push(await node.services.ping.ping(connection.remotePeer, { signal }))
+  }
+  event('ping', { rtts_ms: rtts })
+}
+
+/** Waits for the node's own identify: a second one at the same time would be refused. */
+async function testIdentify ({ identified, signal, reportIdentify, stdinClosed }) {
+  reportIdentify(await Promise.race([identified, aborted(signal)]))
+  await Promise.race([stdinClosed(), new Promise(resolve => setTimeout(resolve, LINGER_MS))])
+}
+
+async function testEcho ({ connection, signal, event }) {
+  const started = performance.now()
+  for (let round = 1; round <= ECHO_ROUNDS; round++) {
+    await echoOnce(connection, signal)
+  }
+  event('echo', { rounds: ECHO_ROUNDS, bytes: ECHO_BYTES, ms: millis(performance.now() - started) })
+}
+
+/** Reads while it writes: mplex has no flow control to hold the echo back. */
+async function echoOnce (connection, signal) {
+  const stream = await connection.newStream(ECHO, { signal })
+  const sent = Buffer.alloc(ECHO_BYTES)
+  for (let at = 0; at < ECHO_BYTES; at += BLOCK) {
+    crypto.getRandomValues(sent.subarray(at, at + BLOCK))
+  }
+  const reading = collect(stream)
+  await send(stream, sent, signal)
+  await stream.close({ signal })
+  const got = await Promise.race([reading, aborted(signal)])
+  if (!sent.equals(got)) {
+    throw new Error(`sent ${sent.length} bytes, got ${got.length} others back`)
+  }
+}
+
+async function testTransfer ({ connection, signal, event }) {
+  const stream = await connection.newStream(PERF, { signal })
+  const started = performance.now()
+  const reading = readPattern(stream)
+  reading.catch(() => {}) // Waited for below; it may fail while we still write.
+  const size = new Uint8Array(SIZE_BYTES)
+  new DataView(size.buffer).setBigUint64(0, BigInt(TRANSFER_BYTES))
+  await send(stream, size, signal)
+  await writePattern(stream, TRANSFER_BYTES, signal)
+  await stream.close({ signal })
+  const uploaded = performance.now()
+  const received = await Promise.race([reading, aborted(signal)])
+  if (received !== TRANSFER_BYTES) {
+    throw new Error(`asked for ${TRANSFER_BYTES} bytes, got ${received}`)
+  }
+  event('transfer', {
+    sent: TRANSFER_BYTES,
+    received,
+    up_ms: millis(uploaded - started),
+    down_ms: millis(performance.now() - uploaded)
+  })
+}
+
+async function collect (stream) {
+  const chunks = []
+  for await (const chunk of stream) {
+    chunks.push(chunk.subarray())
+  }
+  return Buffer.concat(chunks)
+}
+
+async function send (stream, bytes, signal) {
+  if (!stream.send(bytes)) {
+    await stream.onDrain({ signal })
+  }
+}
+
+async function writePattern (stream, total, signal) {
+  for (let sent = 0; sent < total;) {
+    const piece = new Uint8Array(Math.min(BLOCK, total - sent))
+    for (let i = 0; i < piece.length; i++) {
+      piece[i] = (sent + i) % PATTERN_MODULUS
+    }
+    await send(stream, piece, signal)
+    sent += piece.length
+  }
+}
+
+/** Reads to the end and returns how many bytes came. */
+async function readPattern (stream) {
+  let received = 0
+  for await (const chunk of stream) {
+    received = checkPattern(chunk.subarray(), received)
+  }
+  return received
+}
+
+function checkPattern (bytes, offset) {
+  for (let i = 0; i < bytes.length; i++, offset++) {
+    if (bytes[i] !== offset % PATTERN_MODULUS) {
+      throw new Error(`byte ${offset} is ${bytes[i]}, not ${offset % PATTERN_MODULUS}`)
+    }
+  }
+  return offset
+}
+
+async function aborted (signal) {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(new Error('deadline passed')), { once: true })
+  })
+}
+
+export function millis (time) {
+  return Math.round(time * 1000) / 1000
+}

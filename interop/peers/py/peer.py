@@ -1,0 +1,250 @@
+"""py-libp2p behind the interop command line (interop/README.md).
+
+Prints one JSON object per line on standard output, logs on standard error, and leaves with
+0 or 1. A listener serves until its standard input closes.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+
+import multiaddr
+import trio
+from libp2p import generate_new_ed25519_identity, new_host
+from libp2p.abc import INotifee
+from libp2p.crypto.x25519 import create_new_key_pair as create_new_x25519_key_pair
+from libp2p.host import basic_host
+from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.security.insecure.transport import (
+    PLAINTEXT_PROTOCOL_ID,
+    InsecureTransport,
+)
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_PROTOCOL_ID
+from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.security.tls.transport import PROTOCOL_ID as TLS_PROTOCOL_ID
+from libp2p.security.tls.transport import TLSTransport
+from libp2p.stream_muxer.mplex.mplex import MPLEX_PROTOCOL_ID, Mplex
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL_ID
+from libp2p.stream_muxer.yamux.yamux import Yamux
+
+import protocols
+
+# How long a dialer may take for everything.
+DEADLINE_SECONDS = 55
+# How long a dialer stays after identify, so that the remote can finish its own.
+LINGER_SECONDS = 3
+
+SECURITIES = {
+    "noise": (
+        NOISE_PROTOCOL_ID,
+        lambda keys: NoiseTransport(
+            keys, noise_privkey=create_new_x25519_key_pair().private_key
+        ),
+    ),
+    "plaintext": (PLAINTEXT_PROTOCOL_ID, InsecureTransport),
+    "tls": (TLS_PROTOCOL_ID, TLSTransport),
+}
+MUXERS = {"mplex": (MPLEX_PROTOCOL_ID, Mplex), "yamux": (YAMUX_PROTOCOL_ID, Yamux)}
+NAMES = {
+    str(protocol): name
+    for table in (SECURITIES, MUXERS)
+    for name, (protocol, _) in table.items()
+}
+
+
+class Unsupported(Exception):
+    """py-libp2p does not have what was asked for."""
+
+
+def main():
+    options = command_line()
+    logging.basicConfig(stream=sys.stderr, level=os.environ.get("LOG_LEVEL", "ERROR"))
+    try:
+        trio.run(listen if options.command == "listen" else dial, options)
+    except trio.TooSlowError:
+        event("error", {"message": "deadline passed"})
+        leave(1)
+    except BaseException as error:
+        fields = {"message": describe(error)}
+        if isinstance(error, Unsupported):
+            fields["unsupported"] = True
+        logging.error("failed", exc_info=error)
+        event("error", fields)
+        leave(1)
+    leave(0)
+
+
+def leave(code):
+    """Ends the program without waiting for the thread that reads standard input."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def command_line():
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--transport", default="tcp")
+    common.add_argument("--security", default="noise", help="several: comma between")
+    common.add_argument("--muxer", default="yamux", help="several: comma between")
+    parser = argparse.ArgumentParser(prog="peer")
+    commands = parser.add_subparsers(dest="command", required=True)
+    listening = commands.add_parser("listen", parents=[common])
+    listening.add_argument("--addr", default="/ip4/127.0.0.1/tcp/0")
+    dialing = commands.add_parser("dial", parents=[common])
+    dialing.add_argument("addr")
+    dialing.add_argument("--test", default="ping", help="ping|identify|echo|transfer")
+    return parser.parse_args()
+
+
+def event(name, fields):
+    """Prints one line for the runner."""
+    print(json.dumps({"event": name, **fields}), flush=True)
+
+
+def describe(error):
+    """An error with what it groups or was caused by."""
+    text = f"{type(error).__name__}: {error}"
+    inner = getattr(error, "exceptions", None) or [error.__cause__]
+    return "; ".join([text] + [describe(it) for it in inner if it is not None])
+
+
+def build_host(options, listen_addrs):
+    """A host that offers exactly what the options name and reaches out to nobody."""
+    if options.transport != "tcp":
+        raise Unsupported(f"py does not have transport {options.transport}")
+    keys = generate_new_ed25519_identity()
+    # Always named: the default offers plaintext and secio beside the others.
+    securities = {
+        protocol: build(keys)
+        for protocol, build in pick("security", SECURITIES, options.security)
+    }
+    return new_host(
+        key_pair=keys,
+        sec_opt=securities,
+        muxer_opt=dict(pick("muxer", MUXERS, options.muxer)),
+        listen_addrs=listen_addrs,
+        disable_identify_address_discovery=True,
+    )
+
+
+def pick(kind, known, names):
+    picked = []
+    for name in names.split(","):
+        if name not in known:
+            raise Unsupported(f"py does not have {kind} {name}")
+        picked.append(known[name])
+    return picked
+
+
+def watch_identify(seen):
+    """Calls `seen` with what each identify told: the host keeps only part of it."""
+    update_peerstore = basic_host.update_peerstore_from_identify
+
+    async def update_and_tell(peerstore, peer_id, message, *more):
+        await update_peerstore(peerstore, peer_id, message, *more)
+        report_identify(peer_id, message)
+        seen(peer_id)
+
+    basic_host.update_peerstore_from_identify = update_and_tell
+
+
+def report_identify(peer_id, message):
+    event(
+        "identify",
+        {
+            "peer": str(peer_id),
+            "agent": message.agent_version,
+            "protocols": list(message.protocols),
+            "addrs": [str(multiaddr.Multiaddr(it)) for it in message.listen_addrs],
+            "observed": str(multiaddr.Multiaddr(message.observed_addr)),
+            "signed": bool(message.signedPeerRecord),
+        },
+    )
+
+
+def report_connection(connection):
+    security = connection.get_negotiated_security_protocol()
+    muxer = connection.get_negotiated_muxer_protocol()
+    event(
+        "connected",
+        {
+            "peer": str(connection.muxed_conn.peer_id),
+            "security": NAMES.get(str(security), security),
+            "muxer": NAMES.get(str(muxer), muxer),
+        },
+    )
+
+
+class ReportConnections(INotifee):
+    async def connected(self, network, conn):
+        report_connection(conn)
+
+    async def disconnected(self, network, conn):
+        pass
+
+    async def opened_stream(self, network, stream):
+        pass
+
+    async def closed_stream(self, network, stream):
+        pass
+
+    async def listen(self, network, multiaddr):
+        pass
+
+    async def listen_close(self, network, multiaddr):
+        pass
+
+
+async def listen(options):
+    addr = multiaddr.Multiaddr(options.addr)
+    host = build_host(options, [addr])
+    watch_identify(lambda peer_id: None)
+    protocols.serve(host, event)
+    host.get_network().register_notifee(ReportConnections())
+    async with host.run(listen_addrs=[addr]):
+        for listening in host.get_addrs():
+            event("listening", {"addr": str(listening)})
+        await stdin_closed()
+        leave(0)
+
+
+async def dial(options):
+    started = time.monotonic()
+    test = protocols.TESTS.get(options.test)
+    if test is None and options.test != "identify":
+        raise Unsupported(f"py does not have test {options.test}")
+    host = build_host(options, None)
+    identified = trio.Event()
+    watch_identify(lambda peer_id: identified.set())
+    protocols.serve(host, event)
+    remote = info_from_p2p_addr(multiaddr.Multiaddr(options.addr))
+    with trio.fail_after(DEADLINE_SECONDS):
+        async with host.run(listen_addrs=[]):
+            await host.connect(remote)
+            for connection in host.get_network().get_connections(remote.peer_id):
+                report_connection(connection)
+            if test is not None:
+                await test(host, remote.peer_id, event)
+            else:
+                await identified.wait()
+                with trio.move_on_after(LINGER_SECONDS):
+                    await stdin_closed()
+            event("done", {"ms": millis(time.monotonic() - started)})
+            await host.close()
+            leave(0)
+
+
+async def stdin_closed():
+    """Returns when whoever started us closes our standard input, or dies."""
+    await trio.to_thread.run_sync(sys.stdin.buffer.read, abandon_on_cancel=True)
+
+
+def millis(seconds):
+    return round(seconds * 1000, 3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+//! rust-libp2p behind the interop command line (interop/README.md).
+//!
+//! Prints one JSON object per line on standard output, logs on standard error, and leaves
+//! with 0 or 1. A listener serves until its standard input closes.
+
+mod node;
+mod protocols;
+mod upgrades;
+
+use std::{error::Error, fmt, io::Write as _, process::ExitCode, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tracing_subscriber::EnvFilter;
+
+/// How long a dialer may take for everything.
+const DEADLINE: Duration = Duration::from_secs(55);
+
+const USAGE: &str = "usage:
+  peer listen --transport tcp --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR]
+  peer dial ADDR --transport tcp --security .. --muxer .. --test ping|identify|echo|transfer";
+
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// The command line. Security and muxer are lists, most wanted first.
+pub(crate) struct Options {
+    pub(crate) transport: String,
+    pub(crate) security: Vec<String>,
+    pub(crate) muxer: Vec<String>,
+    pub(crate) addr: String,
+    pub(crate) test: String,
+}
+
+/// rust-libp2p does not have what was asked for.
+#[derive(Debug)]
+pub(crate) struct Unsupported(pub(crate) String);
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rust does not have {}", self.0)
+    }
+}
+
+impl Error for Unsupported {}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    match run(std::env::args().skip(1).collect()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut fields = json!({ "message": chain(error.as_ref()) });
+            if error.is::<Unsupported>() {
+                fields["unsupported"] = Value::Bool(true);
+            }
+            event("error", fields);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Vec<String>) -> Result<()> {
+    let mut args = args.into_iter();
+    match args.next().as_deref() {
+        Some("listen") => node::listen(parse(args)?).await,
+        Some("dial") => {
+            let addr = args.next().ok_or(USAGE)?;
+            let options = Options {
+                addr,
+                ..parse(args)?
+            };
+            tokio::time::timeout(DEADLINE, node::dial(options))
+                .await
+                .map_err(|_| "deadline passed")?
+        }
+        _ => Err(USAGE.into()),
+    }
+}
+
+fn parse(mut args: impl Iterator<Item = String>) -> Result<Options> {
+    let list = |words: String| words.split(',').map(String::from).collect();
+    let mut options = Options {
+        transport: "tcp".into(),
+        security: vec!["noise".into()],
+        muxer: vec!["yamux".into()],
+        addr: "/ip4/127.0.0.1/tcp/0".into(),
+        test: "ping".into(),
+    };
+    while let Some(flag) = args.next() {
+        let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
+        match flag.as_str() {
+            "--transport" => options.transport = value,
+            "--security" => options.security = list(value),
+            "--muxer" => options.muxer = list(value),
+            "--addr" => options.addr = value,
+            "--test" => options.test = value,
+            _ => return Err(format!("unexpected argument {flag}\n{USAGE}").into()),
+        }
+    }
+    Ok(options)
+}
+
+/// Prints one line for the runner.
+pub(crate) fn event(name: &str, mut fields: Value) {
+    fields["event"] = name.into();
+    let mut stdout = std::io::stdout().lock();
+    if writeln!(stdout, "{fields}")
+        .and_then(|()| stdout.flush())
+        .is_err()
+    {
+        std::process::exit(1); // Nobody listens any more.
+    }
+}
+
+/// Returns when whoever started us closes our standard input, or dies.
+pub(crate) async fn stdin_closed() {
+    let mut stdin = tokio::io::stdin();
+    let mut ignored = [0; 256];
+    while stdin.read(&mut ignored).await.is_ok_and(|n| n > 0) {}
+}
+
+/// An error with its causes, once each.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,217 @@
+//! The interop matrix: peers of go, js, py and rust against ours, and against each other.
+//!
+//! ```text
+//! cli -> matrix -> install -> pair (process, transcript) -> report
+//!                               |
+//!                               +-- faults: what is known to be theirs
+//! ```
+//!
+//! What a peer has to do, what a cell is and how to add a peer: `interop/README.md`.
+
+mod cell;
+mod cli;
+mod faults;
+mod install;
+mod matrix;
+mod node;
+mod pair;
+mod process;
+mod report;
+mod transcript;
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Sender, channel},
+    },
+    thread,
+};
+
+use clap::Parser as _;
+
+use crate::{
+    cell::{Cell, Outcome, Peer, Row},
+    cli::{Cli, Command, RunArgs},
+    install::Programs,
+    process::now,
+};
+
+/// Pairs at a time if nobody says otherwise: more only make each other slow.
+const MOST_JOBS: usize = 4;
+
+/// Why nothing could be run at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+enum RunError {
+    /// A file could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    /// A peer could not be installed, and that was all there was to do.
+    #[error("not every peer could be installed")]
+    Install,
+    /// Our own node failed; it has said why.
+    #[error(transparent)]
+    Node(#[from] node::NodeError),
+    /// This program does not know where it is.
+    #[error("cannot find cargo's target directory: {0}")]
+    Target(io::Error),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Install { peer } => install_only(&peer),
+        Command::Node(args) => node::run(&args)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(Into::into),
+        Command::Run(args) => run(&args),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn install_only(peers: &[Peer]) -> Result<ExitCode, RunError> {
+    let (ours, target) = places()?;
+    match install::install(peers, &target, &ours)
+        .values()
+        .all(Result::is_ok)
+    {
+        true => Ok(ExitCode::SUCCESS),
+        false => Err(RunError::Install),
+    }
+}
+
+fn run(args: &RunArgs) -> Result<ExitCode, RunError> {
+    let (ours, target) = places()?;
+    let logs = target.join("interop/logs");
+    fs::create_dir_all(&logs).map_err(|source| RunError::File {
+        path: logs.clone(),
+        source,
+    })?;
+    let cells = matrix::cells(&args.selection);
+    let mut peers: Vec<Peer> = cells
+        .iter()
+        .flat_map(|it| [it.dialer, it.listener])
+        .collect();
+    peers.sort();
+    peers.dedup();
+    let programs = install::install(&peers, &target, &ours);
+    let started = now();
+    let rows = run_all(&cells, &programs, &logs, args);
+    println!("{}", report::report(&rows));
+    eprintln!(
+        "{} cells in {:.0?}; logs in {}",
+        rows.len(),
+        now() - started,
+        logs.display()
+    );
+    if let Some(path) = &args.json {
+        write_rows(&rows, path).map_err(|source| RunError::File {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    let bad = |row: &Row| {
+        let required = |peer| args.require.contains(&peer);
+        row.outcome == Outcome::Fail
+            || row.outcome == Outcome::Missing
+                && (required(row.cell.dialer) || required(row.cell.listener))
+    };
+    Ok(if rows.iter().any(bad) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// This program, and cargo's target directory, in which it lies as `<profile>/p2p-interop`.
+fn places() -> Result<(PathBuf, PathBuf), RunError> {
+    let ours = std::env::current_exe().map_err(RunError::Target)?;
+    let target = ours.ancestors().nth(2).map(Path::to_owned);
+    let target = target.ok_or_else(|| RunError::Target(io::ErrorKind::NotFound.into()))?;
+    Ok((ours, target))
+}
+
+/// Runs the cells, several at a time; the rows come back in the order of the cells.
+fn run_all(cells: &[Cell], programs: &Programs, logs: &Path, args: &RunArgs) -> Vec<Row> {
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let jobs = args
+        .jobs
+        .map_or_else(|| cores.min(MOST_JOBS), NonZeroUsize::get);
+    let next = AtomicUsize::new(0);
+    let (done, rows) = channel();
+    thread::scope(|scope| {
+        for _ in 0..jobs.min(cells.len()) {
+            let (next, done) = (&next, done.clone());
+            scope.spawn(move || work(cells, next, programs, logs, args, &done));
+        }
+        drop(done);
+        let mut all: Vec<(usize, Row)> = Vec::new();
+        for (index, row) in rows {
+            all.push((index, row));
+            progress(all.len(), cells.len(), all.last().map(|(_, row)| row));
+        }
+        all.sort_by_key(|(index, _)| *index);
+        all.into_iter().map(|(_, row)| row).collect()
+    })
+}
+
+/// One worker: takes the next cell until there is none.
+fn work(
+    cells: &[Cell],
+    next: &AtomicUsize,
+    programs: &Programs,
+    logs: &Path,
+    args: &RunArgs,
+    done: &Sender<(usize, Row)>,
+) {
+    loop {
+        let index = next.fetch_add(1, Ordering::Relaxed);
+        let Some(cell) = cells.get(index) else { return };
+        let row = match (programs.get(&cell.listener), programs.get(&cell.dialer)) {
+            (Some(Ok(listener)), Some(Ok(dialer))) => {
+                pair::run(cell, listener, dialer, logs, args.deadline)
+            }
+            (Some(Err(error)), _) | (_, Some(Err(error))) => missing(cell, &error.to_string()),
+            (None, _) | (_, None) => missing(cell, "not installed"),
+        };
+        if done.send((index, row)).is_err() {
+            return;
+        }
+    }
+}
+
+fn missing(cell: &Cell, why: &str) -> Row {
+    Row {
+        cell: *cell,
+        outcome: Outcome::Missing,
+        ms: 0,
+        detail: why.into(),
+    }
+}
+
+fn progress(done: usize, all: usize, row: Option<&Row>) {
+    if let Some(row) = row {
+        let cell = row.cell.to_string();
+        eprintln!(
+            "[{done:3}/{all}] {cell:45} {:11} {:6} ms",
+            row.outcome.name(),
+            row.ms
+        );
+    }
+}
+
+/// One JSON object per line.
+fn write_rows(rows: &[Row], path: &Path) -> io::Result<()> {
+    let mut file = io::BufWriter::new(File::create(path)?);
+    for row in rows {
+        writeln!(file, "{}", row.to_json())?;
+    }
+    file.flush()
+}

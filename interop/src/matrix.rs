@@ -1,0 +1,177 @@
+//! From the command line to the cells to run.
+
+use crate::{
+    cell::{Cell, Muxer, Peer, Security, Test, Transport},
+    cli::{Role, Selection},
+};
+
+/// The cells of a selection: pairs first, then security, muxer, test, as the table shows them.
+pub(crate) fn cells(selection: &Selection) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for (dialer, listener) in pairs(selection) {
+        for &security in &sorted(&selection.security) {
+            for &muxer in &sorted(&selection.muxer) {
+                for &test in &sorted(&selection.test) {
+                    let transport = Transport::Tcp;
+                    cells.push(Cell {
+                        dialer,
+                        listener,
+                        transport,
+                        security,
+                        muxer,
+                        test,
+                    });
+                }
+            }
+        }
+    }
+    cells
+}
+
+/// Dialer and listener. Without `--pair`: we with each peer. `--role` is the role of the first.
+fn pairs(selection: &Selection) -> Vec<(Peer, Peer)> {
+    let mut pairs = Vec::new();
+    let mut add = |first: Peer, second: Peer| {
+        for &role in &sorted(&selection.role) {
+            let pair = match role {
+                Role::Dial => (first, second),
+                Role::Listen => (second, first),
+            };
+            if !pairs.contains(&pair) {
+                pairs.push(pair);
+            }
+        }
+    };
+    if selection.pair.is_empty() {
+        for &peer in &sorted(&selection.peer) {
+            add(Peer::P2p, peer);
+        }
+    }
+    for pair in &selection.pair {
+        add(pair.first, pair.second);
+    }
+    pairs
+}
+
+/// In the order of the table, once each; all of them if none was named.
+fn sorted<T: Copy + Ord + Defaults>(named: &[T]) -> Vec<T> {
+    let mut values = if named.is_empty() {
+        T::defaults()
+    } else {
+        named.to_vec()
+    };
+    values.sort();
+    values.dedup();
+    values
+}
+
+/// What an absent filter stands for.
+trait Defaults: Sized {
+    fn defaults() -> Vec<Self>;
+}
+
+impl Defaults for Peer {
+    fn defaults() -> Vec<Self> {
+        Self::FOREIGN.to_vec()
+    }
+}
+
+impl Defaults for Role {
+    fn defaults() -> Vec<Self> {
+        vec![Self::Dial, Self::Listen]
+    }
+}
+
+impl Defaults for Security {
+    fn defaults() -> Vec<Self> {
+        vec![Self::Plaintext, Self::Noise]
+    }
+}
+
+impl Defaults for Muxer {
+    fn defaults() -> Vec<Self> {
+        vec![Self::Yamux, Self::Mplex]
+    }
+}
+
+impl Defaults for Test {
+    fn defaults() -> Vec<Self> {
+        vec![Self::Ping, Self::Identify, Self::Echo, Self::Transfer]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Pair;
+
+    #[test]
+    fn without_filters_we_meet_every_peer_in_both_roles_and_every_combination() {
+        let cells = cells(&Selection::default());
+
+        assert_eq!(cells.len(), 4 * 2 * 2 * 2 * 4);
+        assert!(
+            cells
+                .iter()
+                .all(|cell| (cell.dialer == Peer::P2p) != (cell.listener == Peer::P2p))
+        );
+    }
+
+    #[test]
+    fn a_pair_replaces_us_and_runs_both_ways() {
+        let selection = Selection {
+            pair: vec![Pair {
+                first: Peer::Js,
+                second: Peer::Go,
+            }],
+            test: vec![Test::Ping],
+            muxer: vec![Muxer::Yamux],
+            security: vec![Security::Tls],
+            ..Selection::default()
+        };
+
+        let pairs: Vec<_> = cells(&selection)
+            .iter()
+            .map(|it| (it.dialer, it.listener))
+            .collect();
+
+        assert_eq!(pairs, [(Peer::Js, Peer::Go), (Peer::Go, Peer::Js)]);
+    }
+
+    #[test]
+    fn a_peer_paired_with_itself_runs_once() {
+        let selection = Selection {
+            pair: vec![Pair {
+                first: Peer::Py,
+                second: Peer::Py,
+            }],
+            ..Selection::default()
+        };
+
+        assert_eq!(pairs(&selection), [(Peer::Py, Peer::Py)]);
+    }
+
+    #[test]
+    fn the_role_is_ours() {
+        let selection = Selection {
+            peer: vec![Peer::Go],
+            role: vec![Role::Listen],
+            ..Selection::default()
+        };
+
+        assert_eq!(pairs(&selection), [(Peer::Go, Peer::P2p)]);
+    }
+
+    #[test]
+    fn a_filter_named_twice_or_out_of_order_gives_the_same_cells() {
+        let selection = |test: Vec<Test>| Selection {
+            test,
+            ..Selection::default()
+        };
+
+        assert_eq!(
+            cells(&selection(vec![Test::Echo, Test::Ping, Test::Echo])),
+            cells(&selection(vec![Test::Ping, Test::Echo]))
+        );
+    }
+}

@@ -1,0 +1,268 @@
+//! Runs one cell: a listener, then a dialer, then the verdict.
+//!
+//! ```text
+//! start listener -> `listening` -> start dialer -> ... -> dialer ends
+//!                                   (identify: its input closes once the listener is done too)
+//!                                -> close the listener's input -> listener ends -> judge
+//! ```
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    cell::{Cell, Outcome, Row, Test},
+    faults,
+    process::{Process, Program, now},
+    transcript::{Transcript, Verdict, judge},
+};
+
+/// How long the listener may take for its own identify once the dialer's is done.
+const IDENTIFY_BACK: Duration = Duration::from_secs(2);
+/// Of a log, how much of its end is shown for a failed cell.
+const LOG_TAIL: usize = 400;
+
+/// Runs `cell` to its end, within about `deadline`.
+pub(crate) fn run(
+    cell: &Cell,
+    listener: &Program,
+    dialer: &Program,
+    logs: &Path,
+    deadline: Duration,
+) -> Row {
+    let log = |role: &str| logs.join(format!("{}.{role}.log", file_name(cell)));
+    let (listener_log, dialer_log) = (log("listener"), log("dialer"));
+    let mut started = now();
+    let verdict = match Ends::run(
+        cell,
+        listener,
+        dialer,
+        [&listener_log, &dialer_log],
+        deadline,
+    ) {
+        Ok(ends) => {
+            started = ends.dialed.unwrap_or(started);
+            judge(cell, &ends.listener, ends.dialer.as_ref())
+        }
+        Err(error) => Verdict::Fail(format!("could not start a peer: {error}")),
+    };
+    let ms = u64::try_from((now() - started).as_millis()).unwrap_or(u64::MAX);
+    let (outcome, detail) = match verdict {
+        Verdict::Pass(measured) => (Outcome::Pass, measured),
+        Verdict::Missing(what) => (Outcome::Missing, what),
+        Verdict::Unsupported(what) => (Outcome::Unsupported, what),
+        Verdict::Fail(cause) => explain(cell, &cause, [&dialer_log, &listener_log]),
+    };
+    Row {
+        cell: *cell,
+        outcome,
+        ms,
+        detail,
+    }
+}
+
+/// What both ends said.
+struct Ends {
+    listener: Transcript,
+    dialer: Option<Transcript>,
+    /// When the dialer was started.
+    dialed: Option<Instant>,
+}
+
+impl Ends {
+    fn run(
+        cell: &Cell,
+        listener: &Program,
+        dialer: &Program,
+        [listener_log, dialer_log]: [&PathBuf; 2],
+        deadline: Duration,
+    ) -> io::Result<Self> {
+        let until = now() + deadline;
+        let mut listening = Process::start(listener, &listen_args(cell), listener_log)?;
+        let address = listening
+            .wait_for("listening", until)
+            .then(|| listening.said("listening", "addr"))
+            .flatten();
+        let Some(address) = address else {
+            listening.close_stdin();
+            return Ok(Self {
+                listener: listening.finish(until),
+                dialer: None,
+                dialed: None,
+            });
+        };
+        let dialed = now();
+        let mut dialing = Process::start(dialer, &dial_args(cell, &address), dialer_log)?;
+        if cell.test == Test::Identify && dialing.wait_for("identify", until) {
+            listening.wait_for("identify", until.min(now() + IDENTIFY_BACK));
+        }
+        dialing.close_stdin();
+        let dialer = dialing.finish(until);
+        listening.close_stdin();
+        // The listener only has to leave: it is not to blame for a dialer that was too slow.
+        let listener = listening.finish(until.max(now() + IDENTIFY_BACK));
+        Ok(Self {
+            listener,
+            dialer: Some(dialer),
+            dialed: Some(dialed),
+        })
+    }
+}
+
+fn listen_args(cell: &Cell) -> Vec<String> {
+    let mut args = vec!["listen".into()];
+    args.extend(stack_args(cell));
+    args
+}
+
+fn dial_args(cell: &Cell, address: &str) -> Vec<String> {
+    let mut args = vec!["dial".into(), address.into()];
+    args.extend(stack_args(cell));
+    args.extend(["--test".into(), cell.test.name().into()]);
+    args
+}
+
+fn stack_args(cell: &Cell) -> [String; 6] {
+    [
+        "--transport".into(),
+        cell.transport.name().into(),
+        "--security".into(),
+        cell.security.name().into(),
+        "--muxer".into(),
+        cell.muxer.name().into(),
+    ]
+}
+
+/// A failure as theirs, if `faults` knows it; else with the ends of the logs.
+fn explain(cell: &Cell, cause: &str, logs: [&PathBuf; 2]) -> (Outcome, String) {
+    let logs = logs.map(|log| fs::read(log).unwrap_or_default());
+    let [dialer_log, listener_log] = logs.map(|log| String::from_utf8_lossy(&log).into_owned());
+    let evidence = format!("{cause}\n{dialer_log}\n{listener_log}");
+    if let Some(fault) = faults::explain(cell, &evidence) {
+        return (
+            Outcome::Theirs,
+            format!("{} ({})", fault.cause, fault.pointer),
+        );
+    }
+    let mut detail = cause.to_owned();
+    for (role, log) in [("dialer", dialer_log), ("listener", listener_log)] {
+        let end = tail(log.trim());
+        if !end.is_empty() {
+            detail.push_str(&format!("\n{role} log: {end}"));
+        }
+    }
+    (Outcome::Fail, detail)
+}
+
+/// The last lines of a log.
+fn tail(log: &str) -> &str {
+    let cut = log.len().saturating_sub(LOG_TAIL);
+    match log
+        .char_indices()
+        .find(|(at, char)| *at >= cut && (cut == 0 || *char == '\n'))
+    {
+        Some((at, _)) => log.get(at..).unwrap_or_default().trim_start(),
+        None => log,
+    }
+}
+
+fn file_name(cell: &Cell) -> String {
+    cell.to_string()
+        .replace(" -> ", "-")
+        .replace([' ', '/'], "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::{Muxer, Peer, Security, Transport};
+
+    #[test]
+    fn the_arguments_are_those_of_the_interop_command_line() {
+        let args = dial_args(&CELL, "/ip4/127.0.0.1/tcp/1/p2p/Q");
+
+        let expected = "dial /ip4/127.0.0.1/tcp/1/p2p/Q \
+                        --transport tcp --security noise --muxer mplex --test echo";
+        assert_eq!(args.join(" "), expected);
+        let expected = "listen --transport tcp --security noise --muxer mplex";
+        assert_eq!(listen_args(&CELL).join(" "), expected);
+    }
+
+    #[test]
+    fn a_tail_starts_at_a_line() {
+        let log = format!("first {}\nlast line", "x".repeat(2 * LOG_TAIL));
+
+        assert_eq!(tail("short"), "short");
+        assert_eq!(
+            tail(&format!("{log}\n{}", "y".repeat(LOG_TAIL - 20)))
+                .lines()
+                .count(),
+            2
+        );
+    }
+
+    #[test]
+    fn a_cell_names_a_file() {
+        assert_eq!(file_name(&CELL), "py-rust_tcp_noise_mplex_echo");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_listener_that_never_listens_fails_and_nobody_dials() {
+        let mute = shell("cat > /dev/null");
+
+        let row = run(&CELL, &mute, &shell("exit 9"), &std::env::temp_dir(), SHORT);
+
+        assert_eq!(row.outcome, Outcome::Fail);
+        assert!(
+            row.detail.starts_with("listener: not done in time"),
+            "{}",
+            row.detail
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_dialer_that_hangs_fails_within_the_deadline() {
+        let listener = shell(
+            "echo '{\"event\":\"listening\",\"addr\":\"/ip4/127.0.0.1/tcp/1/p2p/Q\"}'; cat >&2",
+        );
+
+        let row = run(
+            &CELL,
+            &listener,
+            &shell("sleep 300"),
+            &std::env::temp_dir(),
+            SHORT,
+        );
+
+        assert_eq!(row.outcome, Outcome::Fail);
+        assert!(
+            row.detail.starts_with("dialer: not done in time"),
+            "{}",
+            row.detail
+        );
+    }
+
+    #[cfg(unix)]
+    const SHORT: Duration = Duration::from_secs(1);
+
+    const CELL: Cell = Cell {
+        dialer: Peer::Py,
+        listener: Peer::Rust,
+        transport: Transport::Tcp,
+        security: Security::Noise,
+        muxer: Muxer::Mplex,
+        test: Test::Echo,
+    };
+
+    #[cfg(unix)]
+    fn shell(script: &str) -> Program {
+        Program {
+            path: "/bin/sh".into(),
+            args: vec!["-c".into(), script.into()],
+        }
+    }
+}

@@ -1,0 +1,476 @@
+//! What a peer said, and whether that makes a cell pass. Pure: no processes, no clock.
+
+use serde_json::Value;
+
+use crate::cell::{Cell, Test};
+
+/// What every peer serves, and so what identify must list.
+const SERVED: [&str; 4] = [
+    "/ipfs/id/1.0.0",
+    "/ipfs/ping/1.0.0",
+    "/p2p-interop/echo/1.0.0",
+    "/perf/1.0.0",
+];
+const PINGS: usize = 5;
+const ECHO_BYTES: u64 = 100_000;
+const ECHO_ROUNDS: u64 = 2;
+const TRANSFER_BYTES: u64 = 5_000_000;
+
+/// One line of a peer's output.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Event(Value);
+
+impl Event {
+    /// `None` for a line that is no JSON object with an `event`.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(line).ok()?;
+        value.get("event")?.as_str()?;
+        Some(Self(value))
+    }
+
+    fn name(&self) -> &str {
+        self.text("event").unwrap_or_default()
+    }
+
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.as_str()
+    }
+
+    fn number(&self, key: &str) -> Option<u64> {
+        self.0.get(key)?.as_u64()
+    }
+
+    fn flag(&self, key: &str) -> bool {
+        self.0.get(key).and_then(Value::as_bool).unwrap_or_default()
+    }
+
+    fn millis(&self, key: &str) -> String {
+        self.0
+            .get(key)
+            .and_then(Value::as_f64)
+            .map_or_else(|| "?".into(), |ms| format!("{ms:.0}"))
+    }
+
+    fn list(&self, key: &str) -> &[Value] {
+        self.0
+            .get(key)
+            .and_then(Value::as_array)
+            .map_or(&[], Vec::as_slice)
+    }
+
+    fn lists(&self, key: &str, wanted: &str) -> bool {
+        self.list(key).iter().any(|it| it.as_str() == Some(wanted))
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By itself, with this code.
+    Exited(i32),
+    /// We ended it: its time was up.
+    #[default]
+    Killed,
+    /// Something else ended it.
+    Signalled,
+}
+
+/// Everything a peer said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Transcript {
+    pub(crate) events: Vec<Event>,
+    /// The last line that was no event.
+    pub(crate) garbage: Option<String>,
+    pub(crate) end: End,
+}
+
+impl Transcript {
+    /// The first event of this name.
+    pub(crate) fn event(&self, name: &str) -> Option<&Event> {
+        self.events.iter().find(|event| event.name() == name)
+    }
+
+    fn require(&self, name: &str) -> Result<&Event, String> {
+        self.event(name).ok_or_else(|| format!("no `{name}`"))
+    }
+}
+
+/// What two transcripts add up to. The text says why, or what was measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Fail(String),
+    Missing(String),
+    Pass(String),
+    Unsupported(String),
+}
+
+/// Judges a cell. A dialer that was never started has no transcript.
+pub(crate) fn judge(cell: &Cell, listener: &Transcript, dialer: Option<&Transcript>) -> Verdict {
+    let listening = says("listener", listener);
+    let dialing = dialer.map_or(Ok(()), |dialer| says("dialer", dialer));
+    match (dialing, listening) {
+        (Ok(()), Ok(())) => {}
+        (Err(Verdict::Fail(one)), Err(Verdict::Fail(other))) => {
+            return Verdict::Fail(format!("{one}\n{other}"));
+        }
+        // What is unsupported or missing at one end makes the other fail.
+        (Err(Verdict::Fail(_)), Err(verdict)) | (Err(verdict), _) | (Ok(()), Err(verdict)) => {
+            return verdict;
+        }
+    }
+    let Some(dialer) = dialer else {
+        return Verdict::Fail("listener: no `listening` in time".into());
+    };
+    match check(cell, listener, dialer) {
+        Ok(measured) => Verdict::Pass(measured),
+        Err(cause) => Verdict::Fail(cause),
+    }
+}
+
+/// Whether a peer ended well, by its own words.
+fn says(role: &str, transcript: &Transcript) -> Result<(), Verdict> {
+    if let Some(error) = transcript.event("error") {
+        let text = format!("{role}: {}", error.text("message").unwrap_or("no message"));
+        return Err(match error {
+            _ if error.flag("missing") => Verdict::Missing(text),
+            _ if error.flag("unsupported") => Verdict::Unsupported(text),
+            _ => Verdict::Fail(text),
+        });
+    }
+    let last = transcript.events.last().map_or("nothing", Event::name);
+    match (transcript.end, &transcript.garbage) {
+        (_, Some(line)) => Err(Verdict::Fail(format!("{role}: printed {line:?}"))),
+        (End::Exited(0), None) => Ok(()),
+        (End::Exited(code), None) => Err(Verdict::Fail(format!(
+            "{role}: left with {code} after `{last}`"
+        ))),
+        (End::Killed, None) => Err(Verdict::Fail(format!(
+            "{role}: not done in time, last said `{last}`"
+        ))),
+        (End::Signalled, None) => Err(Verdict::Fail(format!("{role}: crashed after `{last}`"))),
+    }
+}
+
+fn check(cell: &Cell, listener: &Transcript, dialer: &Transcript) -> Result<String, String> {
+    let address = listener
+        .require("listening")?
+        .text("addr")
+        .unwrap_or_default();
+    let (address, listener_id) = address.rsplit_once("/p2p/").ok_or("listener: no peer id")?;
+    let connected = dialer
+        .require("connected")
+        .map_err(|it| format!("dialer: {it}"))?;
+    same("dialer: peer", connected.text("peer"), listener_id)?;
+    let accepted = listener
+        .require("connected")
+        .map_err(|it| format!("listener: {it}"))?;
+    for (role, connected) in [("dialer", connected), ("listener", accepted)] {
+        // Not every library tells what was negotiated.
+        for (key, asked) in [
+            ("security", cell.security.name()),
+            ("muxer", cell.muxer.name()),
+        ] {
+            let told = connected.text(key);
+            same(&format!("{role}: {key}"), told.or(Some(asked)), asked)?;
+        }
+    }
+    dialer
+        .require("done")
+        .map_err(|it| format!("dialer: {it}"))?;
+    let event = dialer
+        .require(cell.test.name())
+        .map_err(|it| format!("dialer: {it}"))?;
+    match cell.test {
+        Test::Echo => check_echo(event),
+        Test::Identify => check_identify(event, listener_id, address, listener, accepted),
+        Test::Ping => check_ping(event),
+        Test::Transfer => check_transfer(event, listener),
+    }
+}
+
+fn check_ping(event: &Event) -> Result<String, String> {
+    let rtts: Vec<f64> = event
+        .list("rtts_ms")
+        .iter()
+        .filter_map(Value::as_f64)
+        .collect();
+    if rtts.len() != PINGS {
+        return Err(format!("{} round trips, not {PINGS}", rtts.len()));
+    }
+    let rtts: Vec<String> = rtts.iter().map(|rtt| format!("{rtt:.1}")).collect();
+    Ok(format!("round trips {} ms", rtts.join(" ")))
+}
+
+/// Both ways: what the dialer learnt, and that the listener learnt as much.
+fn check_identify(
+    event: &Event,
+    listener_id: &str,
+    address: &str,
+    listener: &Transcript,
+    accepted: &Event,
+) -> Result<String, String> {
+    same("dialer: identify: peer", event.text("peer"), listener_id)?;
+    if let Some(absent) = SERVED.iter().find(|id| !event.lists("protocols", id)) {
+        return Err(format!(
+            "dialer: identify: {absent} is not among the protocols"
+        ));
+    }
+    let suffixed = format!("{address}/p2p/{listener_id}");
+    if !event.lists("addrs", address) && !event.lists("addrs", &suffixed) {
+        return Err(format!(
+            "dialer: identify: {address} is not among the addresses"
+        ));
+    }
+    let observed = event.text("observed").unwrap_or_default();
+    if !observed.starts_with("/ip4/127.0.0.1/tcp/") {
+        return Err(format!("dialer: identify: observed as {observed:?}"));
+    }
+    let agent = event.text("agent").filter(|agent| !agent.is_empty());
+    let agent = agent.ok_or("dialer: identify: no agent")?;
+    let back = listener
+        .require("identify")
+        .map_err(|it| format!("listener: {it}"))?;
+    let dialer_id = accepted.text("peer").unwrap_or_default();
+    same("listener: identify: peer", back.text("peer"), dialer_id)?;
+    if let Some(absent) = SERVED.iter().find(|id| !back.lists("protocols", id)) {
+        return Err(format!(
+            "listener: identify: {absent} is not among the protocols"
+        ));
+    }
+    Ok(format!("agent {agent}"))
+}
+
+fn check_echo(event: &Event) -> Result<String, String> {
+    let counts = (event.number("rounds"), event.number("bytes"));
+    if counts != (Some(ECHO_ROUNDS), Some(ECHO_BYTES)) {
+        return Err(format!("rounds and bytes are {counts:?}"));
+    }
+    Ok(format!("{} ms", event.millis("ms")))
+}
+
+fn check_transfer(event: &Event, listener: &Transcript) -> Result<String, String> {
+    let served = listener
+        .require("transfer")
+        .map_err(|it| format!("listener: {it}"))?;
+    for (what, count) in [
+        ("dialer: sent", event.number("sent")),
+        ("dialer: received", event.number("received")),
+        ("listener: received", served.number("received")),
+    ] {
+        if count != Some(TRANSFER_BYTES) {
+            return Err(format!("{what} {count:?} bytes, not {TRANSFER_BYTES}"));
+        }
+    }
+    Ok(format!(
+        "up {} ms, down {} ms",
+        event.millis("up_ms"),
+        event.millis("down_ms")
+    ))
+}
+
+fn same(what: &str, got: Option<&str>, wanted: &str) -> Result<(), String> {
+    match got {
+        Some(got) if got == wanted => Ok(()),
+        got => Err(format!(
+            "{what} is {}, not {wanted}",
+            got.unwrap_or("not told")
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cell::{Muxer, Peer, Security, Transport};
+
+    #[test]
+    fn both_sides_of_a_ping_pass() {
+        let verdict = judge(&cell(Test::Ping), &listener(&[]), Some(&dialer(&[ping(5)])));
+
+        assert_eq!(
+            verdict,
+            Verdict::Pass("round trips 0.1 0.1 0.1 0.1 0.1 ms".into())
+        );
+    }
+
+    #[test]
+    fn four_pings_are_not_five() {
+        let verdict = judge(&cell(Test::Ping), &listener(&[]), Some(&dialer(&[ping(4)])));
+
+        assert_eq!(verdict, Verdict::Fail("4 round trips, not 5".into()));
+    }
+
+    #[test]
+    fn another_muxer_than_asked_for_fails() {
+        let cell = Cell {
+            muxer: Muxer::Mplex,
+            ..cell(Test::Ping)
+        };
+
+        let verdict = judge(&cell, &listener(&[]), Some(&dialer(&[ping(5)])));
+
+        assert_eq!(
+            verdict,
+            Verdict::Fail("dialer: muxer is yamux, not mplex".into())
+        );
+    }
+
+    #[test]
+    fn identify_has_to_work_both_ways() {
+        let told = dialer(&[identify("L", &SERVED, "/ip4/127.0.0.1/tcp/4001")]);
+        let cell = cell(Test::Identify);
+
+        let one_way = judge(&cell, &listener(&[]), Some(&told));
+        let both = judge(&cell, &listener(&[identify("D", &SERVED, "")]), Some(&told));
+        let someone_else = judge(&cell, &listener(&[identify("E", &SERVED, "")]), Some(&told));
+
+        assert_eq!(one_way, Verdict::Fail("listener: no `identify`".into()));
+        assert_eq!(both, Verdict::Pass("agent test".into()));
+        assert!(matches!(someone_else, Verdict::Fail(text) if text.contains("peer is E, not D")));
+    }
+
+    #[test]
+    fn identify_that_leaves_out_a_protocol_or_the_address_fails() {
+        let judge_it = |event| {
+            let served = listener(&[identify("D", &SERVED, "")]);
+            judge(&cell(Test::Identify), &served, Some(&dialer(&[event])))
+        };
+
+        let fewer = judge_it(identify("L", &SERVED[1..], "/ip4/127.0.0.1/tcp/4001"));
+        let elsewhere = judge_it(identify("L", &SERVED, "/ip4/127.0.0.1/tcp/4002"));
+
+        assert!(matches!(fewer, Verdict::Fail(text) if text.contains("/ipfs/id/1.0.0")));
+        assert!(matches!(elsewhere, Verdict::Fail(text) if text.contains("tcp/4001 is not")));
+    }
+
+    #[test]
+    fn a_transfer_counts_at_both_ends() {
+        let sent = json!({ "event": "transfer", "sent": 5_000_000, "received": 5_000_000,
+            "up_ms": 1.4, "down_ms": 2.6 });
+        let judge_it = |received: u64| {
+            let served = listener(&[json!({ "event": "transfer", "received": received })]);
+            judge(
+                &cell(Test::Transfer),
+                &served,
+                Some(&dialer(std::slice::from_ref(&sent))),
+            )
+        };
+
+        assert_eq!(
+            judge_it(5_000_000),
+            Verdict::Pass("up 1 ms, down 3 ms".into())
+        );
+        assert!(matches!(judge_it(4_999_999), Verdict::Fail(_)));
+    }
+
+    #[test]
+    fn an_error_event_decides_and_both_ends_are_heard() {
+        let error = |fields: Value| {
+            let mut transcript = dialer(&[fields]);
+            transcript.end = End::Exited(1);
+            transcript
+        };
+        let cell = cell(Test::Ping);
+        let listening = listener(&[]);
+        let plain = error(json!({ "event": "error", "message": "refused" }));
+        let unsupported =
+            error(json!({ "event": "error", "message": "no mplex", "unsupported": true }));
+        let missing = error(json!({ "event": "error", "message": "not wired", "missing": true }));
+
+        assert_eq!(
+            judge(&cell, &plain, Some(&plain)),
+            Verdict::Fail("dialer: refused\nlistener: refused".into())
+        );
+        assert_eq!(
+            judge(&cell, &unsupported, Some(&plain)),
+            Verdict::Unsupported("listener: no mplex".into())
+        );
+        assert_eq!(
+            judge(&cell, &unsupported, None),
+            Verdict::Unsupported("listener: no mplex".into())
+        );
+        assert_eq!(
+            judge(&cell, &listening, Some(&missing)),
+            Verdict::Missing("dialer: not wired".into())
+        );
+    }
+
+    #[test]
+    fn a_peer_that_had_to_be_ended_fails_even_if_it_said_done() {
+        let mut slow = dialer(&[ping(5)]);
+        slow.end = End::Killed;
+
+        let verdict = judge(&cell(Test::Ping), &listener(&[]), Some(&slow));
+
+        assert_eq!(
+            verdict,
+            Verdict::Fail("dialer: not done in time, last said `done`".into())
+        );
+    }
+
+    #[test]
+    fn a_dialer_that_never_started_is_not_a_pass() {
+        let verdict = judge(&cell(Test::Ping), &listener(&[]), None);
+
+        assert!(matches!(verdict, Verdict::Fail(_)));
+    }
+
+    #[test]
+    fn only_json_objects_with_a_name_are_events() {
+        for line in ["", "hello", "[1]", "{}", r#"{"event":1}"#] {
+            assert_eq!(Event::parse(line), None, "{line}");
+        }
+    }
+
+    fn cell(test: Test) -> Cell {
+        Cell {
+            dialer: Peer::P2p,
+            listener: Peer::Go,
+            transport: Transport::Tcp,
+            security: Security::Noise,
+            muxer: Muxer::Yamux,
+            test,
+        }
+    }
+
+    fn ping(count: usize) -> Value {
+        json!({ "event": "ping", "rtts_ms": vec![0.1; count] })
+    }
+
+    fn identify(peer: &str, protocols: &[&str], addr: &str) -> Value {
+        json!({ "event": "identify", "peer": peer, "protocols": protocols, "addrs": [addr],
+            "agent": "test", "observed": "/ip4/127.0.0.1/tcp/5001" })
+    }
+
+    /// A dialer `D` that did what it should and said these too.
+    fn dialer(events: &[Value]) -> Transcript {
+        let mut all = vec![
+            json!({ "event": "connected", "peer": "L", "security": "noise",
+            "muxer": "yamux" }),
+        ];
+        all.extend_from_slice(events);
+        all.push(json!({ "event": "done" }));
+        transcript(all)
+    }
+
+    /// A listener `L` that did what it should and said these too.
+    fn listener(events: &[Value]) -> Transcript {
+        let mut all = vec![
+            json!({ "event": "listening", "addr": "/ip4/127.0.0.1/tcp/4001/p2p/L" }),
+            json!({ "event": "connected", "peer": "D" }),
+        ];
+        all.extend_from_slice(events);
+        transcript(all)
+    }
+
+    fn transcript(events: Vec<Value>) -> Transcript {
+        let events = events.into_iter().map(Event).collect();
+        Transcript {
+            events,
+            garbage: None,
+            end: End::Exited(0),
+        }
+    }
+}
