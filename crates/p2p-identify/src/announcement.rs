@@ -1,7 +1,7 @@
 //! What we say about ourselves.
 
 use bytes::Bytes;
-use p2p_core::{AddrExt, Multiaddr, Protocol};
+use p2p_core::{AddrExt, Multiaddr, Protocol, uvarint};
 use p2p_keys::{Keypair, PeerRecord, SignError};
 use prost::Message as _;
 
@@ -89,12 +89,16 @@ fn record_len(keypair: &Keypair, seq: u64) -> Result<usize, SignError> {
     Ok(envelope.encode().len() + 16)
 }
 
+/// The length of a field that holds `len` bytes.
+fn field_len(len: usize) -> usize {
+    1 + uvarint::encode(len as u64).as_slice().len() + len
+}
+
 /// How many addresses and protocols fit in `room`.
 fn fit(addrs: &[Multiaddr], protocols: &[Protocol], record: usize, room: usize) -> (usize, usize) {
-    // Tag and length of a list entry; in the record, those of the address and its wrapper.
-    const ENTRY: usize = 4;
-    let addr_len = |addr: &Multiaddr| (addr.len() + ENTRY) + (addr.len() + 2 * ENTRY);
-    let protocol_len = |id: &Protocol| id.as_str().len() + ENTRY;
+    // Once in the list, and once in the record with a wrapper around it.
+    let addr_len = |addr: &Multiaddr| field_len(addr.len()) + field_len(field_len(addr.len()));
+    let protocol_len = |id: &Protocol| field_len(id.as_str().len());
     let total = |(some_addrs, some_protocols): (usize, usize)| {
         let record = if some_addrs == 0 { 0 } else { record };
         record

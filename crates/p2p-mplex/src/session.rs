@@ -81,11 +81,11 @@ impl Session {
             return Ok(None);
         };
         // Nearly always the whole header is there.
-        if *filled == 0 {
-            if let Some((header, used)) = Header::decode(input.as_slice()).map_err(broken)? {
-                input.skip(used);
-                return Ok(Some(header));
-            }
+        if *filled == 0
+            && let Some((header, used)) = Header::decode(input.as_slice()).map_err(broken)?
+        {
+            input.skip(used);
+            return Ok(Some(header));
         }
         while !input.is_empty() {
             let next = bytes.get_mut(*filled..=*filled).unwrap_or_default();
@@ -231,10 +231,10 @@ impl Session {
             .max_frame
             .min(usize::try_from(MAX_LEN).unwrap_or(usize::MAX));
         let outbox = &mut self.table.outbox;
-        if let Some(sum) = outbox.tail(key).map(|frame| frame + payload.len()) {
-            if sum <= max {
-                return outbox.extend_tail(uvarint::encode(sum as u64).as_slice(), payload);
-            }
+        if let Some(sum) = outbox.tail(key).map(|frame| frame + payload.len())
+            && sum <= max
+        {
+            return outbox.extend_tail(uvarint::encode(sum as u64).as_slice(), payload);
         }
         let Some(stream) = self.table.get_mut(key) else {
             return;
@@ -391,5 +391,27 @@ impl Machine for Session {
 
     fn stream_id(&self, key: Key) -> u64 {
         self.table.get(key).map_or(0, |stream| stream.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_end_before_2_to_the_60_and_are_never_used_again() {
+        let mut session = Session::new(Config::default(), &Budget::unlimited());
+        session.next_id = MAX_ID;
+        let Poll::Ready(Ok(last)) = session.open() else {
+            panic!("the last id opens");
+        };
+        assert_eq!(session.write(last, b"x"), Poll::Ready(Ok(1)));
+        let mut out = Vec::new();
+        session.take_output(&mut out, Instant::ZERO);
+        assert_eq!(Header::decode(&out).unwrap().unwrap().0.id, MAX_ID);
+        assert!(matches!(
+            session.open(),
+            Poll::Ready(Err(OpenError::Limit(_)))
+        ));
     }
 }

@@ -63,7 +63,10 @@ impl<M: Machine> Driver<M> {
                 let next = self.shared.lock().machine.poll_timeout();
                 match next.into_iter().chain(self.idle_at).min() {
                     Some(at) => self.wait(cx, at),
-                    None => Ok(false),
+                    None => {
+                        self.shared.lock().armed = Instant::FAR_FUTURE;
+                        Ok(false)
+                    }
                 }
             }
             Phase::Sending { until } if sent => {

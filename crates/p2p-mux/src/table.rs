@@ -15,11 +15,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::task::Poll;
-use std::time::Duration;
 
 use p2p_core::{Blame, Budget, ErrorCode, Exceeded, Instant, OpenError, StreamReset};
 
-use crate::{Account, Input, Key, Meter, Outbox, Pending, RecvQueue, StreamError, Wake};
+use crate::entry::Owner;
+use crate::{
+    Account, Input, Key, Limits, Meter, Outbox, Pending, Received, Send, Stream, StreamError, Wake,
+};
 
 /// What an entry and its control frames are charged, in bytes.
 const STREAM_COST: usize = 512;
@@ -37,132 +39,6 @@ const UNTOLD: StreamReset = StreamReset {
     by: Blame::Us,
     code: ErrorCode::NONE,
 };
-
-/// The limits of a [`Table`].
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Limits {
-    /// Streams the remote may have open.
-    pub max_inbound: usize,
-    /// Streams we may have open.
-    pub max_outbound: usize,
-    /// Streams of the remote that wait to be accepted.
-    pub backlog: usize,
-    /// How long a stream that the application has closed and dropped waits for the remote's end.
-    pub linger: Duration,
-    /// How much of the remote's data such a stream takes and throws away, in bytes.
-    pub discard: usize,
-    /// Resets a second that the remote may send for its own streams; twice as many at once.
-    pub resets_per_second: u32,
-    /// Size of the staging buffer, in bytes.
-    pub send_buffer: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_inbound: 1024,
-            max_outbound: 1024,
-            backlog: 256,
-            linger: Duration::from_secs(60),
-            discard: 1024 * 1024,
-            resets_per_second: 1000,
-            send_buffer: 48 * 1024,
-        }
-    }
-}
-
-/// One stream; `X` is what the protocol keeps in addition.
-#[derive(Debug)]
-pub struct Stream<X> {
-    /// Its number on the wire, made unique within the connection.
-    pub id: u64,
-    /// Whether we opened it.
-    pub local: bool,
-    /// Whether the remote knows of it.
-    pub announced: bool,
-    /// Our direction.
-    pub send: Send,
-    /// Whether the remote closed its direction.
-    pub finished: bool,
-    /// Whether and why it was reset.
-    pub reset: Option<StreamReset>,
-    /// A reset that we have to tell the remote.
-    pub owes_reset: Option<ErrorCode>,
-    /// What the protocol keeps.
-    pub ext: X,
-    queue: RecvQueue,
-    owner: Owner,
-    discarded: usize,
-    /// Charged on top, as long as it lives.
-    reserved: usize,
-    deadline: Option<Instant>,
-    /// In `control`.
-    scheduled: bool,
-    /// In `writers`.
-    queued: bool,
-    /// What it may send although others wait, in bytes.
-    turn: usize,
-    /// What it will probably send in its next turn, in bytes.
-    wanted: usize,
-    reader_waits: bool,
-    writer_waits: bool,
-}
-
-/// Our direction of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Send {
-    /// Takes bytes.
-    Open,
-    /// Closed; the remote has to be told.
-    Closing,
-    /// Closed, and the remote knows.
-    Closed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owner {
-    Backlog,
-    App,
-    Gone,
-}
-
-/// What became of received payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received {
-    /// It waits for the application.
-    Queued,
-    /// Nobody wants it: the application is gone, or the stream was reset.
-    Discarded,
-}
-
-impl<X> Stream<X> {
-    /// Bytes that the application has not read.
-    pub fn unread(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// Bytes thrown away since the application dropped the stream.
-    pub fn discarded(&self) -> usize {
-        self.discarded
-    }
-
-    /// Whether the application has dropped it.
-    pub fn is_gone(&self) -> bool {
-        self.owner == Owner::Gone
-    }
-
-    /// Whether payload can still arrive.
-    pub fn receives(&self) -> bool {
-        self.reset.is_none() && !self.finished
-    }
-
-    fn is_over(&self) -> bool {
-        let quiet = !self.scheduled && !self.queued && self.owes_reset.is_none();
-        let done = self.reset.is_some() || (self.finished && self.send == Send::Closed);
-        self.is_gone() && quiet && done
-    }
-}
 
 /// The streams of one connection, the queues between them, and what they cost.
 #[derive(Debug)]
@@ -304,27 +180,7 @@ impl<X> Table<X> {
     }
 
     fn insert(&mut self, id: u64, local: bool, owner: Owner, ext: X) -> Key {
-        let stream = Stream {
-            id,
-            local,
-            announced: !local,
-            send: Send::Open,
-            finished: false,
-            reset: None,
-            owes_reset: None,
-            ext,
-            queue: RecvQueue::default(),
-            owner,
-            discarded: 0,
-            reserved: 0,
-            deadline: None,
-            scheduled: false,
-            queued: false,
-            turn: 0,
-            wanted: 0,
-            reader_waits: false,
-            writer_waits: false,
-        };
+        let stream = Stream::new(id, local, owner, ext);
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)

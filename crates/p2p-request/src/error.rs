@@ -67,7 +67,8 @@ pub enum RequestError {
     /// No answer came in time. The question may have been answered.
     #[error("no answer within {after:?}")]
     TimedOut {
-        /// How long was waited: [`Call::timeout`](crate::Call::timeout).
+        /// How long was waited: [`Call::timeout`](crate::Call::timeout), or less for a remote
+        /// that does not even agree to the protocol.
         after: Duration,
     },
     /// The remote does not speak the protocol.

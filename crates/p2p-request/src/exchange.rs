@@ -1,6 +1,7 @@
 //! The exchange, over any byte stream.
 
 use std::future::Future;
+use std::task::Poll;
 
 use bytes::Bytes;
 use futures::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -84,7 +85,17 @@ where
     Answering: Future<Output = Result<A, Refusal>>,
 {
     let (question, permit) = read_question(stream, call, budget).await?;
-    let answer = handler(question).await.map_err(ServeError::Refused)?;
+    let mut answering = std::pin::pin!(handler(question));
+    let answer = match futures::poll!(&mut answering) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => {
+            // Our consent to the protocol otherwise travels with the answer: do not let the
+            // remote wait for both.
+            stream.flush().await.map_err(ServeError::Io)?;
+            answering.await
+        }
+    };
+    let answer = answer.map_err(ServeError::Refused)?;
     drop(permit);
     let answer = (call.answer.encode)(&answer);
     if answer.len() > call.max_answer {

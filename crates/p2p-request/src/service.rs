@@ -1,9 +1,10 @@
 //! Requests on a swarm.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
-use p2p_core::{Elapsed, PeerId};
+use p2p_core::{Elapsed, ErrorCode, PeerId};
 use p2p_swarm::{Connection, HandleError, Stream, Swarm, Target};
 
 use crate::call::Call;
@@ -53,12 +54,18 @@ impl RequestExt for Swarm {
     ) -> Result<A, RequestError> {
         let question = encode_question(call, question)?;
         let connection = self.dial(target).await?;
+        let start = self.rt().now();
         let after = call.timeout;
         match self
             .rt()
             .timeout(after, ask_on(&connection, call, &question))
             .await
         {
+            // The remote did not even agree to the protocol.
+            Ok(Err(RequestError::Io(error))) if error.kind() == ErrorKind::TimedOut => {
+                let after = self.rt().now() - start;
+                Err(RequestError::TimedOut { after })
+            }
             Ok(answer) => answer,
             Err(Elapsed) => Err(RequestError::TimedOut { after }),
         }
@@ -93,8 +100,28 @@ async fn ask_on<Q, A>(
     question: &[u8],
 ) -> Result<A, RequestError> {
     let _slot = connection.slot(&call.protocol, call.max_asking).await;
-    let mut stream = connection.open(&call.protocol).await?;
-    ask_encoded(&mut stream, call, question, connection.budget()).await
+    let mut asking = Asking {
+        stream: connection.open(&call.protocol).await?,
+        answered: false,
+    };
+    let answer = ask_encoded(&mut asking.stream, call, question, connection.budget()).await?;
+    asking.answered = true;
+    Ok(answer)
+}
+
+/// Resets the stream of a question whose answer nobody waits for any more. Our side of it is
+/// closed, so that dropping it alone would leave it to the remote.
+struct Asking {
+    stream: Stream,
+    answered: bool,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.stream.reset(ErrorCode::NONE);
+        }
+    }
 }
 
 async fn serve<Q, A, Answering>(

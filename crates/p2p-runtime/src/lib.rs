@@ -65,6 +65,8 @@ mod timer;
 mod async_std;
 #[cfg(any(feature = "async-std", feature = "smol"))]
 mod reactor;
+#[cfg(any(feature = "async-std", feature = "smol"))]
+mod readiness;
 #[cfg(feature = "smol")]
 mod smol;
 #[cfg(feature = "tokio")]

@@ -1,16 +1,10 @@
 //! Sockets and timers of async-std and smol: both stand on the reactor of async-io.
-//!
-//! async-io forgets that a socket is ready as soon as it has said so, and saying so again costs
-//! system calls and often a change of threads. So each direction of a socket remembers: it is
-//! tried at once until the system answers `WouldBlock`, and only then waited for. While it is
-//! waited for, polling it again costs no system call.
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{self, IpAddr, Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use async_io::Async;
@@ -21,6 +15,7 @@ use p2p_core::{
 };
 use socket2::SockRef;
 
+use crate::readiness::Direction;
 use crate::timer::{Alarm, LazyTimer};
 use crate::{datagram, names, socket};
 
@@ -63,8 +58,8 @@ impl Net for Sockets {
     fn udp_bind(&self, at: SocketAddr) -> io::Result<Arc<dyn UdpSocket>> {
         Ok(Arc::new(Udp {
             io: Async::new_nonblocking(socket::udp(at)?)?,
-            reading: Readiness::default(),
-            writing: Readiness::default(),
+            reading: Direction::new(),
+            writing: Direction::new(),
         }))
     }
 
@@ -77,50 +72,18 @@ impl Net for Sockets {
     }
 }
 
-/// What is known of one direction of a socket.
-#[derive(Default)]
-struct Readiness {
-    /// The last call reported `WouldBlock`, and no event came since.
-    blocked: AtomicBool,
-}
-
-impl Readiness {
-    /// Makes `call` as soon as it does not block; `wait` asks the reactor.
-    fn poll<T>(
-        &self,
-        cx: &mut Context<'_>,
-        wait: impl Fn(&mut Context<'_>) -> Poll<io::Result<()>>,
-        mut call: impl FnMut() -> io::Result<T>,
-    ) -> Poll<io::Result<T>> {
-        loop {
-            // Relaxed: only a hint; the reactor's own lock orders events and calls.
-            if self.blocked.load(Ordering::Relaxed) {
-                ready!(wait(cx))?;
-                self.blocked.store(false, Ordering::Relaxed);
-            }
-            match call() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.blocked.store(true, Ordering::Relaxed);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                done => return Poll::Ready(done),
-            }
-        }
-    }
-}
-
 struct Stream {
     io: Async<net::TcpStream>,
-    reading: Readiness,
-    writing: Readiness,
+    reading: Direction,
+    writing: Direction,
 }
 
 impl Stream {
     fn new(io: Async<net::TcpStream>) -> Self {
         Self {
             io,
-            reading: Readiness::default(),
-            writing: Readiness::default(),
+            reading: Direction::new(),
+            writing: Direction::new(),
         }
     }
 }
@@ -205,8 +168,8 @@ impl TcpListener for Listener {
 
 struct Udp {
     io: Async<net::UdpSocket>,
-    reading: Readiness,
-    writing: Readiness,
+    reading: Direction,
+    writing: Direction,
 }
 
 impl UdpSocket for Udp {

@@ -404,10 +404,3 @@ impl State {
         }
     }
 }
-
-/// A future that nobody may poll any more.
-impl Drop for Body {
-    fn drop(&mut self) {
-        self.flag.queued.store(true, Ordering::Relaxed);
-    }
-}

@@ -132,6 +132,39 @@ fn a_full_backlog_drops_connects_until_there_is_room() {
 }
 
 #[test]
+fn half_open_connections_count_in_the_backlog() {
+    let sim = fifty();
+    let (a, b) = (sim.host("a"), sim.host("b"));
+    let mut options = options();
+    options.backlog = 2;
+    let at = SocketAddr::from(([0, 0, 0, 0], PORT));
+    let mut listener = b.rt().net().tcp_listen(at, &options).unwrap();
+    let accept = async {
+        for _ in 0..3 {
+            listener.accept().await.unwrap();
+        }
+    };
+    let three = join_all([connect(&a, &b), connect(&a, &b), connect(&a, &b)]);
+    let (_, took) = time(&sim, join(accept, three));
+    // Two are half open when the third SYN arrives; it comes again a second later.
+    assert_eq!(took, 1150 * MS);
+}
+
+#[test]
+fn what_is_sent_later_does_not_arrive_earlier() {
+    let sim = Sim::new(1);
+    let (a, b) = (sim.host("a"), sim.host("b"));
+    sim.link(&a, &b, Link::new(500 * MS));
+    let (mut one, mut other) = sim.block_on(pair(&a, &b));
+    sim.block_on(one.write_all(b"slow")).unwrap();
+    sim.link(&a, &b, Link::new(MS));
+    sim.block_on(one.write_all(b"fast")).unwrap();
+    let mut bytes = [0; 4];
+    assert_eq!(time(&sim, other.read_exact(&mut bytes)).1, 500 * MS);
+    assert_eq!(&bytes, b"slow");
+}
+
+#[test]
 fn a_writer_waits_for_a_slow_reader_and_loses_nothing() {
     let mut config = Config::default();
     config.tcp.buffer = NonZeroUsize::new(10_000).unwrap();

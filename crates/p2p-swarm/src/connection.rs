@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{BoxFuture, Shared as SharedFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
+use futures::{AsyncWriteExt, FutureExt};
 use p2p_core::{
     BoxStream, Budget, ConnectionEnd, ErrorCode, Instant, Multiaddr, Muxer, PeerId, Permit,
     Protocol, Role, Rt,
@@ -364,7 +364,15 @@ async fn accept(shared: Arc<Shared>, inner: Arc<Inner>) -> Option<ConnectionEnd>
 async fn serve(shared: Arc<Shared>, inner: Arc<Inner>, stream: BoxStream, slot: Slot) {
     let handlers = shared.handlers();
     let config = multistream::Config::default();
-    let agreed = multistream::listen(stream, handlers.protocols.as_slice(), &config);
+    let agreed = async {
+        let (protocol, mut io) =
+            multistream::listen(stream, handlers.protocols.as_slice(), &config).await?;
+        // Our consent must not wait for a handler that is slow to write: the remote has a
+        // deadline for it. It still shares a packet with an answer that is written at once. A
+        // remote that listens no more may have sent something worth reading all the same.
+        let _ = io.flush().await;
+        Ok::<_, multistream::Error>((protocol, io))
+    };
     let timeout = shared.config.negotiation_timeout;
     let peer = inner.info.peer;
     let (protocol, mut io) = match inner.rt.timeout(timeout, agreed).await {

@@ -420,6 +420,32 @@ fn a_handler_that_never_returns_delays_nobody() {
 }
 
 #[test]
+fn a_handler_that_takes_long_to_answer_is_waited_for() {
+    let sim = sim(20);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (swarm(&alice, 1), swarm(&bob, 2));
+    let rt = bob.rt();
+    b.handle("/slow/1.0.0", move |mut stream| {
+        let rt = rt.clone();
+        async move {
+            rt.sleep(Duration::from_secs(50)).await;
+            stream.write_all(b"at last").await?;
+            stream.close().await
+        }
+    })
+    .unwrap();
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let mut stream = a.open(addr, "/slow/1.0.0").await.unwrap();
+        stream.close().await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer, "at last");
+    });
+}
+
+#[test]
 fn more_connections_with_one_peer_than_allowed_are_refused() {
     let sim = sim(17);
     let (alice, bob) = (sim.host("alice"), sim.host("bob"));

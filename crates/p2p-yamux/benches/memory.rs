@@ -28,6 +28,12 @@ fn main() {
         "{:12} {:>12} {:>12} {:>10} {:>10} {:>6}",
         "job", "ours s/GiB", "crate", "ns/write", "crate", "ratio"
     );
+    let floor = median(
+        (0..5)
+            .map(|_| time(|| load::floor(64 << 10, GIB)))
+            .collect(),
+    );
+    println!("the link alone: {floor:.3} s/GiB");
     let only = std::env::args().nth(1).filter(|arg| !arg.starts_with('-'));
     for (name, streams, size, total) in jobs {
         if only

@@ -42,6 +42,27 @@ pub fn bulk(multiplex: &dyn Multiplex, streams: usize, size: usize, total: usize
     assert_eq!(received.iter().sum::<usize>(), writes * size * streams);
 }
 
+/// The same through the link alone: what no multiplexer can be faster than.
+///
+/// # Panics
+/// If the link fails.
+pub fn floor(size: usize, total: usize) {
+    let mut pool = LocalPool::new();
+    let (mut dialer, mut listener) = pipe(LINK);
+    let message = vec![7; size];
+    let send = async {
+        for _ in 0..total / size {
+            dialer.write_all(&message).await.expect("writes");
+        }
+        dialer.close().await.expect("closes");
+    };
+    let receive = async {
+        let mut buffer = vec![0; 64 * 1024];
+        while listener.read(&mut buffer).await.expect("reads") > 0 {}
+    };
+    pool.run_until(join(send, receive));
+}
+
 async fn send<E: std::fmt::Debug>(
     open: impl Future<Output = Result<BoxStream, E>>,
     size: usize,

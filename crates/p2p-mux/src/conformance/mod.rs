@@ -16,6 +16,7 @@
 
 mod clock;
 pub mod load;
+pub mod machines;
 mod pipe;
 pub mod rules;
 mod world;

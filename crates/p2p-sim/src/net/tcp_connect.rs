@@ -18,9 +18,10 @@ use std::task::{Context, Poll, Waker};
 
 use p2p_core::{TcpOptions, TcpStream};
 
+use crate::net::lane::Payload;
 use crate::net::listener::Listener;
 use crate::net::route::{Arrival, Wire, target};
-use crate::net::tcp::{Conn, End, Failure, Pair, Payload, Side, Stage, Taker};
+use crate::net::tcp::{Conn, End, Failure, Pair, Side, Stage, Taker};
 use crate::net::tcp_stream::SimTcpStream;
 use crate::net::{NetEvent, Proto};
 use crate::slab::Key;

@@ -11,7 +11,8 @@ use std::task::{Context, Poll, Waker};
 use futures::io::{AsyncRead, AsyncWrite};
 use p2p_core::TcpStream;
 
-use crate::net::tcp::{Chunk, Payload, Side, Stage};
+use crate::net::lane::Payload;
+use crate::net::tcp::{Chunk, Side, Stage};
 use crate::slab::Key;
 use crate::world::{State, World, register};
 

@@ -1,0 +1,323 @@
+//! Identify between swarms.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{LATENCY, keys, listen, patient, sim};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
+use p2p_core::{AddrExt, ErrorCode, Multiaddr, Protocol, StreamReset, frame};
+use p2p_identify::{Config, Event, Identify, IdentifyError, PROTOCOL, PUSH_PROTOCOL};
+use p2p_swarm::{Stream, Swarm};
+
+const CHAT: Protocol = Protocol::from_static("/chat/1");
+
+fn identify(swarm: &Swarm, n: u8) -> Identify {
+    Identify::new(swarm, keys(n), Config::default()).unwrap()
+}
+
+async fn ignore(_stream: Stream) {}
+
+#[test]
+fn both_ends_know_each_other_one_round_trip_after_connecting() {
+    let sim = sim(1);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let (ia, ib) = (identify(&a, 1), identify(&b, 2));
+    b.handle(CHAT, ignore).unwrap();
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let own = listen(&a, &alice).await;
+        let connection = a.dial(addr.clone()).await.unwrap();
+        let start = a.rt().now();
+        let info = ia.identified(&connection).await.unwrap();
+        assert_eq!(a.rt().now() - start, 2 * LATENCY);
+
+        assert_eq!(info.peer, b.local_peer());
+        assert_eq!(info.listen_addrs, [addr.without_peer()]);
+        assert_eq!(info.protocols, [CHAT, PROTOCOL, PUSH_PROTOCOL]);
+        assert!(info.agent_version.starts_with("p2p/"));
+        assert!(info.signed_record.is_some());
+        let seen = connection.info().local.clone();
+        assert_eq!(info.observed_addr, seen);
+        assert_eq!(ia.observed(), [(connection.id(), seen.unwrap())]);
+        assert_eq!(a.protocols_of(&b.local_peer()), info.protocols);
+
+        let back = b.connections(&a.local_peer()).remove(0);
+        ib.identified(&back).await.unwrap();
+        assert_eq!(b.addrs(&a.local_peer()), [own]);
+    });
+}
+
+#[test]
+fn the_key_of_a_noise_handshake_is_the_key_that_identify_names() {
+    let sim = sim(11);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let swarm = |host: &p2p_sim::Host, n| {
+        Swarm::builder(host.rt(), keys(n).to_peer_id())
+            .transport(p2p_tcp::Tcp::new(host.rt(), p2p_tcp::Config::default()))
+            .security(p2p_noise::Noise::new(&keys(n)).unwrap())
+            .muxer(p2p_yamux::Yamux::default())
+            .build()
+            .unwrap()
+    };
+    let (a, b) = (swarm(&alice, 1), swarm(&bob, 2));
+    let (ia, _ib) = (identify(&a, 1), identify(&b, 2));
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let connection = a.dial(addr).await.unwrap();
+        let start = a.rt().now();
+        let info = ia.identified(&connection).await.unwrap();
+        assert_eq!(info.public_key, keys(2).public().to_protobuf());
+        assert_eq!(a.rt().now() - start, 2 * LATENCY);
+    });
+}
+
+#[test]
+fn what_is_known_of_a_peer_is_forgotten_with_its_last_connection() {
+    let sim = sim(2);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let (ia, _ib) = (identify(&a, 1), identify(&b, 2));
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let connection = a.dial(addr).await.unwrap();
+        ia.identified(&connection).await.unwrap();
+        assert!(a.census().memory > 0);
+        connection.close(ErrorCode::NONE);
+        connection.ended().await;
+        a.rt().sleep(Duration::from_secs(1)).await;
+        assert_eq!(ia.info(&b.local_peer()), None);
+        assert!(matches!(
+            ia.identified(&connection).await,
+            Err(IdentifyError::Ended)
+        ));
+        drop(connection);
+        assert_eq!(a.census().memory, 0);
+        assert!(!a.census().tasks.contains(&"identify"));
+    });
+}
+
+#[test]
+fn changes_are_pushed_together_and_once() {
+    let sim = sim(3);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let (ia, ib) = (identify(&a, 1), identify(&b, 2));
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let connection = a.dial(addr).await.unwrap();
+        ia.identified(&connection).await.unwrap();
+        a.rt().sleep(Duration::from_secs(5)).await;
+        let mut events = ia.events();
+
+        for n in 0..20 {
+            let id = Protocol::new(&format!("/burst/{n:02}")).unwrap();
+            b.handle(id, ignore).unwrap();
+        }
+        let second = listen(&b, &bob).await;
+        let start = a.rt().now();
+        let Some(Event::Updated { info, .. }) = events.next().await else {
+            panic!("not an update");
+        };
+        // The delay, then one way.
+        assert_eq!(a.rt().now() - start, Duration::from_secs(1) + LATENCY);
+        assert_eq!(info.protocols.len(), 22);
+        assert!(info.listen_addrs.contains(&second.without_peer()));
+        assert_eq!(ia.info(&b.local_peer()).as_ref(), Some(&*info));
+        a.rt().sleep(Duration::from_secs(60)).await;
+        assert!(events.next().now_or_never().is_none(), "told once");
+
+        // And what is gone is gone, also in the other direction.
+        let mut events = ib.events();
+        a.handle(CHAT, ignore).unwrap();
+        assert!(
+            matches!(events.next().await, Some(Event::Updated { info, .. })
+            if info.protocols.contains(&CHAT))
+        );
+        a.unhandle(&CHAT);
+        assert!(
+            matches!(events.next().await, Some(Event::Updated { info, .. })
+            if !info.protocols.contains(&CHAT))
+        );
+    });
+}
+
+#[test]
+fn a_push_leaves_alone_what_it_does_not_mention() {
+    let sim = sim(4);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let (ia, _ib) = (identify(&a, 1), identify(&b, 2));
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let connection = a.dial(addr).await.unwrap();
+        let before = ia.identified(&connection).await.unwrap();
+        let mut events = ia.events();
+        let back = b.connections(&a.local_peer()).remove(0);
+        let mut stream = back.open(&PUSH_PROTOCOL).await.unwrap();
+        // Only the agent version, field 6.
+        p2p_identify::send(&mut stream, b"\x32\x03new")
+            .await
+            .unwrap();
+        let Some(Event::Updated { info, .. }) = events.next().await else {
+            panic!("not an update");
+        };
+        let mut expected = before;
+        expected.agent_version = "new".to_owned();
+        assert_eq!(*info, expected);
+    });
+}
+
+#[test]
+fn a_flood_of_pushes_is_reset_beyond_its_rate_and_the_connection_stays() {
+    let sim = sim(5);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let (ia, _ib) = (identify(&a, 1), identify(&b, 2));
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let connection = a.dial(addr).await.unwrap();
+        ia.identified(&connection).await.unwrap();
+        let back = b.connections(&a.local_peer()).remove(0);
+        let mut taken = 0;
+        for _ in 0..1000 {
+            let mut stream = back.open(&PUSH_PROTOCOL).await.unwrap();
+            let _ = p2p_identify::send(&mut stream, b"\x32\x01x").await;
+            match stream.read(&mut [0]).await {
+                Ok(_) => taken += 1,
+                Err(error) => {
+                    assert_eq!(
+                        StreamReset::of(&error).unwrap().code,
+                        ErrorCode::RATE_LIMITED
+                    );
+                }
+            }
+        }
+        // A thousand round trips take 100 s: the burst, and one every five seconds.
+        assert!((29..=31).contains(&taken), "{taken}");
+        assert!(connection.end().is_none());
+    });
+}
+
+#[test]
+fn a_peer_that_never_answers_fails_in_time_and_harms_nobody() {
+    let sim = sim(6);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let ia = identify(&a, 1);
+    b.handle(PROTOCOL, |mut stream: Stream| async move {
+        // The slowest possible answer: a byte now and then, and no end.
+        let rt = stream.connection().rt().clone();
+        stream.write_all(b"\xff\x3f").await.unwrap();
+        while stream.write_all(b"\x00").await.is_ok() {
+            rt.sleep(Duration::from_secs(1)).await;
+        }
+    })
+    .unwrap();
+
+    sim.block_on(async {
+        let mut events = ia.events();
+        let addr = listen(&b, &bob).await;
+        let connection = a.dial(addr).await.unwrap();
+        let start = a.rt().now();
+        let error = ia.identified(&connection).await.unwrap_err();
+        assert!(matches!(error, IdentifyError::TimedOut { .. }), "{error}");
+        assert_eq!(a.rt().now() - start, Duration::from_secs(10));
+        assert!(matches!(events.next().await, Some(Event::Failed { .. })));
+        assert!(connection.end().is_none());
+        assert_eq!(ia.info(&b.local_peer()), None);
+    });
+}
+
+#[test]
+fn a_peer_without_identify_is_reported_and_kept() {
+    let sim = sim(7);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let ia = identify(&a, 1);
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let connection = a.dial(addr).await.unwrap();
+        let error = ia.identified(&connection).await.unwrap_err();
+        assert!(matches!(error, IdentifyError::Unsupported), "{error}");
+        assert!(connection.end().is_none());
+    });
+}
+
+#[test]
+fn the_loopback_addresses_of_a_peer_elsewhere_are_not_dialed() {
+    let sim = sim(8);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let ia = identify(&a, 1);
+    b.handle(PROTOCOL, |mut stream: Stream| async move {
+        let mut message = Vec::new();
+        for text in [
+            "/ip4/127.0.0.1/tcp/1",
+            "/ip4/0.0.0.0/tcp/2",
+            "/ip4/10.1.2.3/tcp/3",
+        ] {
+            let addr: Multiaddr = text.parse().unwrap();
+            message.extend([0x12, u8::try_from(addr.len()).unwrap()]);
+            message.extend(addr.to_vec());
+        }
+        stream.write_all(&frame::encode(&message)).await.unwrap();
+        stream.close().await.unwrap();
+    })
+    .unwrap();
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let connection = a.dial(addr.clone()).await.unwrap();
+        let info = ia.identified(&connection).await.unwrap();
+        assert_eq!(info.listen_addrs.len(), 3, "what was said is shown");
+        let near: Multiaddr = "/ip4/10.1.2.3/tcp/3".parse().unwrap();
+        let known = a.addrs(&b.local_peer());
+        assert_eq!(known, [addr, near.with_peer(b.local_peer())]);
+    });
+}
+
+#[test]
+fn an_asker_gets_message_and_end_together() {
+    let sim = sim(9);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let _ib = identify(&b, 2);
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let connection = a.dial(addr).await.unwrap();
+        let start = a.rt().now();
+        let mut stream = connection.open(&PROTOCOL).await.unwrap();
+        let (peer, key) = (connection.peer(), connection.info().public_key.clone());
+        let limits = Config::default().limits;
+        let info = p2p_identify::request(&mut stream, peer, key, &limits).await;
+        info.unwrap();
+        assert_eq!(a.rt().now() - start, 2 * LATENCY);
+    });
+}
+
+#[test]
+fn the_service_does_not_keep_its_swarm_alive() {
+    let sim = sim(10);
+    let host = sim.host("alice");
+    let swarm = patient(&host, 1);
+    let service = identify(&swarm, 1);
+    let weak = swarm.downgrade();
+
+    sim.block_on(async {
+        drop(swarm);
+        assert!(weak.upgrade().is_none());
+        host.rt().sleep(Duration::from_secs(1)).await;
+        assert!(service.observed().is_empty());
+    });
+}

@@ -1,0 +1,188 @@
+//! Two hosts with the facade's defaults (TCP, Noise, yamux, identify, ping) in the simulator.
+
+use std::time::Duration;
+
+use futures::{AsyncReadExt, AsyncWriteExt, io};
+use p2p::{Config, Host, Keypair, Multiaddr, Multiplexer, SecureChannel, Stream};
+use p2p_sim::{Link, Sim};
+
+const LATENCY: Duration = Duration::from_millis(50);
+
+/// A host that answers `/echo/1.0.0` and listens; its address.
+async fn node(host: &p2p_sim::Host, seed: u8) -> (Host, Multiaddr) {
+    let node = Host::builder()
+        .identity(Keypair::ed25519_from_seed([seed; 32]))
+        .runtime(host.rt())
+        .build()
+        .await
+        .expect("the defaults make a host");
+    node.handle("/echo/1.0.0", echo)
+        .expect("the protocol is free");
+    let addr = node
+        .listen(format!("/ip4/{}/tcp/4001", host.ip()).as_str())
+        .await;
+    (node, addr.expect("the port is free"))
+}
+
+async fn echo(stream: Stream) -> io::Result<()> {
+    let (reader, mut writer) = stream.split();
+    io::copy(reader, &mut writer).await?;
+    writer.close().await
+}
+
+/// From opening a stream to its first answer.
+async fn first_answer(from: &Host, to: &Multiaddr) -> Duration {
+    let rt = from.swarm().rt();
+    let start = rt.now();
+    let mut stream = from.open(to, "/echo/1.0.0").await.expect("a stream");
+    stream.write_all(b"x").await.expect("room for a byte");
+    stream.read_exact(&mut [0]).await.expect("the echo");
+    rt.now() - start
+}
+
+#[test]
+fn dial_to_first_answer_is_three_round_trips_and_a_further_stream_one() {
+    let sim = Sim::new(1);
+    sim.default_link(Link::new(LATENCY));
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    sim.count_flights(&alice, &bob);
+
+    let (first, second) = sim.block_on(async {
+        let (a, _) = node(&alice, 1).await;
+        let (_b, addr) = node(&bob, 2).await;
+        let first = first_answer(&a, &addr).await;
+        // Identify and ping have their own streams; let them finish.
+        a.swarm().rt().sleep(Duration::from_secs(1)).await;
+        (first, first_answer(&a, &addr).await)
+    });
+
+    assert_eq!(first, LATENCY * 6, "TCP, Noise, request");
+    assert_eq!(second, LATENCY * 2);
+    assert!(sim.flights(&alice, &bob).flights >= 6);
+}
+
+#[test]
+fn both_hosts_learn_who_the_other_is_and_how_far_away() {
+    let sim = Sim::new(2);
+    sim.default_link(Link::new(LATENCY));
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+
+    sim.block_on(async {
+        let (a, _) = node(&alice, 1).await;
+        let (b, addr) = node(&bob, 2).await;
+        let connection = a.dial(&addr).await.expect("bob is there");
+        assert_eq!(
+            connection.info().security.as_ref().map(|id| id.as_str()),
+            Some("/noise")
+        );
+        assert_eq!(
+            connection.info().muxer.as_ref().map(|id| id.as_str()),
+            Some("/yamux/1.0.0")
+        );
+        assert_eq!(
+            connection.info().timings.muxer,
+            Duration::ZERO,
+            "agreed inside Noise"
+        );
+
+        let identify = a.identify().expect("on by default");
+        let told = identify.identified(&connection).await.expect("an answer");
+        assert_eq!(told.peer, b.peer_id());
+        assert!(told.protocols.iter().any(|id| id.as_str() == "/echo/1.0.0"));
+        assert!(told.signed_record.is_some());
+
+        let ping = a.ping().expect("on by default");
+        assert_eq!(ping.ping(b.peer_id()).await.expect("an echo"), LATENCY * 2);
+    });
+}
+
+#[test]
+fn closing_both_hosts_leaves_nothing_in_the_world() {
+    let sim = Sim::new(3);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    sim.block_on(async {
+        let (a, _) = node(&alice, 1).await;
+        let (b, addr) = node(&bob, 2).await;
+        first_answer(&a, &addr).await;
+        a.close().await;
+        b.close().await;
+        assert_eq!(a.swarm().census().memory + b.swarm().census().memory, 0);
+        assert!(
+            a.swarm().census().tasks.is_empty(),
+            "{:?}",
+            a.swarm().census()
+        );
+    });
+    sim.run_for(Duration::from_secs(300));
+    assert!(sim.census().is_empty(), "{:?}", sim.census());
+}
+
+#[test]
+fn the_same_seed_shows_the_same_events_and_another_seed_others() {
+    let run = |seed| {
+        let sim = Sim::new(seed);
+        let jittery = Link::new(LATENCY).jitter(Duration::from_millis(20));
+        sim.default_link(jittery);
+        let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+        sim.block_on(async {
+            let (a, _) = node(&alice, 1).await;
+            let (_b, addr) = node(&bob, 2).await;
+            for _ in 0..5 {
+                first_answer(&a, &addr).await;
+            }
+        });
+        sim.hash()
+    };
+    assert_eq!(run(7), run(7));
+    assert_ne!(run(7), run(8));
+}
+
+#[test]
+fn plaintext_beside_a_secure_channel_is_refused() {
+    let sim = Sim::new(4);
+    let rt = sim.host("alice").rt();
+    let both = [SecureChannel::Noise, SecureChannel::Plaintext];
+    let built = sim.block_on(Host::builder().runtime(rt).secure_channels(&both).build());
+    let refused = built.expect_err("downgrade is one message away");
+    assert!(refused.to_string().contains("plaintext"), "{refused}");
+}
+
+#[test]
+fn every_secure_channel_and_multiplexer_carries_a_megabyte_both_ways() {
+    for channel in [SecureChannel::Noise, SecureChannel::Plaintext] {
+        for muxer in [Multiplexer::Yamux, Multiplexer::Mplex] {
+            let sim = Sim::new(5);
+            let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+            let build = |host: &p2p_sim::Host| {
+                let builder = Host::builder().runtime(host.rt()).config(Config::default());
+                builder
+                    .secure_channels(&[channel])
+                    .multiplexers(&[muxer])
+                    .build()
+            };
+            sim.block_on(async {
+                let (a, b) = (
+                    build(&alice).await.expect("a"),
+                    build(&bob).await.expect("b"),
+                );
+                b.handle("/echo/1.0.0", echo).expect("free");
+                let addr = b
+                    .listen(format!("/ip4/{}/tcp/1", bob.ip()).as_str())
+                    .await
+                    .expect("free");
+                let stream = a.open(&addr, "/echo/1.0.0").await.expect("a stream");
+                let (mut reader, mut writer) = stream.split();
+                let sent: Vec<u8> = (0..1 << 20).map(|at: u32| at.to_le_bytes()[1]).collect();
+                let mut got = Vec::new();
+                let write = async {
+                    writer.write_all(&sent).await?;
+                    writer.close().await
+                };
+                futures::future::try_join(write, reader.read_to_end(&mut got))
+                    .await
+                    .expect("the echo");
+                assert!(got == sent, "{channel:?} {muxer:?}: {} bytes", got.len());
+            });
+        }
+    }
+}
