@@ -96,6 +96,7 @@ fn admit(shared: &Arc<Shared>, incoming: Incoming) {
     };
     match permit {
         Ok(permit) => {
+            tracing::debug!(remote = %incoming.remote, "incoming");
             let upgraded = upgrade(Arc::clone(shared), incoming, permit);
             shared.tasks.spawn("incoming", upgraded);
         }

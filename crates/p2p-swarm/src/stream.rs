@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::io::{AsyncRead, AsyncWrite, IoSlice};
 use p2p_core::{BoxStream, ErrorCode, PeerId, Permit, Protocol, Timer};
-use p2p_multistream::Negotiated;
+use p2p_multistream::{Negotiated, NegotiationError};
 
 use crate::connection::{Connection, ConnectionInfo};
 use crate::weak::WeakConnection;
@@ -127,7 +127,9 @@ impl AsyncRead for Stream {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         if let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, buffer) {
-            self.answer = Answer::Given;
+            if !matches!(self.answer, Answer::Given) {
+                self.answered(read.as_ref().err());
+            }
             return Poll::Ready(read);
         }
         self.poll_answer_overdue(cx)
@@ -135,6 +137,21 @@ impl AsyncRead for Stream {
 }
 
 impl Stream {
+    /// The remote has said yes or no to the protocol, or the stream failed before it could.
+    fn answered(&mut self, error: Option<&io::Error>) {
+        self.answer = Answer::Given;
+        let info = self.info();
+        let (peer, connection, protocol) = (info.peer, info.id.0, &self.protocol);
+        match error {
+            None => tracing::debug!(%peer, connection, %protocol, "protocol agreed"),
+            Some(error) => {
+                if let Some(error) = NegotiationError::of(error) {
+                    tracing::debug!(%peer, connection, %protocol, %error, "protocol refused");
+                }
+            }
+        }
+    }
+
     /// Fails when the remote's consent does not come in time.
     fn poll_answer_overdue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if matches!(self.answer, Answer::Given) || self.io.is_clear() {

@@ -94,15 +94,21 @@ impl Upgrader {
         let start = cx.rt.now();
         let (security, secured) = cx.in_time(Step::Security, self.secure(io, cx)).await?;
         let secured_at = cx.rt.now();
+        tracing::debug!(role = %cx.role, peer = %secured.peer, %security,
+            took = ?(secured_at - start), "secured");
         let Secured {
             io,
             peer,
             public_key,
             muxer,
         } = secured;
+        let early = muxer.is_some();
         let (muxer, io) = cx
             .in_time(Step::Muxer, self.choose_muxer(io, muxer, cx.role))
             .await?;
+        let muxer_took = cx.rt.now() - secured_at;
+        tracing::debug!(role = %cx.role, %peer, muxer = %muxer.protocol(), early,
+            took = ?muxer_took, "multiplexed");
         let share = cx.shares.share(peer);
         Ok(Upgraded {
             peer,
@@ -110,7 +116,7 @@ impl Upgrader {
             security: Some(security),
             muxer: Some(muxer.protocol()),
             security_took: secured_at - start,
-            muxer_took: cx.rt.now() - secured_at,
+            muxer_took,
             muxing: muxer.start(io, cx.role, cx.rt, &share.budget),
             share,
         })

@@ -1,0 +1,364 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use p2p::core::{Multiaddr, Protocol};
+
+use crate::{addr, units};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it worked
+  1  it did not: the error on stderr says which step failed, what was tried and what to do
+  2  the command line is wrong; nothing was tried";
+
+/// The heading of the options that every command has.
+const EVERYWHERE: &str = "Options of every command";
+
+/// Talks to libp2p nodes: ours and those of other implementations.
+///
+/// Start with `p2p demo`: two nodes in one process do everything once. Then run `p2p listen` in
+/// one terminal, and `p2p ping`, `p2p identify` or `p2p echo` with its address in another.
+///
+/// Results go to stdout, errors and progress to stderr. With --json every result is one JSON
+/// object on a line of its own (docs/cli.md lists the keys). NO_COLOR turns colours off.
+#[derive(Debug, Parser)]
+#[command(name = "p2p", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Global {
+    /// Print results as JSON, one object a line
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    pub(crate) json: bool,
+
+    /// Show every step of a connection with its time; -vv shows everything else that is logged
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = EVERYWHERE)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    #[command(after_help = concat!("\
+Examples:
+  p2p demo
+  p2p -v demo --size 1GiB
+
+", "Exit codes: 0 everything happened and was checked, 1 something did not, 2 wrong command line"))]
+    Demo(Demo),
+
+    #[command(after_help = concat!("\
+Examples:
+  p2p listen
+  p2p listen /ip4/0.0.0.0/tcp/4001 /ip6/::/tcp/4001 --key node.key
+
+", "Exit codes: 0 ended in order, 1 an address or the key cannot be used, 2 wrong command line"))]
+    Listen(Listen),
+
+    #[command(after_help = concat!("\
+Examples:
+  p2p ping /ip4/127.0.0.1/tcp/4001/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN
+  p2p ping -c 100 -i 0.1 --json /ip4/127.0.0.1/tcp/4001
+
+", "Exit codes: 0 every ping was answered, 1 one was not, 2 wrong command line"))]
+    Ping(Ping),
+
+    #[command(after_help = concat!("\
+Examples:
+  p2p identify /ip4/127.0.0.1/tcp/4001
+  p2p identify --json /ip4/127.0.0.1/tcp/4001 | jq .protocols
+
+", "Exit codes: 0 it told, 1 it did not, 2 wrong command line"))]
+    Identify(Identify),
+
+    #[command(after_help = concat!("\
+Examples:
+  p2p echo /ip4/127.0.0.1/tcp/4001 'hello there'
+  p2p echo /ip4/127.0.0.1/tcp/4001 --bytes 100MiB
+
+", "Exit codes: 0 the same came back, 1 it did not, 2 wrong command line"))]
+    Echo(Echo),
+
+    /// Make, show and convert key files
+    ///
+    /// A node is known by the hash of its public key, its peer id. The file of the private key is
+    /// the node: whoever has it can be this peer. All files are readable by their owner only.
+    #[command(subcommand, after_help = concat!("\
+Examples:
+  p2p key make node.key
+  p2p key show node.key
+
+", "Exit codes: 0 done, 1 a file cannot be used, 2 wrong command line"))]
+    Key(Key),
+}
+
+/// Let two nodes in this process do everything once
+///
+/// One listens on a free loopback TCP port, the other dials it. They agree on Noise and yamux,
+/// tell each other who they are, ping, ask and answer one typed request, and send --size bytes
+/// through a stream. Every step is checked; the bytes are counted and compared.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// How much to send through the stream, such as 1MiB
+    #[arg(long, default_value = "64MiB", value_parser = units::parse_bytes)]
+    pub(crate) size: u64,
+
+    /// Seconds that one step may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = units::parse_seconds)]
+    pub(crate) timeout: Duration,
+}
+
+/// Run a node that answers ping, identify and echo
+///
+/// Prints the addresses to give to others, then who connects and who leaves, and why. Without
+/// ADDR it listens on a free port of the loopback interface; for other machines choose
+/// /ip4/0.0.0.0/tcp/4001 or the like. Ends in order on Ctrl-C and SIGTERM; a second Ctrl-C ends
+/// at once.
+#[derive(Debug, Args)]
+pub(crate) struct Listen {
+    /// Where to listen; port 0 means any free port
+    #[arg(value_name = "ADDR", default_value = "/ip4/127.0.0.1/tcp/0", value_parser = addr::parse)]
+    pub(crate) addrs: Vec<Multiaddr>,
+
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+
+    /// End when stdin ends, so that a program that started this node takes it along
+    #[arg(long)]
+    pub(crate) until_eof: bool,
+}
+
+/// Measure the round trip to a node
+///
+/// Dials ADDR, sends pings of 32 random bytes on one stream, and prints the time until each came
+/// back, with a summary at the end. Ctrl-C ends early, with the summary.
+#[derive(Debug, Args)]
+pub(crate) struct Ping {
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+
+    /// How many pings to send; 0: until Ctrl-C
+    #[arg(short, long, value_name = "N", default_value_t = 5)]
+    pub(crate) count: u64,
+
+    /// Seconds from one ping to the next
+    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = units::parse_seconds)]
+    pub(crate) interval: Duration,
+}
+
+/// Show everything that a node tells about itself
+///
+/// Dials ADDR and asks with the identify protocol: who it is, what software it runs, where it
+/// listens, where it sees us, and which protocols it answers.
+#[derive(Debug, Args)]
+pub(crate) struct Identify {
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}
+
+/// Send something to a node and compare what comes back
+///
+/// Dials ADDR, opens a stream, sends TEXT or a generated sequence of --bytes, closes its side,
+/// and compares everything that comes back until the node closes the other one.
+#[derive(Debug, Args)]
+pub(crate) struct Echo {
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+
+    /// What to send
+    #[arg(default_value = "hello", conflicts_with = "bytes")]
+    pub(crate) text: String,
+
+    /// Send so many generated bytes instead, such as 100MiB
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    pub(crate) bytes: Option<u64>,
+
+    /// The protocol id that the node echoes on
+    #[arg(long, value_name = "ID", default_value = "/echo/1.0.0", value_parser = protocol)]
+    pub(crate) protocol: Protocol,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a new key and write it to a file
+    ///
+    /// The file has the protobuf form that all implementations read. A file that is there
+    /// already is kept, unless --force is given.
+    #[command(after_help = "\
+Examples:
+  p2p key make node.key
+  p2p key make old-style.key --type rsa --force")]
+    Make(KeyMake),
+
+    /// Show type and peer id of a key file, never the secret
+    ///
+    /// Reads private and public keys, as protobuf bytes or as base64 or hex text of them, and
+    /// prints the peer id in every form in use.
+    #[command(after_help = "\
+Examples:
+  p2p key show node.key
+  p2p key show --json node.key | jq -r .peer_id")]
+    Show(KeyShow),
+
+    /// Write a key in another form
+    ///
+    /// IN may have any form. Base64 is what the configuration files of other nodes hold
+    /// (`Identity.PrivKey` of kubo); protobuf is the form to keep, and what --key reads. The text
+    /// forms are as secret as the key.
+    #[command(after_help = "\
+Examples:
+  p2p key convert node.key node.b64 --to base64
+  jq -r .Identity.PrivKey ~/.ipfs/config | p2p key convert - node.key --to protobuf")]
+    Convert(KeyConvert),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyMake {
+    /// The file to write
+    pub(crate) file: PathBuf,
+
+    /// The algorithm
+    #[arg(long = "type", value_enum, default_value_t = KeyTypeArg::Ed25519)]
+    pub(crate) key_type: KeyTypeArg,
+
+    /// Replace a file that is there already; its key is lost
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyShow {
+    /// The file to read; - is stdin
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyConvert {
+    /// The file to read; - is stdin
+    pub(crate) input: PathBuf,
+
+    /// The file to write; - is stdout
+    pub(crate) output: PathBuf,
+
+    /// The form to write
+    #[arg(long, value_enum)]
+    pub(crate) to: Form,
+
+    /// Replace a file that is there already; what it holds is lost
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// A node to talk to, and how.
+#[derive(Debug, Args)]
+pub(crate) struct RemoteArgs {
+    /// The node's address; with /p2p/ID at its end nobody else is accepted
+    #[arg(value_name = "ADDR", value_parser = addr::parse)]
+    pub(crate) addr: Multiaddr,
+
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+
+    /// Seconds that one step may take: the connection, the choice of a protocol, an answer
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = units::parse_seconds)]
+    pub(crate) timeout: Duration,
+}
+
+/// What our own node is made of.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// The key file of our node; a new key for this run if left out
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// Secure channel; several, separated by commas, best first. plaintext protects nothing
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "noise"
+    )]
+    pub(crate) security: Vec<SecurityArg>,
+
+    /// Multiplexers, separated by commas, best first
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "yamux,mplex"
+    )]
+    pub(crate) muxer: Vec<MuxerArg>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SecurityArg {
+    Noise,
+    Plaintext,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MuxerArg {
+    Yamux,
+    Mplex,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyTypeArg {
+    Ed25519,
+    Secp256k1,
+    Ecdsa,
+    Rsa,
+}
+
+/// The form of a key file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// The bytes of the protobuf of the peer-ids spec
+    Protobuf,
+    /// Their base64, with padding
+    Base64,
+    /// Their hex
+    Hex,
+}
+
+fn protocol(text: &str) -> Result<Protocol, String> {
+    Protocol::new(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_a_paragraph_and_two_examples() {
+        fn check(command: &clap::Command) {
+            for sub in command.get_subcommands() {
+                let name = sub.get_name();
+                assert!(sub.get_about().is_some(), "{name}");
+                assert!(
+                    sub.get_long_about().unwrap().to_string().len() > 80,
+                    "{name}"
+                );
+                let help = sub.get_after_help().unwrap().to_string();
+                assert_eq!(help.matches("\n  ").count(), 2, "{name}: {help}");
+                check(sub);
+            }
+        }
+        check(&Cli::command());
+    }
+}

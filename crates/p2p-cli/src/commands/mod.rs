@@ -1,0 +1,8 @@
+//! One file for each command.
+
+pub(crate) mod demo;
+pub(crate) mod echo;
+pub(crate) mod identify;
+pub(crate) mod key;
+pub(crate) mod listen;
+pub(crate) mod ping;

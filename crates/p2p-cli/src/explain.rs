@@ -1,0 +1,204 @@
+//! From the errors of the stack to what to do about them.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an error without advice of its own gets the general one"
+)]
+
+use std::io;
+use std::time::Duration;
+
+use p2p::core::{ConnectionEnd, Multiaddr, Protocol, SecurityError, StreamReset, TransportError};
+use p2p::multistream::NegotiationError;
+use p2p::swarm::{Attempt, Chain, DialError, OpenError, Step, UpgradeError};
+
+use crate::failure::Failure;
+use crate::units;
+
+/// A connection that could not be made.
+pub(crate) fn dial(what: impl Into<String>, error: &DialError) -> Failure {
+    let DialError::AllFailed { attempts, .. } = error else {
+        return Failure::new(what, "admission", Chain(error));
+    };
+    let Some(last) = attempts.last() else {
+        return Failure::new(what, "transport", Chain(error));
+    };
+    let failure = Failure::new(what, step(last.error.step()), cause(last)).help(advice(last));
+    attempts.iter().fold(failure, |failure, attempt| {
+        failure.tried(format!(
+            "{}, for {}",
+            attempt.addr,
+            units::duration(attempt.took)
+        ))
+    })
+}
+
+/// A stream that could not be opened.
+pub(crate) fn open(what: impl Into<String>, error: &OpenError, protocol: &Protocol) -> Failure {
+    match error {
+        OpenError::Dial(error) => dial(what, error),
+        OpenError::Timeout(after) => no_answer(what, protocol, *after),
+        OpenError::Muxer(_) | OpenError::Negotiation(_) | OpenError::Protocol(_) => {
+            Failure::new(what, "protocol", Chain(error))
+        }
+        other => Failure::new(what, "protocol", Chain(other)),
+    }
+    .tried(format!("a stream for {protocol}"))
+}
+
+/// A stream that failed while it was used.
+pub(crate) fn stream(what: impl Into<String>, error: &io::Error, protocol: &Protocol) -> Failure {
+    if let Some(refused) = NegotiationError::of(error) {
+        return unsupported(what, protocol, refused);
+    }
+    if error.kind() == io::ErrorKind::TimedOut {
+        return Failure::new(what, "protocol", error).help(SLOW);
+    }
+    let failure = Failure::new(what, "exchange", Chain(error));
+    if StreamReset::of(error).is_some() {
+        failure.help("the other end gave up on this stream; its log may say why")
+    } else if ConnectionEnd::of(error).is_some() {
+        failure.help("check that the other end is still running; its log may say why it hung up")
+    } else {
+        failure
+    }
+}
+
+/// A protocol that the other end does not speak.
+pub(crate) fn unsupported(
+    what: impl Into<String>,
+    protocol: &Protocol,
+    cause: impl std::fmt::Display,
+) -> Failure {
+    Failure::new(what, "protocol", cause)
+        .tried(format!("a stream for {protocol}"))
+        .help("`p2p identify ADDR` shows which protocols the other end answers")
+}
+
+/// An answer that did not come in time.
+pub(crate) fn no_answer(
+    what: impl Into<String>,
+    to: impl std::fmt::Display,
+    after: Duration,
+) -> Failure {
+    let after = units::duration(after);
+    Failure::new(
+        what,
+        "exchange",
+        format!("no answer to {to} within {after}"),
+    )
+    .help(SLOW)
+}
+
+/// What helps against most silences.
+pub(crate) const SLOW: &str =
+    "if the other end is slow or far away, give it more time with --timeout";
+
+fn step(step: Step) -> &'static str {
+    match step {
+        Step::Admission => "admission",
+        Step::Transport => "transport",
+        Step::Security => "security",
+        Step::Muxer => "muxer",
+        _ => "connection",
+    }
+}
+
+fn cause(attempt: &Attempt) -> String {
+    let UpgradeError::Timeout { step, after } = &*attempt.error else {
+        return Chain(&*attempt.error).to_string();
+    };
+    let after = units::duration(*after);
+    if *step == Step::Transport {
+        format!("the socket did not open within {after}")
+    } else {
+        format!("the other end took the connection, and then did not answer within {after}")
+    }
+}
+
+/// What to do about a failed attempt.
+fn advice(Attempt { addr, error, .. }: &Attempt) -> String {
+    match &**error {
+        UpgradeError::Transport(error) => transport_advice(addr, error),
+        UpgradeError::Timeout { step, .. } if *step == Step::Transport => {
+            "check the address and whether a firewall drops the packets; if it is far away, give \
+             it more time with --timeout"
+                .to_owned()
+        }
+        UpgradeError::Timeout { .. } => {
+            "check that the port is that of a libp2p node: something else may be waiting for us to \
+             speak; if it is slow, give it more time with --timeout"
+                .to_owned()
+        }
+        UpgradeError::Negotiation(error) => security_advice(error),
+        UpgradeError::Muxer(_) => {
+            "the two ends have no multiplexer in common; try --muxer yamux,mplex".to_owned()
+        }
+        UpgradeError::Security(error) => handshake_advice(addr, error),
+        UpgradeError::SelfDial => {
+            "both ends have the same key: give one of them another key file".to_owned()
+        }
+        _ => "this is a rule or limit of our own node".to_owned(),
+    }
+}
+
+fn transport_advice(addr: &Multiaddr, error: &TransportError) -> String {
+    match error {
+        TransportError::Connect { source, .. } => match source.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                "nothing listens there: check the port, and that the other end is running"
+            }
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                "there is no way to this address from here: check it, and the network"
+            }
+            _ => "check the address, and that the other end is running",
+        }
+        .to_owned(),
+        TransportError::Security(error) => handshake_advice(addr, error),
+        TransportError::Unsupported { .. } => {
+            "this program dials TCP: /ip4/…/tcp/… and /ip6/…/tcp/…, with or without /p2p/PEER"
+                .to_owned()
+        }
+        _ => "check the address".to_owned(),
+    }
+}
+
+fn security_advice(error: &p2p::multistream::Error) -> String {
+    let p2p::multistream::Error::Negotiation(error) = error else {
+        return hung_up();
+    };
+    match error {
+        NegotiationError::NotMultistream { found } if found.starts_with("HTTP/") => {
+            "this is a web server, not a libp2p node: check the port".to_owned()
+        }
+        NegotiationError::Refused { .. } => {
+            "the other end is a libp2p node, but wants another secure channel; try --security \
+             noise or, for tests, --security plaintext"
+                .to_owned()
+        }
+        _ => "this is not a libp2p node: check the port".to_owned(),
+    }
+}
+
+fn handshake_advice(addr: &Multiaddr, error: &SecurityError) -> String {
+    match error {
+        SecurityError::WrongPeer { found, .. } => {
+            use p2p::core::AddrExt;
+            format!(
+                "somebody else answers at this address: if that is who you want, dial {}; if not, \
+                 ask for the new address",
+                addr.with_peer(*found)
+            )
+        }
+        SecurityError::Io(_) => hung_up(),
+        SecurityError::NoCommonMuxer { .. } => {
+            "the two ends have no multiplexer in common; try --muxer yamux,mplex".to_owned()
+        }
+        _ => "the other end broke the handshake: it may speak another version of it".to_owned(),
+    }
+}
+
+fn hung_up() -> String {
+    "the other end hung up: it may not be a libp2p node, want another --security, or have no room"
+        .to_owned()
+}
