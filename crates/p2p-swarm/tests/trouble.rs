@@ -1,5 +1,9 @@
 //! What goes wrong is said clearly, ends as little as possible, and leaves nothing behind.
-#![expect(clippy::panic, reason = "an unexpected error is a failed test")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "an unexpected error is a failed test"
+)]
 
 mod common;
 
@@ -16,10 +20,12 @@ use p2p_swarm::{Attempt, Config, DialError, Event, HandlerOptions, Step, Swarm, 
 
 /// The only attempt of a failed dial.
 fn attempt(error: DialError) -> Attempt {
-    match error {
-        DialError::AllFailed { attempts, more: 0 } if attempts.len() == 1 => attempts[0].clone(),
-        other => panic!("not a single failed attempt: {other}"),
+    if let DialError::AllFailed { attempts, more: 0 } = &error
+        && let [only] = &**attempts
+    {
+        return only.clone();
     }
+    panic!("not a single failed attempt: {error}");
 }
 
 /// A TCP listener on `host` that sends `greeting` to everybody and then says nothing.
