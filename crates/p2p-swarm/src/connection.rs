@@ -105,7 +105,13 @@ impl Inner {
 
     /// Whether it has ended.
     pub(crate) fn is_over(&self) -> bool {
-        self.ended.peek().is_some()
+        self.end().is_some()
+    }
+
+    /// Why it ended, if it has. Asks the channel: `peek` sees only what somebody has waited for.
+    fn end(&self) -> Option<ConnectionEnd> {
+        let ended = self.ended.clone().now_or_never()?;
+        Some(ended.unwrap_or(ConnectionEnd::Dropped))
     }
 
     /// A stream that proposes `protocol` with its first bytes.
@@ -219,10 +225,7 @@ impl Connection {
 
     /// Why it ended, if it has.
     pub fn end(&self) -> Option<ConnectionEnd> {
-        match self.0.ended.peek()? {
-            Ok(end) => Some(end.clone()),
-            Err(_) => Some(ConnectionEnd::Dropped),
-        }
+        self.0.end()
     }
 
     /// Waits until the connection is over and says why.

@@ -156,3 +156,26 @@ fn a_closed_connection_tells_both_ends_why() {
         "{theirs}"
     );
 }
+
+#[test]
+fn the_end_of_a_connection_is_known_although_nobody_waited_for_it() {
+    let sim = sim(8);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (swarm(&alice, 1), swarm(&bob, 2));
+    let mut events = a.events();
+
+    let (before, after) = sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let connection = a.dial(addr).await.unwrap();
+        let before = connection.end();
+        connection.close(ErrorCode::NONE);
+        while !matches!(events.next().await.unwrap(), Event::Disconnected { .. }) {}
+        (before, connection.end())
+    });
+
+    assert!(before.is_none());
+    assert!(
+        matches!(after, Some(ConnectionEnd::Local(ErrorCode::NONE))),
+        "{after:?}"
+    );
+}
