@@ -184,6 +184,16 @@ impl fmt::Display for Chain<'_> {
 }
 
 impl DialError {
+    /// Whether nothing would be gained by dialing `addrs`, as far as this error tells.
+    pub(crate) fn tried_all(&self, addrs: &[Multiaddr]) -> bool {
+        match self {
+            Self::AllFailed { attempts, .. } => addrs
+                .iter()
+                .all(|addr| attempts.iter().any(|attempt| attempt.addr == *addr)),
+            Self::Closed | Self::Limit(_) | Self::NoAddress { .. } | Self::SelfDial { .. } => true,
+        }
+    }
+
     /// Who to hold responsible: the remote if any address got as far as blaming it.
     pub fn blame(&self) -> Blame {
         match self {

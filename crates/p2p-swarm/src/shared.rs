@@ -120,12 +120,13 @@ impl Shared {
         true
     }
 
-    /// Joins the dial to `peer` under way, or starts one.
+    /// Joins the dial to `peer` under way, or starts one; says whether it joined one, which tries
+    /// the addresses of whoever started it.
     pub(crate) fn dial_peer(
         self: &Arc<Self>,
         peer: PeerId,
         extra: Vec<Multiaddr>,
-    ) -> Result<SharedFuture<DialFuture>, DialError> {
+    ) -> Result<(SharedFuture<DialFuture>, bool), DialError> {
         if peer == self.local {
             return Err(DialError::SelfDial { peer });
         }
@@ -136,7 +137,7 @@ impl Shared {
         if let Some(running) = state.dials.get(&peer).and_then(WeakShared::upgrade)
             && running.peek().is_none()
         {
-            return Ok(running);
+            return Ok((running, true));
         }
         let mut addrs = extra;
         for addr in state.book.addrs(&peer) {
@@ -160,7 +161,7 @@ impl Shared {
         if let Some(weak) = running.downgrade() {
             state.dials.insert(peer, weak);
         }
-        Ok(running)
+        Ok((running, false))
     }
 
     pub(crate) fn dial_failed(&self, peer: Option<PeerId>, error: &DialError) {

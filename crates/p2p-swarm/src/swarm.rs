@@ -354,7 +354,13 @@ impl Swarm {
 
     async fn dial_fresh(&self, fresh: Fresh) -> Result<Connection, DialError> {
         match fresh {
-            Fresh::Peer(peer, addrs) => self.shared.dial_peer(peer, addrs)?.await,
+            Fresh::Peer(peer, addrs) => loop {
+                let (dial, joined) = self.shared.dial_peer(peer, addrs.clone())?;
+                match dial.await {
+                    Err(error) if joined && !error.tried_all(&addrs) => {}
+                    result => return result,
+                }
+            },
             Fresh::Anybody(addr) => {
                 if lock(&self.shared.state).closed {
                     return Err(DialError::Closed);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{ECHO, LATENCY, ask, listen, peer, sim, swarm};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, future};
-use p2p_core::{ConnectionEnd, ErrorCode, Role};
+use p2p_core::{AddrExt, ConnectionEnd, ErrorCode, Multiaddr, Role};
 use p2p_swarm::{Event, Target};
 
 #[test]
@@ -178,4 +178,21 @@ fn the_end_of_a_connection_is_known_although_nobody_waited_for_it() {
         matches!(after, Some(ConnectionEnd::Local(ErrorCode::NONE))),
         "{after:?}"
     );
+}
+
+#[test]
+fn who_joins_a_dial_is_not_bound_to_its_addresses() {
+    let sim = sim(9);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (swarm(&alice, 1), swarm(&bob, 2));
+
+    let (first, second) = sim.block_on(async {
+        let good = listen(&b, &bob).await;
+        let dead = format!("/ip4/{}/tcp/1", bob.ip()).parse::<Multiaddr>();
+        let dead = dead.unwrap().with_peer(peer(2));
+        future::join(a.dial(dead), a.dial(good)).await
+    });
+
+    assert!(first.is_err(), "nobody listens there");
+    second.expect("somebody listens there");
 }
