@@ -334,7 +334,7 @@ impl Task {
             inner: Arc::clone(&inner),
             end: ConnectionEnd::Dropped,
             ended: Some(ended),
-            _held: (permits, share),
+            held: Some((permits, share)),
         };
         // Three futures with a waker each: a wake-up of one does not poll the others.
         let mut parts: FuturesUnordered<BoxFuture<'static, Option<ConnectionEnd>>> =
@@ -445,15 +445,17 @@ struct Goodbye {
     inner: Arc<Inner>,
     end: ConnectionEnd,
     ended: Option<oneshot::Sender<ConnectionEnd>>,
-    _held: (Vec<Permit>, Share),
+    held: Option<(Vec<Permit>, Share)>,
 }
 
 impl Drop for Goodbye {
     fn drop(&mut self) {
+        // Whoever hears of the end finds the limits free and the books in order.
+        self.held = None;
+        self.shared.unregister(&self.inner, &self.end);
         if let Some(ended) = self.ended.take() {
             // Nobody may be waiting.
             let _ = ended.send(self.end.clone());
         }
-        self.shared.unregister(&self.inner, &self.end);
     }
 }
