@@ -89,7 +89,7 @@ pub(crate) struct Inner {
     pub(crate) negotiation_timeout: Duration,
     /// Handles and keeping-alive streams. The connection is idle when this is zero.
     users: AtomicUsize,
-    /// When `users` last became zero, in nanoseconds of the runtime's clock.
+    /// When a user last left, in nanoseconds of the runtime's clock.
     idle_since: AtomicU64,
     ended: SharedFuture<oneshot::Receiver<ConnectionEnd>>,
     /// Streams being served, counted per protocol.
@@ -264,11 +264,10 @@ impl Clone for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // The time is stored first: whoever sees zero users sees when that began, or later.
-        if self.0.users.load(Ordering::Relaxed) == 1 {
-            let now = self.0.rt.now().as_nanos();
-            self.0.idle_since.store(now, Ordering::Relaxed);
-        }
+        // The time is stored first, and by every user, since two may leave at once and neither
+        // knows that it is the last: whoever sees zero users sees when that began, or later.
+        let now = self.0.rt.now().as_nanos();
+        self.0.idle_since.fetch_max(now, Ordering::Relaxed);
         self.0.users.fetch_sub(1, Ordering::Release);
     }
 }
