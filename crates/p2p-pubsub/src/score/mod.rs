@@ -81,10 +81,6 @@ impl Scores {
         }
     }
 
-    pub(crate) fn params(&self) -> &ScoreParams {
-        &self.params
-    }
-
     /// The score of `peer`; 0 if it is not known.
     pub(crate) fn score(&self, peer: PeerIx) -> f64 {
         let Some(stats) = self.peers.get(&peer) else {
@@ -187,7 +183,7 @@ impl Scores {
         stats.gone_until = Some(now + params.retain_score);
     }
 
-    fn forget(&mut self, peer: PeerIx) {
+    pub(crate) fn forget(&mut self, peer: PeerIx) {
         if let Some(stats) = self.peers.remove(&peer) {
             self.forget_ips(&stats.ips);
         }

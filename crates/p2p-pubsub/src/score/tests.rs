@@ -159,9 +159,9 @@ impl Script {
         let id = MessageId::new(&self.message.to_be_bytes());
         let peer = event["peer"]
             .as_str()
-            .map(|name| PeerIx(u32::from(name.as_bytes()[0])));
+            .map(|name| PeerIx(u64::from(name.as_bytes()[0])));
         // Scenarios about one peer need not name it.
-        let who = || peer.unwrap_or(PeerIx(u32::from(b'A')));
+        let who = || peer.unwrap_or_else(|| PeerIx(u64::from(b'A')));
         let (scores, now) = (&mut self.scores, self.now);
         match event["op"].as_str().unwrap() {
             "add_peer" => {
