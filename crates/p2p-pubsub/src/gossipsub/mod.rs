@@ -133,6 +133,11 @@ impl Gossipsub {
         })
     }
 
+    /// Who we are.
+    pub fn local_peer(&self) -> PeerId {
+        self.base.local
+    }
+
     /// The peers in our mesh of `topic`; `None` if we are not in it.
     pub fn mesh(&self, topic: &Topic) -> Option<Vec<PeerId>> {
         let mesh = self.mesh.get(topic)?;
