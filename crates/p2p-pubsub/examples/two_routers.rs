@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [key, _] = keys;
     let message =
         Author::signing(key).write(topic, b"hello", Duration::from_secs(1_700_000_000))?;
-    println!("a: {:?}", a.publish(message, now)?);
+    println!("a: {:?}", a.publish(&message.into(), now)?);
     carry("a -> b", &mut a, &mut b, now)?;
     println!("b: {:?}", b.stats());
     Ok(())

@@ -58,6 +58,17 @@ pub struct Config {
     pub max_variants: usize,
     /// What waits for one peer, and how it is cut into RPCs.
     pub queue: QueueLimits,
+    /// Memory for received messages, in caches and queues together, in bytes; more are rejected.
+    /// Used by [`Pubsub`](crate::Pubsub); a router alone gets a budget instead. Default: 128 MiB.
+    pub memory_budget: usize,
+    /// The longest RPC that is read, in bytes. A longer one resets the stream. Default: 1 MiB.
+    pub max_rpc_size: usize,
+    /// How long the write of one batch of RPCs may take before the stream is reset.
+    /// Default: 30 s.
+    pub write_timeout: Duration,
+    /// Messages that a subscriber may leave unread; the oldest are lost then, and it is told how
+    /// many. Default: 256.
+    pub subscriber_backlog: usize,
     /// Report what is done and why as [`Output::Trace`](crate::Output::Trace). Default: false.
     pub trace: bool,
 }
@@ -81,6 +92,10 @@ impl Default for Config {
             validating_bytes_per_peer: 4 * 1024 * 1024,
             max_variants: 4,
             queue: QueueLimits::default(),
+            memory_budget: 128 * 1024 * 1024,
+            max_rpc_size: 1024 * 1024,
+            write_timeout: Duration::from_secs(30),
+            subscriber_backlog: 256,
             trace: false,
         }
     }

@@ -116,10 +116,10 @@ impl Router for Floodsub {
         self.base.announce(topic, false)
     }
 
-    fn publish(&mut self, message: Message, now: Instant) -> Result<Published, PublishError> {
-        let id = self.base.check_own(&message, now)?;
+    fn publish(&mut self, message: &Arc<Message>, now: Instant) -> Result<Published, PublishError> {
+        let id = self.base.check_own(message, now)?;
         let targets: BTreeSet<PeerIx> = self.base.table.in_topic(message.topic()).collect();
-        let (sent, full) = self.base.send_own(&targets, &id, &Arc::new(message))?;
+        let (sent, full) = self.base.send_own(&targets, &id, message)?;
         self.base.seen.insert(&id, now);
         Ok(Published { id, sent, full })
     }

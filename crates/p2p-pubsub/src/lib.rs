@@ -6,6 +6,7 @@
 //!                    queues   scores   seen cache, message cache, promises, backoffs
 //! ```
 //!
+//! - [`Pubsub`] runs a router on a swarm: subscribe, publish, nothing to poll.
 //! - [`Router`] is what both have in common: a pure machine without I/O, clock or tasks.
 //! - [`Floodsub`] sends every message to everybody, [`Gossipsub`] keeps a mesh for each topic.
 //! - [`Message`] is encoded once and shared; [`Author`] writes and signs messages,
@@ -31,7 +32,7 @@
 //!
 //! let mut author = Author::signing(keypair);
 //! let message = author.write(topic, b"hello", Duration::from_secs(1_700_000_000))?;
-//! assert_eq!(router.publish(message, start), Err(PublishError::NoPeers));
+//! assert_eq!(router.publish(&message.into(), start), Err(PublishError::NoPeers));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -48,6 +49,8 @@ mod router;
 mod score;
 mod score_params;
 mod seen;
+mod service;
+mod session;
 mod sign;
 mod table;
 mod trace;
@@ -63,5 +66,6 @@ pub use router::{
 };
 pub use score_params::{Finding, ParamError, ScoreParams, Thresholds, TopicParams, decay_factor};
 pub use seen::SeenBy;
+pub use service::{PublishFailed, Pubsub, Received, StartError, Subscription};
 pub use sign::{Author, SignatureError, SignaturePolicy};
 pub use trace::{DropCause, GraftCause, PruneCause, Refusal, Reject, Trace};

@@ -55,7 +55,7 @@ pub trait Router: Send {
     ///
     /// # Errors
     /// [`PublishError`]; nothing has changed, and the message can be published again.
-    fn publish(&mut self, message: Message, now: Instant) -> Result<Published, PublishError>;
+    fn publish(&mut self, message: &Arc<Message>, now: Instant) -> Result<Published, PublishError>;
 
     /// What the owner must do next; call until `None` after every other call.
     fn poll_output(&mut self) -> Option<Output>;

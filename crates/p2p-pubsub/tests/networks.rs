@@ -152,7 +152,7 @@ fn publishing_to_nobody_says_so_and_can_be_repeated() {
     let publish = |net: &mut Net<Gossipsub>| {
         let now = net.now;
         let router = net.routers.first_mut().unwrap();
-        router.publish(signed(0, "t", b"anybody?", 1), now)
+        router.publish(&signed(0, "t", b"anybody?", 1).into(), now)
     };
     assert_eq!(publish(&mut net), Err(PublishError::NoPeers));
     net.connect(0, 1, Version::V1_1);

@@ -332,13 +332,12 @@ impl Router for Gossipsub {
         left
     }
 
-    fn publish(&mut self, message: Message, now: Instant) -> Result<Published, PublishError> {
-        let id = self.base.check_own(&message, now)?;
-        let message = Arc::new(message);
-        let targets = self.own_targets(&id, &message, now);
-        let (sent, full) = self.base.send_own(&targets, &id, &message)?;
+    fn publish(&mut self, message: &Arc<Message>, now: Instant) -> Result<Published, PublishError> {
+        let id = self.base.check_own(message, now)?;
+        let targets = self.own_targets(&id, message, now);
+        let (sent, full) = self.base.send_own(&targets, &id, message)?;
         self.base.seen.insert(&id, now);
-        self.cache.put(&id, &message);
+        self.cache.put(&id, message);
         Ok(Published { id, sent, full })
     }
 

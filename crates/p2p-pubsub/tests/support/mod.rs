@@ -131,7 +131,7 @@ impl Bench {
     }
 
     pub(crate) fn publish(&mut self, message: Message) -> Result<Published, PublishError> {
-        let published = self.router.publish(message, self.now);
+        let published = self.router.publish(&message.into(), self.now);
         self.drain();
         published
     }
@@ -265,7 +265,7 @@ impl<R: Router> Net<R> {
     }
 
     pub(crate) fn publish(&mut self, n: usize, message: Message) -> MessageId {
-        let published = self.routers[n].publish(message, self.now).unwrap();
+        let published = self.routers[n].publish(&message.into(), self.now).unwrap();
         self.drain(n);
         published.id
     }
