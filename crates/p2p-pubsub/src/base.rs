@@ -1,0 +1,536 @@
+//! What all routers share: peers, queues, the way of a message from the wire to its check.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use p2p_core::{Budget, Instant, PeerId};
+
+use crate::config::Config;
+use crate::queue::{Queue, QueueLimits};
+use crate::rng::Rng;
+use crate::router::{Output, PublishError, Remote, Stats, Ticket, Version};
+use crate::seen::Seen;
+use crate::table::{Peer, PeerIx, Table};
+use crate::trace::{DropCause, Refusal, Reject, Trace};
+use crate::wire::{Control, MessageView, Part, Rpc, RpcOut, Subscription, WireError};
+use crate::{Message, MessageId, SignatureError, Topic};
+
+pub(crate) struct Base {
+    pub(crate) config: Config,
+    pub(crate) local: PeerId,
+    pub(crate) table: Table,
+    pub(crate) seen: Seen,
+    /// Our own topics.
+    pub(crate) topics: BTreeSet<Topic>,
+    pub(crate) stats: Stats,
+    pub(crate) rng: Rng,
+    pub(crate) blocked: BTreeSet<PeerId>,
+    flights: Flights,
+    outputs: VecDeque<Output>,
+    budget: Budget,
+    scratch: Vec<u8>,
+}
+
+/// What became of a received message.
+pub(crate) enum Incoming {
+    /// Nothing to do.
+    Dropped,
+    /// It was here before and has been judged.
+    Duplicate { id: MessageId, topic: Topic },
+    /// It is being checked already.
+    Flying,
+    /// It must be checked; the output says so.
+    New {
+        id: MessageId,
+        message: Arc<Message>,
+    },
+    /// Refused.
+    Rejected {
+        id: MessageId,
+        topic: Topic,
+        why: Reject,
+    },
+}
+
+/// Messages that are being checked.
+#[derive(Default)]
+struct Flights {
+    by_ticket: BTreeMap<Ticket, Flight>,
+    by_id: HashMap<MessageId, Vec<Ticket>>,
+    bytes: usize,
+    next: u64,
+}
+
+/// A message that is being checked.
+pub(crate) struct Flight {
+    pub(crate) id: MessageId,
+    pub(crate) message: Arc<Message>,
+    pub(crate) from: PeerIx,
+    /// The same, for when it is gone.
+    pub(crate) sender: PeerId,
+    /// Who else sent exactly the same bytes.
+    pub(crate) also: BTreeSet<PeerIx>,
+}
+
+impl Base {
+    pub(crate) fn new(local: PeerId, config: Config, budget: Budget, seed: u64) -> Self {
+        Self {
+            seen: Seen::new(config.seen_by, config.seen_ttl, config.seen_bytes),
+            config,
+            local,
+            table: Table::default(),
+            topics: BTreeSet::new(),
+            stats: Stats::default(),
+            rng: Rng::new(seed),
+            blocked: BTreeSet::new(),
+            flights: Flights::default(),
+            outputs: VecDeque::new(),
+            budget,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Adds a peer and queues our first RPC: `hello`, then all our topics.
+    pub(crate) fn connect(&mut self, remote: Remote, hello: Option<Control>) -> PeerIx {
+        let ix = self.table.connect(Peer {
+            id: remote.peer,
+            version: remote.version,
+            outbound: remote.outbound,
+            ips: remote.ips,
+            topics: BTreeSet::new(),
+            queue: Queue::default(),
+            validating: 0,
+            greeted: false,
+        });
+        if let Some(hello) = hello {
+            self.send_control(ix, hello);
+        }
+        for topic in self.topics.clone() {
+            self.send_control(ix, Control::Subscription(true, topic));
+        }
+        ix
+    }
+
+    pub(crate) fn disconnect(&mut self, peer: &PeerId) -> Option<PeerIx> {
+        let ix = self.table.find(peer)?;
+        let gone = self.table.disconnect(ix)?;
+        for id in gone.queue.waiting() {
+            self.drop_out(ix, id, DropCause::Disconnected);
+        }
+        Some(ix)
+    }
+
+    /// Announces a topic of ours to everybody; false if there is nothing new.
+    pub(crate) fn announce(&mut self, topic: &Topic, subscribe: bool) -> bool {
+        let changed = if subscribe {
+            self.topics.insert(topic.clone())
+        } else {
+            self.topics.remove(topic)
+        };
+        if changed {
+            for ix in self.table.numbers() {
+                self.send_control(ix, Control::Subscription(subscribe, topic.clone()));
+            }
+        }
+        changed
+    }
+
+    /// Checks an RPC; `None` if there is nothing in it for us.
+    pub(crate) fn open<'a>(
+        &self,
+        peer: &PeerId,
+        rpc: &'a [u8],
+    ) -> Result<Option<(PeerIx, Rpc<'a>)>, WireError> {
+        let rpc = Rpc::parse(rpc, &self.config.wire)?;
+        Ok(self.table.find(peer).map(|ix| (ix, rpc)))
+    }
+
+    /// Applies the subscriptions of an RPC; returns the topics that the peer joined and left.
+    pub(crate) fn subscriptions(&mut self, ix: PeerIx, rpc: &Rpc<'_>) -> Vec<(Topic, bool)> {
+        let mut changes = Vec::new();
+        for part in rpc.parts() {
+            if let Part::Subscription(sub) = part {
+                match self.subscription(ix, &sub) {
+                    Ok(Some(topic)) => changes.push((topic, sub.subscribe)),
+                    Ok(None) => {}
+                    Err(why) => self.refuse(ix, why),
+                }
+            }
+        }
+        for (topic, joined) in &changes {
+            if let Some(peer) = self.table.id(ix) {
+                let topic = topic.clone();
+                self.output(match joined {
+                    true => Output::Joined { peer, topic },
+                    false => Output::Left { peer, topic },
+                });
+            }
+        }
+        changes
+    }
+
+    fn subscription(
+        &mut self,
+        ix: PeerIx,
+        sub: &Subscription<'_>,
+    ) -> Result<Option<Topic>, Refusal> {
+        let topic = self.topic_of(sub.topic)?;
+        let changed = if sub.subscribe {
+            let known = self.table.get(ix).map_or(0, |peer| peer.topics.len());
+            if known >= self.config.max_topics_per_peer {
+                return Err(Refusal::TooManyTopics);
+            }
+            self.table.join(ix, &topic)
+        } else {
+            self.table.leave(ix, &topic)
+        };
+        Ok(changed.then_some(topic))
+    }
+
+    /// A topic from the wire, sharing the name if we know it.
+    pub(crate) fn topic_of(&self, bytes: Option<&[u8]>) -> Result<Topic, Refusal> {
+        let bytes = bytes.ok_or(Refusal::NotATopic)?;
+        if bytes.len() > self.config.max_topic_len {
+            return Err(Refusal::TopicTooLong);
+        }
+        let name = std::str::from_utf8(bytes).map_err(|_| Refusal::NotATopic)?;
+        let known = self.topics.get(name).or_else(|| self.table.topic(name));
+        Ok(known.cloned().unwrap_or_else(|| Topic::new(name)))
+    }
+
+    /// Takes in one message of an RPC of which `frame` is all of it.
+    pub(crate) fn incoming(
+        &mut self,
+        ix: PeerIx,
+        view: &MessageView<'_>,
+        frame: &Bytes,
+        now: Instant,
+    ) -> Incoming {
+        self.stats.received += 1;
+        let name = view.topic.and_then(|name| std::str::from_utf8(name).ok());
+        let Some(topic) = name.and_then(|name| self.topics.get(name)).cloned() else {
+            self.drop_in(ix, None, DropCause::NotSubscribed);
+            return Incoming::Dropped;
+        };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        self.compute_id(view, &topic, &mut scratch);
+        let incoming = self.sort(ix, view, frame, topic, &scratch, now);
+        self.scratch = scratch;
+        incoming
+    }
+
+    fn sort(
+        &mut self,
+        ix: PeerIx,
+        view: &MessageView<'_>,
+        frame: &Bytes,
+        topic: Topic,
+        id: &[u8],
+        now: Instant,
+    ) -> Incoming {
+        if let Err(why) = self.admit(ix, view, id) {
+            let id = MessageId::new(id.get(..self.config.max_id_len).unwrap_or(id));
+            self.reject(ix, &id, why);
+            return Incoming::Rejected { id, topic, why };
+        }
+        if self.seen.sight(id, now) {
+            let id = MessageId::new(id);
+            self.drop_in(ix, Some(&id), DropCause::Duplicate);
+            return Incoming::Duplicate { id, topic };
+        }
+        if self.flights.join(id, view.raw, ix) {
+            self.drop_in(ix, None, DropCause::Duplicate);
+            return Incoming::Flying;
+        }
+        let id = MessageId::new(id);
+        match self.take_off(ix, view, frame, topic.clone(), &id) {
+            Ok(message) => Incoming::New { id, message },
+            Err(why) => {
+                self.reject(ix, &id, why);
+                Incoming::Rejected { id, topic, why }
+            }
+        }
+    }
+
+    /// The checks that cost nothing.
+    fn admit(&self, ix: PeerIx, view: &MessageView<'_>, id: &[u8]) -> Result<(), Reject> {
+        let source = view.from.and_then(|from| PeerId::from_bytes(from).ok());
+        if source.is_some_and(|source| self.blocked.contains(&source)) {
+            return Err(Reject::BlockedSource);
+        }
+        if self
+            .table
+            .get(ix)
+            .is_some_and(|peer| self.blocked.contains(&peer.id))
+        {
+            return Err(Reject::BlockedPeer);
+        }
+        if view.raw.len() > self.config.max_message_size || id.len() > self.config.max_id_len {
+            return Err(Reject::TooLarge);
+        }
+        let fields = self.config.policy.check_fields(view);
+        fields.map_err(Reject::Signature)?;
+        if source == Some(self.local) {
+            return Err(Reject::SelfOrigin);
+        }
+        Ok(())
+    }
+
+    /// Pays for a message and hands it out to be checked.
+    fn take_off(
+        &mut self,
+        ix: PeerIx,
+        view: &MessageView<'_>,
+        frame: &Bytes,
+        topic: Topic,
+        id: &MessageId,
+    ) -> Result<Arc<Message>, Reject> {
+        let len = view.raw.len();
+        let peer = self.table.get_mut(ix).ok_or(Reject::QueueFull)?;
+        let own_share = peer.validating.saturating_add(len);
+        let variants = self.flights.by_id.get(id).map_or(0, Vec::len);
+        if own_share > self.config.validating_bytes_per_peer
+            || self.flights.bytes.saturating_add(len) > self.config.validating_bytes
+            || variants >= self.config.max_variants
+        {
+            return Err(Reject::QueueFull);
+        }
+        let permit = self.budget.reserve(len).map_err(|_| Reject::Budget)?;
+        peer.validating = own_share;
+        let from = peer.id;
+        let message = Message::of_view(view, share(frame, view.raw), topic);
+        let message = Arc::new(message.with_permit(permit));
+        let ticket = self.flights.add(id, &message, (ix, from));
+        self.output(Output::Validate {
+            ticket,
+            id: id.clone(),
+            from,
+            message: Arc::clone(&message),
+        });
+        Ok(message)
+    }
+
+    /// The message that `ticket` names; once.
+    pub(crate) fn land(&mut self, ticket: Ticket) -> Option<Flight> {
+        let flight = self.flights.remove(ticket)?;
+        if let Some(peer) = self.table.get_mut(flight.from) {
+            peer.validating = peer.validating.saturating_sub(flight.message.raw().len());
+        }
+        Some(flight)
+    }
+
+    /// Checks a message of our own; returns its id.
+    pub(crate) fn check_own(
+        &self,
+        message: &Message,
+        now: Instant,
+    ) -> Result<MessageId, PublishError> {
+        let (len, max) = (message.raw().len(), self.config.max_message_size);
+        if len > max {
+            return Err(PublishError::TooLarge { len, max });
+        }
+        let view = MessageView::parse(message.raw()).map_err(|_| SignatureError::Invalid)?;
+        self.config.policy.check_fields(&view)?;
+        let mut id = Vec::new();
+        self.compute_id(&view, message.topic(), &mut id);
+        let (len, max) = (id.len(), self.config.max_id_len);
+        if len > max {
+            return Err(PublishError::TooLarge { len, max });
+        }
+        if self.seen.contains(&id, now) {
+            return Err(PublishError::Duplicate);
+        }
+        Ok(MessageId::new(&id))
+    }
+
+    /// Queues a message of our own for `targets`; returns how many got it and how many are full.
+    pub(crate) fn send_own(
+        &mut self,
+        targets: &BTreeSet<PeerIx>,
+        id: &MessageId,
+        message: &Arc<Message>,
+    ) -> Result<(usize, usize), PublishError> {
+        let len = message.wire_len();
+        let limits = &self.config.queue;
+        let has_room = |ix: &&PeerIx| {
+            let peer = self.table.get(**ix);
+            peer.is_some_and(|peer| peer.queue.has_room(len, limits))
+        };
+        let room = targets.iter().filter(has_room).count();
+        if targets.is_empty() {
+            return Err(PublishError::NoPeers);
+        }
+        if room == 0 {
+            return Err(PublishError::QueuesFull);
+        }
+        for ix in targets {
+            let push = |queue: &mut Queue, limits: &_| queue.push_own(id, message, limits);
+            if self.with_queue(*ix, push) == Some(true) {
+                self.stats.queued += 1;
+            } else {
+                self.drop_out(*ix, id, DropCause::QueueFull);
+            }
+        }
+        self.stats.published += 1;
+        Ok((room, targets.len() - room))
+    }
+
+    /// Queues a message of somebody else.
+    pub(crate) fn forward(&mut self, ix: PeerIx, id: &MessageId, message: &Arc<Message>) {
+        let push = |queue: &mut Queue, limits: &_| queue.push_forwarded(id, message, limits);
+        if let Some(dropped) = self.with_queue(ix, push) {
+            self.stats.queued += 1;
+            for id in dropped {
+                self.drop_out(ix, &id, DropCause::QueueFull);
+            }
+        }
+    }
+
+    /// Queues a control message.
+    pub(crate) fn send_control(&mut self, ix: PeerIx, item: Control) {
+        let pushed = self.with_queue(ix, |queue, limits| queue.push_control(item, limits));
+        if let (Some(Err(_)), Some(peer)) = (pushed, self.table.id(ix)) {
+            self.output(Output::Stalled { peer });
+        }
+    }
+
+    fn with_queue<T>(
+        &mut self,
+        ix: PeerIx,
+        change: impl FnOnce(&mut Queue, &QueueLimits) -> T,
+    ) -> Option<T> {
+        let peer = self.table.get_mut(ix)?;
+        let was_empty = peer.queue.is_empty();
+        let result = change(&mut peer.queue, &self.config.queue);
+        if was_empty && !peer.queue.is_empty() {
+            let peer = peer.id;
+            self.output(Output::Ready { peer });
+        }
+        Some(result)
+    }
+
+    pub(crate) fn take_frame(&mut self, peer: &PeerId, buffer: &mut Vec<u8>) -> bool {
+        let rpc = self.table.find(peer).and_then(|ix| {
+            let peer = self.table.get_mut(ix)?;
+            peer.queue.next_rpc(&self.config.queue)
+        });
+        if let Some(rpc) = &rpc {
+            RpcOut::encode_frame(rpc, buffer);
+            self.stats.sent += rpc.messages.len() as u64;
+        }
+        rpc.is_some()
+    }
+
+    fn compute_id(&self, view: &MessageView<'_>, topic: &Topic, id: &mut Vec<u8>) {
+        let special = self.config.message_id_of.get(topic);
+        special.unwrap_or(&self.config.message_id).compute(view, id);
+    }
+
+    pub(crate) fn version(&self, ix: PeerIx) -> Version {
+        self.table
+            .get(ix)
+            .map_or(Version::Floodsub, |peer| peer.version)
+    }
+
+    pub(crate) fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Reports something; `what` is only called if anybody wants to know.
+    pub(crate) fn trace(&mut self, ix: PeerIx, what: impl FnOnce(PeerId) -> Trace) {
+        if let (true, Some(peer)) = (self.config.trace, self.table.id(ix)) {
+            self.outputs.push_back(Output::Trace(what(peer)));
+        }
+    }
+
+    pub(crate) fn refuse(&mut self, ix: PeerIx, why: Refusal) {
+        *self.stats.refused.entry(why).or_default() += 1;
+        self.trace(ix, |peer| Trace::Refused { peer, why });
+    }
+
+    pub(crate) fn reject(&mut self, ix: PeerIx, id: &MessageId, why: Reject) {
+        *self.stats.rejected.entry(why).or_default() += 1;
+        let id = Some(id.clone());
+        self.trace(ix, |from| Trace::Rejected { id, from, why });
+    }
+
+    pub(crate) fn drop_in(&mut self, ix: PeerIx, id: Option<&MessageId>, why: DropCause) {
+        *self.stats.dropped_in.entry(why).or_default() += 1;
+        let id = id.cloned();
+        self.trace(ix, |peer| Trace::Dropped { id, peer, why });
+    }
+
+    pub(crate) fn drop_out(&mut self, ix: PeerIx, id: &MessageId, why: DropCause) {
+        *self.stats.dropped_out.entry(why).or_default() += 1;
+        let id = Some(id.clone());
+        self.trace(ix, |peer| Trace::Dropped { id, peer, why });
+    }
+
+    /// Entries of all maps that grow with peers or what they send.
+    pub(crate) fn entries(&self) -> usize {
+        let flights = self.flights.by_ticket.len() + self.flights.by_id.len();
+        self.table.entries() + flights
+    }
+}
+
+impl Flights {
+    /// Whether these very bytes are being checked; notes who sent them again.
+    fn join(&mut self, id: &[u8], raw: &[u8], from: PeerIx) -> bool {
+        let tickets = self.by_id.get(id).into_iter().flatten();
+        let same = |ticket: &&Ticket| {
+            let flight = self.by_ticket.get(*ticket);
+            flight.is_some_and(|flight| flight.message.raw() == raw)
+        };
+        let ticket = tickets.into_iter().find(same).copied();
+        let flight = ticket.and_then(|ticket| self.by_ticket.get_mut(&ticket));
+        match flight {
+            Some(flight) if flight.from != from => flight.also.insert(from),
+            Some(_) => true,
+            None => return false,
+        };
+        true
+    }
+
+    fn add(&mut self, id: &MessageId, message: &Arc<Message>, from: (PeerIx, PeerId)) -> Ticket {
+        self.next += 1;
+        let ticket = Ticket(self.next);
+        self.bytes = self.bytes.saturating_add(message.raw().len());
+        self.by_id.entry(id.clone()).or_default().push(ticket);
+        let flight = Flight {
+            id: id.clone(),
+            message: Arc::clone(message),
+            from: from.0,
+            sender: from.1,
+            also: BTreeSet::new(),
+        };
+        self.by_ticket.insert(ticket, flight);
+        ticket
+    }
+
+    fn remove(&mut self, ticket: Ticket) -> Option<Flight> {
+        let flight = self.by_ticket.remove(&ticket)?;
+        self.bytes = self.bytes.saturating_sub(flight.message.raw().len());
+        if let Some(tickets) = self.by_id.get_mut(&flight.id) {
+            tickets.retain(|other| *other != ticket);
+            if tickets.is_empty() {
+                self.by_id.remove(&flight.id);
+            }
+        }
+        Some(flight)
+    }
+}
+
+/// `part` of `frame`: shared, or copied if sharing would keep much more alive than it is worth.
+fn share(frame: &Bytes, part: &[u8]) -> Bytes {
+    if frame.len() <= part.len().saturating_mul(2).saturating_add(256) {
+        frame.slice_ref(part)
+    } else {
+        Bytes::copy_from_slice(part)
+    }
+}

@@ -1,0 +1,163 @@
+//! Floodsub: every message to everybody in its topic.
+//!
+//! Never back to who sent it, never to who wrote it. No control messages, no scores.
+//!
+//! Spec: libp2p/specs `pubsub/README.md`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use p2p_core::{Budget, Instant, PeerId, Protocol};
+
+use crate::base::{Base, Flight};
+use crate::config::Config;
+use crate::router::{
+    Output, PublishError, Published, Remote, Router, Stats, Ticket, Verdict, Version,
+};
+use crate::table::PeerIx;
+use crate::trace::{DropCause, Reject, Trace};
+use crate::wire::{Part, WireError};
+use crate::{Message, Topic};
+
+/// The floodsub router.
+pub struct Floodsub {
+    base: Base,
+}
+
+impl Floodsub {
+    /// A router for the peer `local`. `budget` pays for messages, `seed` decides what is left to
+    /// chance.
+    pub fn new(local: PeerId, config: Config, budget: Budget, seed: u64) -> Self {
+        Self {
+            base: Base::new(local, config, budget, seed),
+        }
+    }
+
+    fn forward(&mut self, flight: &Flight) {
+        let author = flight.message.source();
+        let topic = flight.message.topic();
+        let peers: Vec<PeerIx> = self.base.table.in_topic(topic).collect();
+        for ix in peers {
+            let is_author = self.base.table.id(ix) == author;
+            if ix != flight.from && !flight.also.contains(&ix) && !is_author {
+                self.base.forward(ix, &flight.id, &flight.message);
+            }
+        }
+    }
+}
+
+impl Router for Floodsub {
+    fn protocols(&self) -> Vec<Protocol> {
+        vec![Version::Floodsub.protocol()]
+    }
+
+    fn handle_peer_connected(&mut self, remote: Remote, now: Instant) {
+        self.handle_peer_disconnected(&remote.peer, now);
+        self.base.connect(remote, None);
+    }
+
+    fn handle_peer_disconnected(&mut self, peer: &PeerId, _now: Instant) {
+        if let Some(ix) = self.base.disconnect(peer) {
+            self.base.table.forget(ix);
+        }
+    }
+
+    fn handle_rpc(&mut self, peer: &PeerId, rpc: Bytes, now: Instant) -> Result<(), WireError> {
+        let Some((ix, parts)) = self.base.open(peer, &rpc)? else {
+            return Ok(());
+        };
+        self.base.subscriptions(ix, &parts);
+        for part in parts.parts() {
+            if let Part::Publish(view) = part {
+                self.base.incoming(ix, &view, &rpc, now);
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_verdict(&mut self, ticket: Ticket, verdict: Verdict, now: Instant) {
+        let Some(flight) = self.base.land(ticket) else {
+            return;
+        };
+        let (ix, id) = (flight.from, &flight.id);
+        if self.base.seen.contains(id.as_bytes(), now) {
+            self.base.drop_in(ix, Some(id), DropCause::Duplicate);
+            return;
+        }
+        let why = match verdict {
+            Verdict::Accept => {
+                self.base.seen.insert(id, now);
+                deliver(&mut self.base, &flight);
+                self.forward(&flight);
+                return;
+            }
+            Verdict::BadSignature(error) => Reject::Signature(error),
+            Verdict::Ignore => Reject::Ignored,
+            Verdict::Reject => Reject::Invalid,
+            Verdict::Throttled => Reject::Throttled,
+        };
+        if matches!(why, Reject::Ignored | Reject::Invalid) {
+            self.base.seen.insert(id, now);
+        }
+        self.base.reject(ix, id, why);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.base.seen.expire(now);
+    }
+
+    fn subscribe(&mut self, topic: &Topic, _now: Instant) -> bool {
+        self.base.announce(topic, true)
+    }
+
+    fn unsubscribe(&mut self, topic: &Topic, _now: Instant) -> bool {
+        self.base.announce(topic, false)
+    }
+
+    fn publish(&mut self, message: &Arc<Message>, now: Instant) -> Result<Published, PublishError> {
+        let id = self.base.check_own(message, now)?;
+        let targets: BTreeSet<PeerIx> = self.base.table.in_topic(message.topic()).collect();
+        let (sent, full) = self.base.send_own(&targets, &id, message)?;
+        self.base.seen.insert(&id, now);
+        Ok(Published { id, sent, full })
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.base.poll_output()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    fn take_frame(&mut self, peer: &PeerId, buffer: &mut Vec<u8>) -> bool {
+        self.base.take_frame(peer, buffer)
+    }
+
+    fn stats(&self) -> &Stats {
+        &self.base.stats
+    }
+}
+
+impl fmt::Debug for Floodsub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Floodsub")
+            .field("local", &self.base.local)
+            .field("topics", &self.base.topics)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Gives an accepted message to our subscribers.
+pub(crate) fn deliver(base: &mut Base, flight: &Flight) {
+    base.stats.delivered += 1;
+    let id = flight.id.clone();
+    base.trace(flight.from, |from| Trace::Delivered { id, from });
+    base.output(Output::Deliver {
+        id: flight.id.clone(),
+        from: flight.sender,
+        message: Arc::clone(&flight.message),
+    });
+}

@@ -1,0 +1,206 @@
+//! The settings of gossipsub.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use p2p_core::{Blame, PeerId};
+
+use super::gater::GaterParams;
+use crate::config::Config;
+use crate::score_params::{ParamError, ScoreParams, Thresholds};
+
+/// The settings of gossipsub. The defaults are those of go-libp2p-pubsub.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct GossipConfig {
+    /// What every router has.
+    pub base: Config,
+    /// D: peers that the mesh of a topic should have. Default: 6.
+    pub d: usize,
+    /// Below this many the mesh is filled up to `d`. Default: 5.
+    pub d_low: usize,
+    /// From this many on the mesh is cut down to `d`. Default: 12.
+    pub d_high: usize,
+    /// Of those that stay when the mesh is cut, chosen for their score. Default: 4.
+    pub d_score: usize,
+    /// Mesh peers that we dialed, at least. Below `d_low`, at most half of `d`. Default: 2.
+    pub d_out: usize,
+    /// Peers outside the mesh that get gossip, at least. Default: 6.
+    pub d_lazy: usize,
+    /// The part of the peers outside the mesh that gets gossip, if that is more. Default: 0.25.
+    pub gossip_factor: f64,
+    /// From one heartbeat to the next. Default: 1 s.
+    pub heartbeat_interval: Duration,
+    /// From the start to the first heartbeat. Default: 100 ms.
+    pub heartbeat_initial_delay: Duration,
+    /// Heartbeats for which messages are kept for those who ask. Default: 5.
+    pub history_length: usize,
+    /// Heartbeats whose messages are gossiped about. Default: 3.
+    pub history_gossip: usize,
+    /// Memory for those messages, in bytes; the oldest make room. Default: 32 MiB.
+    pub cache_bytes: usize,
+    /// How often one peer gets a message that it asks for. Default: 3.
+    pub gossip_retransmission: u32,
+    /// How long we remember peers for a topic that we only publish to. Default: 60 s.
+    pub fanout_ttl: Duration,
+    /// Topics with such peers; the one not used for longest makes room. Default: 1024.
+    pub max_fanout_topics: usize,
+    /// Send our own messages to all peers in the topic, not only to the mesh. Default: true.
+    pub flood_publish: bool,
+    /// How long a pruned peer must not be grafted. Default: 60 s.
+    pub prune_backoff: Duration,
+    /// The same after we left the topic. Default: 10 s.
+    pub unsubscribe_backoff: Duration,
+    /// The longest backoff accepted from a peer. Default: 1 hour.
+    pub max_backoff: Duration,
+    /// Heartbeats by which we wait longer than we must. Default: 2.
+    pub backoff_slack: u32,
+    /// A GRAFT within this time after a PRUNE counts twice as misbehaviour. Default: 10 s.
+    pub graft_flood_threshold: Duration,
+    /// Propose other peers to those we prune, and dial those proposed to us. Default: false.
+    pub peer_exchange: bool,
+    /// Peers proposed or accepted in one PRUNE. Default: 16.
+    pub prune_peers: usize,
+    /// Proposed peers that we dial in one heartbeat. Default: 16.
+    pub max_px_per_heartbeat: usize,
+    /// Message ids asked of one peer in one heartbeat. Default: 5000.
+    pub max_ihave_length: usize,
+    /// IHAVE messages read of one peer in one heartbeat. Default: 10.
+    pub max_ihave_messages: usize,
+    /// Message ids that one peer can ask for in one heartbeat. Default: 5000.
+    pub max_iwant_length: usize,
+    /// How long a peer may take to send what it has offered. Default: 3 s.
+    pub iwant_followup_time: Duration,
+    /// Messages with at least this many bytes of payload are announced with IDONTWANT.
+    /// Default: 1024.
+    pub idontwant_threshold: usize,
+    /// IDONTWANT ids read in one RPC. Default: 10.
+    pub max_idontwant_length: usize,
+    /// IDONTWANT messages read of one peer in one heartbeat. Default: 1000.
+    pub max_idontwant_messages: usize,
+    /// Memory for the ids that one peer does not want, in bytes; more are ignored.
+    /// Default: 256 KiB.
+    pub idontwant_bytes: usize,
+    /// Heartbeats for which they are remembered. Default: 3.
+    pub idontwant_ttl: u32,
+    /// Heartbeats between two looks at a mesh with low scores. Default: 60.
+    pub opportunistic_graft_ticks: u64,
+    /// Peers grafted then. Default: 2.
+    pub opportunistic_graft_peers: usize,
+    /// Peers that always get everything and are never in a mesh; both ends must agree on it.
+    /// Default: none.
+    pub direct_peers: BTreeSet<PeerId>,
+    /// Heartbeats between two tries to reach them. Default: 300.
+    pub direct_connect_ticks: u64,
+    /// How peers are scored, and what follows from it. Default: none, all have score 0.
+    pub scoring: Option<(ScoreParams, Thresholds)>,
+    /// Records of who delivered what, for the scores; the oldest make room. Default: 100,000.
+    pub max_delivery_records: usize,
+    /// Take less from peers whose messages are no good while checks are overloaded.
+    /// Default: none, take all.
+    pub gater: Option<GaterParams>,
+}
+
+impl Default for GossipConfig {
+    fn default() -> Self {
+        Self {
+            base: Config::default(),
+            d: 6,
+            d_low: 5,
+            d_high: 12,
+            d_score: 4,
+            d_out: 2,
+            d_lazy: 6,
+            gossip_factor: 0.25,
+            heartbeat_interval: Duration::from_secs(1),
+            heartbeat_initial_delay: Duration::from_millis(100),
+            history_length: 5,
+            history_gossip: 3,
+            cache_bytes: 32 * 1024 * 1024,
+            gossip_retransmission: 3,
+            fanout_ttl: Duration::from_secs(60),
+            max_fanout_topics: 1024,
+            flood_publish: true,
+            prune_backoff: Duration::from_secs(60),
+            unsubscribe_backoff: Duration::from_secs(10),
+            max_backoff: Duration::from_secs(3600),
+            backoff_slack: 2,
+            graft_flood_threshold: Duration::from_secs(10),
+            peer_exchange: false,
+            prune_peers: 16,
+            max_px_per_heartbeat: 16,
+            max_ihave_length: 5000,
+            max_ihave_messages: 10,
+            max_iwant_length: 5000,
+            iwant_followup_time: Duration::from_secs(3),
+            idontwant_threshold: 1024,
+            max_idontwant_length: 10,
+            max_idontwant_messages: 1000,
+            idontwant_bytes: 256 * 1024,
+            idontwant_ttl: 3,
+            opportunistic_graft_ticks: 60,
+            opportunistic_graft_peers: 2,
+            direct_peers: BTreeSet::new(),
+            direct_connect_ticks: 300,
+            scoring: None,
+            max_delivery_records: 100_000,
+            gater: None,
+        }
+    }
+}
+
+/// Settings that contradict each other.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The sizes of the mesh are not in order.
+    #[error("the mesh must have d_out < d_low <= d <= d_high, d_score <= d, d_out <= d / 2")]
+    Mesh,
+    /// More heartbeats are gossiped about than kept, or none is kept.
+    #[error("history_gossip must be at most history_length, and that above 0")]
+    History,
+    /// The heartbeat interval is zero.
+    #[error("heartbeat_interval must be above zero")]
+    Heartbeat,
+    /// A parameter of the scores.
+    #[error(transparent)]
+    Score(#[from] ParamError),
+}
+
+impl ConfigError {
+    /// Who to hold responsible: whoever made the settings.
+    pub fn blame(&self) -> Blame {
+        Blame::Us
+    }
+}
+
+impl GossipConfig {
+    /// From one decay of the counters to the next.
+    pub(super) fn decay_interval(&self) -> Duration {
+        let scoring = self.scoring.as_ref();
+        scoring.map_or(Duration::from_secs(1), |(params, _)| params.decay_interval)
+    }
+
+    /// Whether the settings fit together.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first that do not.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let ordered = self.d_low <= self.d && self.d <= self.d_high && self.d_score <= self.d;
+        let out = self.d_out < self.d_low.max(1) && self.d_out <= self.d / 2;
+        if !ordered || !out {
+            return Err(ConfigError::Mesh);
+        }
+        if self.history_length == 0 || self.history_gossip > self.history_length {
+            return Err(ConfigError::History);
+        }
+        if self.heartbeat_interval.is_zero() {
+            return Err(ConfigError::Heartbeat);
+        }
+        if let Some((params, thresholds)) = &self.scoring {
+            params.check()?;
+            thresholds.check()?;
+        }
+        Ok(())
+    }
+}

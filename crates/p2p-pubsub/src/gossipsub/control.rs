@@ -1,0 +1,295 @@
+//! What peers tell each other about messages and meshes.
+
+use std::time::Duration;
+
+use p2p_core::{Instant, PeerId};
+use p2p_keys::{PeerIdExt, PeerRecord, RecordLimits};
+
+use super::{Gossipsub, MAX_RECORD};
+use crate::router::{Output, Version};
+use crate::table::PeerIx;
+use crate::trace::{DropCause, GraftCause, PruneCause, Refusal};
+use crate::wire::{Control, IHave, Ids, Part, Prune, Rpc};
+use crate::{MessageId, Topic};
+
+impl Gossipsub {
+    /// IHAVE, IWANT, GRAFT, PRUNE, IDONTWANT in the order of the spec's schema.
+    pub(super) fn control(&mut self, ix: PeerIx, rpc: &Rpc<'_>, now: Instant) {
+        if self.base.version(ix) == Version::Floodsub {
+            return;
+        }
+        let mut wanted = Vec::new();
+        for part in rpc.parts() {
+            let done = match part {
+                Part::IHave(ihave) => self.ihave(ix, &ihave, &mut wanted, now),
+                Part::IWant(ids) => self.iwant(ix, ids),
+                Part::Graft(topic) => self.graft_request(ix, topic, now),
+                Part::Prune(prune) => self.prune_notice(ix, &prune, now),
+                Part::IDontWant(ids) => self.idontwant(ix, ids),
+                Part::Extensions(_) => self.extensions(ix),
+                Part::Subscription(_) | Part::Publish(_) | Part::Partial(_) | Part::Test => Ok(()),
+            };
+            if let Err(why) = done {
+                self.base.refuse(ix, why);
+            }
+        }
+        self.ask_for(ix, wanted, now);
+    }
+
+    /// Notes which offered messages we have not got.
+    fn ihave(
+        &mut self,
+        ix: PeerIx,
+        ihave: &IHave<'_>,
+        wanted: &mut Vec<MessageId>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        if self.score_of(ix) < self.thresholds.gossip {
+            return Err(Refusal::LowScore);
+        }
+        let topic = self.base.topic_of(ihave.topic)?;
+        let counters = self.counters.get_mut(&ix).ok_or(Refusal::TooMany)?;
+        counters.ihave_messages += 1;
+        let messages = counters.ihave_messages;
+        let room = self
+            .config
+            .max_ihave_length
+            .saturating_sub(counters.ihave_ids);
+        if messages > self.config.max_ihave_messages || room <= wanted.len() {
+            return Err(Refusal::TooMany);
+        }
+        if !self.mesh.contains_key(&topic) {
+            return Err(Refusal::UnknownTopic);
+        }
+        for id in ihave.ids.take(self.config.max_ihave_length) {
+            if id.len() > self.base.config.max_id_len {
+                return Err(Refusal::IdTooLong);
+            }
+            if wanted.len() >= room {
+                return Err(Refusal::TooMany);
+            }
+            if !self.base.seen.contains(id, now) {
+                wanted.push(MessageId::new(id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for what was offered; one of the messages, at random, is a promise.
+    fn ask_for(&mut self, ix: PeerIx, mut wanted: Vec<MessageId>, now: Instant) {
+        wanted.sort_unstable();
+        wanted.dedup();
+        self.base.rng.shuffle(&mut wanted);
+        let Some(promised) = wanted.first().cloned() else {
+            return;
+        };
+        if let Some(counters) = self.counters.get_mut(&ix) {
+            counters.ihave_ids += wanted.len();
+        }
+        let due = now + self.config.iwant_followup_time;
+        self.promises.add(ix, promised, due);
+        for ids in id_chunks(wanted) {
+            self.base.send_control(ix, Control::IWant(ids));
+        }
+    }
+
+    /// Sends what is asked for, as far as we have it.
+    fn iwant(&mut self, ix: PeerIx, ids: Ids<'_>) -> Result<(), Refusal> {
+        if self.score_of(ix) < self.thresholds.gossip {
+            return Err(Refusal::LowScore);
+        }
+        for id in ids {
+            let counters = self.counters.get_mut(&ix).ok_or(Refusal::TooMany)?;
+            counters.iwant_ids += 1;
+            if counters.iwant_ids > self.config.max_iwant_length {
+                return Err(Refusal::TooMany);
+            }
+            if let Some((id, message)) = self.asked_for(ix, id) {
+                self.base.forward(ix, &id, &message);
+            }
+        }
+        Ok(())
+    }
+
+    /// A peer wants into our mesh.
+    fn graft_request(
+        &mut self,
+        ix: PeerIx,
+        topic: Option<&[u8]>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let topic = self.base.topic_of(topic)?;
+        let peer = self.base.table.get(ix);
+        let subscribed = peer.is_some_and(|peer| peer.topics.contains(&topic));
+        // No answer to topics that we are not in: it would tell which these are, and cost.
+        let mesh = self.mesh.get(&topic).filter(|_| subscribed);
+        let mesh = mesh.ok_or(Refusal::UnknownTopic)?;
+        if mesh.contains(&ix) {
+            return Ok(());
+        }
+        let full = mesh.len() >= self.config.d_high && !peer.is_some_and(|peer| peer.outbound);
+        let px = self.config.peer_exchange;
+        let refuse = if self.is_direct(ix) {
+            Some((PruneCause::Direct, false))
+        } else if self.punish_early_graft(ix, &topic, now) {
+            Some((PruneCause::Backoff, false))
+        } else if self.score_of(ix) < 0.0 {
+            Some((PruneCause::NegativeScore, false))
+        } else {
+            full.then_some((PruneCause::Full, px))
+        };
+        match refuse {
+            Some((why, px)) => self.refuse_graft(ix, &topic, why, px, now),
+            None => self.add_to_mesh(ix, &topic, GraftCause::Asked, now),
+        }
+        Ok(())
+    }
+
+    /// Whether the peer had to wait longer; if so it counts as misbehaviour, twice if it did not
+    /// wait at all.
+    fn punish_early_graft(&mut self, ix: PeerIx, topic: &Topic, now: Instant) -> bool {
+        let backoffs = self.backoffs.get(topic);
+        let Some(until) = backoffs.and_then(|peers| peers.get(&ix)).copied() else {
+            return false;
+        };
+        if now >= until {
+            return false;
+        }
+        // As go does: the time of the PRUNE, if the backoff was the usual one.
+        let flood = self.config.graft_flood_threshold;
+        let flooding = now + self.config.prune_backoff < until + flood;
+        self.penalise(ix, if flooding { 2 } else { 1 });
+        true
+    }
+
+    /// A peer has taken us out of its mesh.
+    fn prune_notice(&mut self, ix: PeerIx, prune: &Prune<'_>, now: Instant) -> Result<(), Refusal> {
+        let topic = self.base.topic_of(prune.topic)?;
+        if !self.mesh.contains_key(&topic) {
+            return Err(Refusal::UnknownTopic);
+        }
+        self.drop_from_mesh(ix, &topic, PruneCause::Asked);
+        let backoff = match prune.backoff {
+            Some(seconds) if seconds > 0 => Duration::from_secs(seconds),
+            Some(_) | None => self.config.prune_backoff,
+        };
+        self.add_backoff(ix, &topic, backoff, now);
+        if self.config.peer_exchange {
+            self.proposed_peers(ix, prune)?;
+        }
+        Ok(())
+    }
+
+    /// Dials peers that were proposed by a peer with a good score.
+    fn proposed_peers(&mut self, ix: PeerIx, prune: &Prune<'_>) -> Result<(), Refusal> {
+        let mut proposed: Vec<_> = prune.peers().take(self.config.prune_peers).collect();
+        if proposed.is_empty() {
+            return Ok(());
+        }
+        if self.score_of(ix) < self.thresholds.accept_px {
+            return Err(Refusal::LowScore);
+        }
+        self.base.rng.shuffle(&mut proposed);
+        for info in proposed {
+            let Some(peer) = info.peer.and_then(|peer| PeerId::parse_bytes(peer).ok()) else {
+                continue;
+            };
+            if peer == self.base.local || self.base.table.find(&peer).is_some() {
+                continue;
+            }
+            self.px_left = self.px_left.checked_sub(1).ok_or(Refusal::TooMany)?;
+            let record = match info.record.filter(|record| !record.is_empty()) {
+                None => None,
+                Some(record) => match PeerRecord::open(record, &RecordLimits::default()) {
+                    Ok(record) if record.peer == peer => Some(record),
+                    Ok(_) | Err(_) => continue,
+                },
+            };
+            self.base.output(Output::Connect { peer, record });
+        }
+        Ok(())
+    }
+
+    /// A peer does not want these messages, not even those that wait in its queue.
+    fn idontwant(&mut self, ix: PeerIx, ids: Ids<'_>) -> Result<(), Refusal> {
+        let counters = self.counters.get_mut(&ix).ok_or(Refusal::TooMany)?;
+        counters.idontwant_messages += 1;
+        if counters.idontwant_messages > self.config.max_idontwant_messages {
+            return Err(Refusal::TooMany);
+        }
+        let mut cancelled = Vec::new();
+        for id in ids.take(self.config.max_idontwant_length) {
+            let cost = id.len() + UNWANTED_OVERHEAD;
+            let full = counters.unwanted_bytes + cost > self.config.idontwant_bytes;
+            if full || id.len() > self.base.config.max_id_len {
+                return Err(Refusal::TooMany);
+            }
+            let id = MessageId::new(id);
+            let peer = self.base.table.get_mut(ix);
+            if peer.is_some_and(|peer| peer.queue.cancel(id.as_bytes())) {
+                cancelled.push(id.clone());
+            }
+            let ttl = self.config.idontwant_ttl;
+            if counters.unwanted.insert(id, ttl).is_none() {
+                counters.unwanted_bytes += cost;
+            }
+        }
+        for id in cancelled {
+            self.base.drop_out(ix, &id, DropCause::Cancelled);
+        }
+        Ok(())
+    }
+
+    /// Extensions may only be announced in the first RPC.
+    fn extensions(&mut self, ix: PeerIx) -> Result<(), Refusal> {
+        if !self.base.table.get(ix).is_some_and(|peer| peer.greeted) {
+            return Ok(());
+        }
+        self.penalise(ix, LATE_EXTENSIONS_PENALTY);
+        Err(Refusal::LateExtensions)
+    }
+}
+
+impl super::Counters {
+    /// A heartbeat has passed.
+    pub(super) fn tick(&mut self) {
+        self.ihave_messages = 0;
+        self.ihave_ids = 0;
+        self.iwant_ids = 0;
+        self.idontwant_messages = 0;
+        let mut freed = 0;
+        self.unwanted.retain(|id, ticks| {
+            *ticks = ticks.saturating_sub(1);
+            if *ticks == 0 {
+                freed += id.as_bytes().len() + UNWANTED_OVERHEAD;
+            }
+            *ticks > 0
+        });
+        self.unwanted_bytes = self.unwanted_bytes.saturating_sub(freed);
+    }
+}
+
+/// Ids in parts that each fit into an RPC together with others.
+pub(super) fn id_chunks(ids: Vec<MessageId>) -> Vec<Vec<MessageId>> {
+    let mut chunks: Vec<Vec<MessageId>> = Vec::new();
+    let mut bytes = CHUNK;
+    for id in ids {
+        let len = id.as_bytes().len() + 4;
+        if bytes + len > CHUNK || chunks.is_empty() {
+            chunks.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += len;
+        if let Some(chunk) = chunks.last_mut() {
+            chunk.push(id);
+        }
+    }
+    chunks
+}
+
+/// Bytes of ids, or of proposed peers, in one control message: two of them fit into one RPC.
+pub(super) const CHUNK: usize = 2 * MAX_RECORD - 1024;
+/// What an unwanted id takes besides its bytes, roughly.
+const UNWANTED_OVERHEAD: usize = 64;
+/// As go-libp2p-pubsub counts it.
+const LATE_EXTENSIONS_PENALTY: u32 = 10;

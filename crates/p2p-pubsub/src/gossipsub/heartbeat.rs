@@ -1,0 +1,216 @@
+//! What happens each second: meshes are mended, gossip is told, old things are forgotten.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use p2p_core::Instant;
+
+use super::control::id_chunks;
+use super::{Gossipsub, GraftCause, PruneCause};
+use crate::Topic;
+use crate::router::Output;
+use crate::table::PeerIx;
+use crate::wire::Control;
+
+impl Gossipsub {
+    pub(super) fn heartbeat(&mut self, now: Instant) {
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.every(BACKOFF_CLEAR_TICKS) {
+            self.clear_backoffs(now);
+            self.forget_gone(now);
+        }
+        for counters in self.counters.values_mut() {
+            counters.tick();
+        }
+        self.px_left = self.config.max_px_per_heartbeat;
+        for (ix, count) in self.promises.broken(now) {
+            self.penalise(ix, count);
+        }
+        if self.every(self.config.direct_connect_ticks) || self.ticks == 1 {
+            self.connect_direct();
+        }
+        let topics: Vec<Topic> = self.mesh.keys().cloned().collect();
+        for topic in &topics {
+            self.mend(topic, now);
+            let mesh = self.mesh.get(topic).cloned().unwrap_or_default();
+            self.gossip(topic, &mesh);
+        }
+        self.mend_fanout(now);
+        self.cache.shift();
+        self.base.seen.expire(now);
+    }
+
+    fn every(&self, ticks: u64) -> bool {
+        self.ticks.checked_rem(ticks) == Some(0)
+    }
+
+    fn connect_direct(&mut self) {
+        for peer in self.config.direct_peers.clone() {
+            if self.base.table.find(&peer).is_none() {
+                let record = None;
+                self.base.output(Output::Connect { peer, record });
+            }
+        }
+    }
+
+    fn mend(&mut self, topic: &Topic, now: Instant) {
+        for ix in self.in_mesh(topic) {
+            if self.score_of(ix) < 0.0 {
+                self.prune(ix, topic, PruneCause::NegativeScore, now);
+            }
+        }
+        let size = self.in_mesh(topic).len();
+        if size < self.config.d_low {
+            self.fill(topic, self.config.d, GraftCause::TooFew, now);
+        } else if size >= self.config.d_high {
+            self.cut(topic, now);
+        }
+        self.graft_outbound(topic, now);
+        if self.every(self.config.opportunistic_graft_ticks) {
+            self.graft_better(topic, now);
+        }
+    }
+
+    fn in_mesh(&self, topic: &Topic) -> Vec<PeerIx> {
+        self.mesh
+            .get(topic)
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect()
+    }
+
+    /// Cuts the mesh to `d` peers: the best by score, the rest at random, enough of them dialed
+    /// by us.
+    fn cut(&mut self, topic: &Topic, now: Instant) {
+        let mut peers = self.in_mesh(topic);
+        self.base.rng.shuffle(&mut peers);
+        peers.sort_by(|a, b| by_score(self.score_of(*b), self.score_of(*a)));
+        let mut rest = peers.split_off(self.config.d_score.min(peers.len()));
+        self.base.rng.shuffle(&mut rest);
+        peers.extend(rest);
+
+        let mut kept = peers;
+        let mut pruned = kept.split_off(self.config.d.min(kept.len()));
+        let (d_out, d_score) = (self.config.d_out, self.config.d_score);
+        let mut missing = d_out.saturating_sub(kept.iter().filter(|ix| self.dialed(**ix)).count());
+        while missing > 0 {
+            // Somebody that was not kept for its score makes room for one that we dialed.
+            let incoming = pruned.iter().position(|ix| self.dialed(*ix));
+            let last = kept.iter().rposition(|ix| !self.dialed(*ix));
+            let (Some(incoming), Some(last)) = (incoming, last.filter(|at| *at >= d_score)) else {
+                break;
+            };
+            if let (Some(a), Some(b)) = (pruned.get_mut(incoming), kept.get_mut(last)) {
+                std::mem::swap(a, b);
+            }
+            missing -= 1;
+        }
+        for ix in pruned {
+            self.prune(ix, topic, PruneCause::TooMany, now);
+        }
+    }
+
+    fn dialed(&self, ix: PeerIx) -> bool {
+        self.base.table.get(ix).is_some_and(|peer| peer.outbound)
+    }
+
+    /// Makes sure that the mesh has peers that we dialed: an attacker cannot choose those.
+    fn graft_outbound(&mut self, topic: &Topic, now: Instant) {
+        let mesh: BTreeSet<PeerIx> = self.in_mesh(topic).into_iter().collect();
+        if mesh.len() < self.config.d_low {
+            return;
+        }
+        let dialed = mesh.iter().filter(|ix| self.dialed(**ix)).count();
+        let missing = self.config.d_out.saturating_sub(dialed);
+        let fit = |this: &Self, ix| this.dialed(ix) && this.may_graft(ix, topic, now);
+        for ix in self.choose(topic, &mesh, missing, fit) {
+            self.graft(ix, topic, GraftCause::TooFewOutbound, now);
+        }
+    }
+
+    /// If half of the mesh has low scores, grafts peers with better ones.
+    fn graft_better(&mut self, topic: &Topic, now: Instant) {
+        let mesh: BTreeSet<PeerIx> = self.in_mesh(topic).into_iter().collect();
+        if mesh.len() < 2 {
+            return;
+        }
+        let mut scores: Vec<f64> = mesh.iter().map(|ix| self.score_of(*ix)).collect();
+        scores.sort_by(|a, b| by_score(*a, *b));
+        let Some(median) = scores.get(scores.len() / 2).copied() else {
+            return;
+        };
+        if median >= self.thresholds.opportunistic_graft {
+            return;
+        }
+        let fit = |this: &Self, ix| this.score_of(ix) > median && this.may_graft(ix, topic, now);
+        let count = self.config.opportunistic_graft_peers;
+        for ix in self.choose(topic, &mesh, count, fit) {
+            self.graft(ix, topic, GraftCause::Opportunistic, now);
+        }
+    }
+
+    /// Forgets topics that we no longer publish to, and replaces peers that left the others.
+    fn mend_fanout(&mut self, now: Instant) {
+        let ttl = self.config.fanout_ttl;
+        self.fanout.retain(|_, fanout| now - fanout.published < ttl);
+        let topics: Vec<Topic> = self.fanout.keys().cloned().collect();
+        let publish = self.thresholds.publish;
+        for topic in topics {
+            let known = self.fanout.get(&topic).map(|fanout| fanout.peers.clone());
+            let mut peers = known.unwrap_or_default();
+            peers.retain(|ix| {
+                let peer = self.base.table.get(*ix);
+                let there = peer.is_some_and(|peer| peer.topics.contains(&topic));
+                there && self.score_of(*ix) >= publish
+            });
+            let missing = self.config.d.saturating_sub(peers.len());
+            let fit = |this: &Self, ix| this.score_of(ix) >= publish;
+            peers.extend(self.choose(&topic, &peers, missing, fit));
+            self.gossip(&topic, &peers);
+            if let Some(fanout) = self.fanout.get_mut(&topic) {
+                fanout.peers = peers;
+            }
+        }
+    }
+
+    /// Tells some of the peers outside `except` which messages we have.
+    fn gossip(&mut self, topic: &Topic, except: &BTreeSet<PeerIx>) {
+        let mut ids = self.cache.gossip_ids(topic);
+        if ids.is_empty() {
+            return;
+        }
+        self.base.rng.shuffle(&mut ids);
+        let gossip = self.thresholds.gossip;
+        let fit = |this: &Self, ix| this.score_of(ix) >= gossip;
+        let mut peers: Vec<PeerIx> = self
+            .choose(topic, except, usize::MAX, fit)
+            .into_iter()
+            .collect();
+        let part = self.config.gossip_factor * peers.len() as f64;
+        let count = self.config.d_lazy.max(part as usize);
+        self.base.rng.shuffle(&mut peers);
+        for ix in peers.into_iter().take(count) {
+            let mut ids = ids.clone();
+            if ids.len() > self.config.max_ihave_length {
+                self.base.rng.shuffle(&mut ids);
+                ids.truncate(self.config.max_ihave_length);
+            }
+            // Remotes read a few IHAVE messages in each heartbeat.
+            for ids in id_chunks(ids)
+                .into_iter()
+                .take(self.config.max_ihave_messages)
+            {
+                self.base
+                    .send_control(ix, Control::IHave(topic.clone(), ids));
+            }
+        }
+    }
+}
+
+fn by_score(a: f64, b: f64) -> Ordering {
+    a.partial_cmp(&b).unwrap_or(Ordering::Equal)
+}
+
+/// Heartbeats between two looks for backoffs that are over.
+const BACKOFF_CLEAR_TICKS: u64 = 15;

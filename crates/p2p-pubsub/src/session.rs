@@ -1,0 +1,236 @@
+//! One stream each way with a peer.
+//!
+//! We only write on the stream that we open, and only read to notice its end; the peer does the
+//! same on its own. A second stream of the peer replaces the first.
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use futures::future::{AbortHandle, Abortable, Either, poll_fn, select};
+use futures::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use p2p_core::{AddrExt, PeerId, Role, frame};
+use p2p_swarm::{OpenError, Stream, WeakConnection};
+
+use crate::router::{Remote, Version};
+use crate::service::{PAUSE, Session, Shared};
+
+/// Talks with the peer at the other end of `connection`, unless another connection does.
+pub(crate) async fn talk(shared: Arc<Shared>, connection: WeakConnection) {
+    let peer = connection.peer();
+    for attempt in 0..ATTEMPTS {
+        let turn = Turn::take(&shared, &connection).await;
+        let protocols = shared.lock().router.protocols();
+        let opened = connection.upgrade().open_any(&protocols).await;
+        let stream = match opened {
+            Ok(stream) => stream,
+            Err(error) if is_refusal(&error) => {
+                tracing::trace!(%peer, %error, "peer does not speak pubsub");
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(%peer, %error, "no stream for pubsub");
+                drop(turn);
+                shared.rt.sleep(PAUSE * (1 << attempt)).await;
+                continue;
+            }
+        };
+        turn.connected(&stream);
+        let ended = write(&shared, peer, stream).await;
+        tracing::debug!(%peer, ?ended, "pubsub stream ended");
+        drop(turn);
+        shared.rt.sleep(PAUSE * (1 << attempt)).await;
+    }
+}
+
+/// Whether the peer knows none of our protocols.
+fn is_refusal(error: &OpenError) -> bool {
+    let OpenError::Negotiation(error) = error else {
+        return false;
+    };
+    matches!(**error, p2p_multistream::Error::Negotiation(_))
+}
+
+/// Being the one session with a peer. Dropping it tells the router that the peer is gone.
+struct Turn<'a> {
+    shared: &'a Shared,
+    connection: WeakConnection,
+}
+
+impl<'a> Turn<'a> {
+    async fn take(shared: &'a Shared, connection: &WeakConnection) -> Self {
+        let peer = connection.peer();
+        poll_fn(|cx| {
+            let mut state = shared.lock();
+            if state.peers.contains_key(&peer) {
+                return state.wait(cx);
+            }
+            let session = Session {
+                connected: false,
+                stalled: false,
+                writer: None,
+                reader: None,
+            };
+            state.peers.insert(peer, session);
+            Poll::Ready(())
+        })
+        .await;
+        Self {
+            shared,
+            connection: connection.clone(),
+        }
+    }
+
+    fn connected(&self, stream: &Stream) {
+        let info = self.connection.info();
+        let remote = Remote {
+            peer: info.peer,
+            version: Version::of(stream.protocol()).unwrap_or(Version::Floodsub),
+            outbound: info.role == Role::Dialer,
+            ips: info.remote.ip().into_iter().collect(),
+        };
+        let waiting = self.shared.step(|state, now| {
+            if let Some(session) = state.peers.get_mut(&info.peer) {
+                session.connected = true;
+            }
+            state.router.handle_peer_connected(remote, now);
+            state.changed()
+        });
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let peer = self.connection.peer();
+        let (session, waiting) = self.shared.step(|state, now| {
+            state.router.handle_peer_disconnected(&peer, now);
+            (state.peers.remove(&peer), state.changed())
+        });
+        // The peer opens its stream anew and tells us its topics again.
+        if let Some((_, reader)) = session.and_then(|session| session.reader) {
+            reader.abort();
+        }
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Writes what waits for `peer` until its end of the stream is gone.
+async fn write(shared: &Shared, peer: PeerId, stream: Stream) -> io::Result<()> {
+    let (mut reader, mut writer) = stream.split();
+    let send = async {
+        loop {
+            let batch = next_batch(shared, peer).await?;
+            let written = async {
+                writer.write_all(&batch).await?;
+                writer.flush().await
+            };
+            let timeout = shared.config.write_timeout;
+            let written = shared.rt.timeout(timeout, written).await;
+            written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        }
+    };
+    let mut byte = [0];
+    let end = reader.read(&mut byte);
+    match select(std::pin::pin!(send), end).await {
+        Either::Left((Ok(never), _)) => never,
+        Either::Left((Err(error), _)) | Either::Right((Err(error), _)) => Err(error),
+        Either::Right((Ok(_), _)) => Ok(()),
+    }
+}
+
+/// Frames for `peer`, about 64 KiB of them at most.
+async fn next_batch(shared: &Shared, peer: PeerId) -> io::Result<Vec<u8>> {
+    let mut batch = Vec::new();
+    let waiting = poll_fn(|cx| {
+        let mut state = shared.lock();
+        if state.peers.get(&peer).is_none_or(|session| session.stalled) {
+            return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)));
+        }
+        while batch.len() < BATCH && state.router.take_frame(&peer, &mut batch) {}
+        if !batch.is_empty() {
+            return Poll::Ready(Ok(state.changed()));
+        }
+        if let Some(session) = state.peers.get_mut(&peer) {
+            session.writer = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    })
+    .await?;
+    waiting.into_iter().for_each(Waker::wake);
+    Ok(batch)
+}
+
+/// Reads the RPCs of a peer from the stream that it opened.
+pub(crate) async fn serve(shared: Arc<Shared>, mut stream: Stream) -> Result<(), frame::Error> {
+    let peer = stream.peer();
+    // Our consent to the protocol: the peer waits for it, as we do for the peer's.
+    stream.flush().await?;
+    let number = shared.next_reader();
+    let timeout = shared.config.write_timeout;
+    let known = shared.rt.timeout(timeout, wait_for(&shared, peer)).await;
+    known.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+    let (abort, registration) = AbortHandle::new_pair();
+    if !take_over(&shared, peer, number, abort) {
+        return Ok(());
+    }
+    match Abortable::new(read(&shared, peer, stream), registration).await {
+        Ok(ended) => ended,
+        Err(_replaced) => Ok(()),
+    }
+}
+
+/// Makes this the one stream that we read; false if a newer one came first.
+fn take_over(shared: &Shared, peer: PeerId, number: u64, abort: AbortHandle) -> bool {
+    let replaced = {
+        let mut state = shared.lock();
+        let Some(session) = state.peers.get_mut(&peer) else {
+            return false;
+        };
+        let newer = session.reader.as_ref().map(|(other, _)| *other);
+        if newer.is_some_and(|newer| newer > number) {
+            return false;
+        }
+        session.reader.replace((number, abort))
+    };
+    if let Some((_, older)) = replaced {
+        older.abort();
+    }
+    true
+}
+
+/// Waits until the router knows of `peer`: what it says earlier would be lost.
+async fn wait_for(shared: &Shared, peer: PeerId) {
+    poll_fn(|cx| {
+        let mut state = shared.lock();
+        if state
+            .peers
+            .get(&peer)
+            .is_some_and(|session| session.connected)
+        {
+            return Poll::Ready(());
+        }
+        state.wait(cx)
+    })
+    .await;
+}
+
+async fn read(shared: &Shared, peer: PeerId, stream: Stream) -> Result<(), frame::Error> {
+    let mut stream = BufReader::with_capacity(READ_BUFFER, stream);
+    loop {
+        let rpc = match frame::read(&mut stream, shared.config.max_rpc_size).await {
+            Ok(rpc) => rpc,
+            Err(frame::Error::Ended) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let read = shared.step(|state, now| state.router.handle_rpc(&peer, rpc.into(), now));
+        read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    }
+}
+
+/// How often a stream is opened on one connection.
+const ATTEMPTS: u32 = 4;
+/// Frames gather up to this many bytes.
+const BATCH: usize = 64 * 1024;
+/// Small RPCs are read together.
+const READ_BUFFER: usize = 16 * 1024;

@@ -1,0 +1,181 @@
+//! What a router did, and why.
+//!
+//! Every graft, prune, drop and reject has a cause. Causes are always counted; [`Trace`] events
+//! are made only if [`Config::trace`](crate::Config::trace) is on.
+
+use p2p_core::PeerId;
+
+use crate::{MessageId, SignatureError, Topic};
+
+/// Why a received message was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Reject {
+    /// We do not take messages from this peer.
+    BlockedPeer,
+    /// We do not take messages by this author.
+    BlockedSource,
+    /// No memory left for it.
+    Budget,
+    /// The application does not want it; nobody is to blame.
+    Ignored,
+    /// The application says that it is invalid.
+    Invalid,
+    /// Too many messages are being checked.
+    QueueFull,
+    /// Somebody else sent us a message in our own name that we did not write.
+    SelfOrigin,
+    /// It breaks the signature policy, or its signature is wrong.
+    Signature(SignatureError),
+    /// The application is overloaded.
+    Throttled,
+    /// Message or message id are longer than allowed.
+    TooLarge,
+}
+
+/// Why a peer came into our mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum GraftCause {
+    /// It asked for it.
+    Asked,
+    /// We joined the topic.
+    Joined,
+    /// The mesh has low scores, and this peer's is higher.
+    Opportunistic,
+    /// It subscribed while the mesh had too few peers.
+    Subscribed,
+    /// The mesh had too few peers.
+    TooFew,
+    /// The mesh had too few peers that we dialed.
+    TooFewOutbound,
+}
+
+/// Why a peer left our mesh, or was kept out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum PruneCause {
+    /// It asked for it.
+    Asked,
+    /// It asked to come back too early.
+    Backoff,
+    /// It is a direct peer: those are never in a mesh.
+    Direct,
+    /// It is gone.
+    Disconnected,
+    /// It asked to come in while the mesh was full.
+    Full,
+    /// We left the topic.
+    Left,
+    /// Its score is below zero.
+    NegativeScore,
+    /// The mesh had too many peers.
+    TooMany,
+    /// It left the topic.
+    Unsubscribed,
+}
+
+/// Why a message went no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum DropCause {
+    /// The receiver said that it does not want it, while it waited in our queue.
+    Cancelled,
+    /// The receiver is gone.
+    Disconnected,
+    /// We have it already.
+    Duplicate,
+    /// The sender may only send control messages for now.
+    Gated,
+    /// The sender's score is below the graylist threshold.
+    Graylisted,
+    /// We are not in its topic.
+    NotSubscribed,
+    /// The receiver does not read as fast as messages come.
+    QueueFull,
+}
+
+/// Why a part of an RPC was not acted upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The sender's score is too low.
+    LowScore,
+    /// Extensions announced after the first RPC.
+    LateExtensions,
+    /// A message id longer than allowed.
+    IdTooLong,
+    /// No topic, or one that is not UTF-8.
+    NotATopic,
+    /// More of this kind than is read within a heartbeat.
+    TooMany,
+    /// The sender is in as many topics as we remember.
+    TooManyTopics,
+    /// A topic longer than allowed.
+    TopicTooLong,
+    /// A topic that we are not in.
+    UnknownTopic,
+}
+
+/// Something that a router did.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Trace {
+    /// A message was accepted and given to our subscribers.
+    Delivered {
+        /// Its id.
+        id: MessageId,
+        /// Who sent it first.
+        from: PeerId,
+    },
+    /// A message went no further on one path.
+    Dropped {
+        /// Its id, if it was computed.
+        id: Option<MessageId>,
+        /// The peer that it came from or was for.
+        peer: PeerId,
+        /// Why.
+        why: DropCause,
+    },
+    /// A peer came into our mesh.
+    Grafted {
+        /// Who.
+        peer: PeerId,
+        /// Of which topic.
+        topic: Topic,
+        /// Why.
+        why: GraftCause,
+    },
+    /// A peer misbehaved (P7).
+    Penalised {
+        /// Who.
+        peer: PeerId,
+        /// How many cases were added.
+        count: u32,
+    },
+    /// A peer left our mesh, or was kept out.
+    Pruned {
+        /// Who.
+        peer: PeerId,
+        /// Of which topic.
+        topic: Topic,
+        /// Why.
+        why: PruneCause,
+    },
+    /// A part of an RPC was not acted upon.
+    Refused {
+        /// Who sent it.
+        peer: PeerId,
+        /// Why.
+        why: Refusal,
+    },
+    /// A received message was refused.
+    Rejected {
+        /// Its id, if it was computed.
+        id: Option<MessageId>,
+        /// Who sent it.
+        from: PeerId,
+        /// Why.
+        why: Reject,
+    },
+}

@@ -1,0 +1,691 @@
+//! What a hostile or broken peer tries. Each test is one attack.
+#![expect(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that cannot go on should stop"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use p2p_core::Instant;
+use p2p_pubsub::wire::{Control, Extensions};
+use p2p_pubsub::{
+    Draft, DropCause, GossipConfig, Message, MessageId, Output, PruneCause, Refusal, Reject,
+    Router, ScoreParams, SignatureError, Thresholds, Topic, TopicParams, Trace, Verdict, Version,
+};
+use proptest::prelude::*;
+use support::{Bench, keypair, peer, rpc, signed};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Invalid messages and misbehaviour cost.
+fn scored() -> GossipConfig {
+    let mut topic = TopicParams::default();
+    topic.invalid_message_deliveries_weight = -10.0;
+    topic.invalid_message_deliveries_decay = 0.99;
+    let mut params = ScoreParams::default();
+    params.topics.insert("t".into(), topic);
+    params.behaviour_penalty_weight = -1.0;
+    params.behaviour_penalty_threshold = 0.0;
+    params.behaviour_penalty_decay = 0.99;
+    let mut thresholds = Thresholds::default();
+    thresholds.gossip = -10.0;
+    thresholds.publish = -20.0;
+    thresholds.graylist = -80.0;
+    let mut config = GossipConfig::default();
+    config.scoring = Some((params, thresholds));
+    config
+}
+
+fn prune(topic: &str, backoff: u64) -> Control {
+    Control::Prune {
+        topic: topic.into(),
+        peers: Vec::new(),
+        backoff: Some(backoff),
+    }
+}
+
+/// The gossipsub id of a message.
+fn id_of(message: &Message) -> MessageId {
+    MessageId::new(&[message.from().unwrap(), message.seqno().unwrap()].concat())
+}
+
+fn refused(bench: &Bench, why: Refusal) -> u64 {
+    bench.router.stats().refused.get(&why).copied().unwrap_or(0)
+}
+
+fn rejected(bench: &Bench, why: Reject) -> u64 {
+    bench
+        .router
+        .stats()
+        .rejected
+        .get(&why)
+        .copied()
+        .unwrap_or(0)
+}
+
+fn grafts(sent: &[Control]) -> usize {
+    sent.iter()
+        .filter(|item| matches!(item, Control::Graft(_)))
+        .count()
+}
+
+#[test]
+fn a_backoff_of_any_size_is_clamped_and_survives_heartbeats() {
+    for backoff in [0, 1, 3600, i64::MAX as u64, u64::MAX - 1, u64::MAX] {
+        let mut bench = Bench::new(GossipConfig::default());
+        bench.pass(SECOND);
+        bench.peer(1, Version::V1_1);
+        bench.say(1, vec![prune("t", backoff)]);
+        bench.sent(1);
+        bench.pass(Duration::from_secs(30));
+        let early = grafts(&bench.sent(1).0);
+        // Zero means the usual minute.
+        assert_eq!(early, usize::from(backoff == 1), "{backoff}");
+        bench.pass(Duration::from_secs(3700));
+        assert_eq!(early + grafts(&bench.sent(1).0), 1, "{backoff}");
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_a_hundred_years_breaks_nothing() {
+    let mut bench = Bench::new(scored());
+    bench.peer(1, Version::V1_2);
+    bench.send(1, signed(1, "t", b"before", 1));
+    for now in [Duration::from_secs(100 * 365 * 86_400), Duration::MAX] {
+        bench.now = Instant::ZERO + now;
+        bench.router.handle_timeout(bench.now);
+        bench.say(1, vec![prune("t", u64::MAX)]);
+        bench.send(1, signed(1, "t", b"after", now.as_secs().min(1 << 40) + 2));
+    }
+    assert_eq!(bench.delivered.len(), 3);
+}
+
+#[test]
+fn a_million_grafts_and_prunes_of_unknown_topics_leave_nothing_and_get_no_answer() {
+    let mut bench = Bench::new(GossipConfig::default());
+    bench.peer(1, Version::V1_1);
+    bench.sent(1);
+    let before = bench.router.entries();
+    for round in 0..400 {
+        let name = |n: usize| Topic::from(format!("unknown {round} {n}"));
+        let items = (0..2500).map(|n| match n % 2 {
+            0 => Control::Graft(name(n)),
+            _ => prune(name(n).as_str(), 60),
+        });
+        bench.say(1, items.collect());
+        bench.traces.clear();
+    }
+    assert_eq!(bench.router.entries(), before);
+    assert_eq!(bench.sent(1).0, []);
+    assert_eq!(refused(&bench, Refusal::UnknownTopic), 1_000_000);
+}
+
+#[test]
+fn a_graft_without_a_subscription_is_ignored() {
+    let mut bench = Bench::new(GossipConfig::default());
+    bench
+        .router
+        .handle_peer_connected(support::remote(1, Version::V1_1, false), bench.now);
+    bench.say(1, vec![Control::Graft("t".into())]);
+    assert_eq!(bench.router.mesh(&"t".into()), Some(Vec::new()));
+}
+
+#[test]
+fn a_subscription_to_everything_is_cut_off_at_the_limit() {
+    let mut config = GossipConfig::default();
+    config.base.max_topics_per_peer = 100;
+    let mut bench = Bench::new(config);
+    bench.peer(1, Version::V1_1);
+    for round in 0..250 {
+        let sub = |n| Control::Subscription(true, Topic::from(format!("{round}/{n}")));
+        bench.say(1, (0..4000).map(sub).collect());
+        bench.traces.clear();
+        bench.others.clear();
+    }
+    assert!(bench.router.entries() < 120, "{}", bench.router.entries());
+    assert_eq!(refused(&bench, Refusal::TooManyTopics), 1_000_000 - 99);
+
+    bench.peer(2, Version::V1_1);
+    bench.send(2, signed(2, "t", b"honest", 1));
+    assert_eq!(bench.delivered.len(), 1);
+}
+
+#[test]
+fn topic_names_of_64_kib_are_refused() {
+    let mut bench = Bench::new(GossipConfig::default());
+    bench.peer(1, Version::V1_1);
+    let long = Topic::from("x".repeat(64 * 1024));
+    let ids = vec![MessageId::new(b"id")];
+    bench.say(
+        1,
+        vec![
+            Control::Subscription(true, long.clone()),
+            Control::Graft(long.clone()),
+            prune(long.as_str(), 60),
+            Control::IHave(long, ids),
+        ],
+    );
+    assert_eq!(refused(&bench, Refusal::TopicTooLong), 4);
+}
+
+#[test]
+fn an_ihave_flood_is_answered_up_to_the_limits() {
+    let mut bench = Bench::new(GossipConfig::default());
+    bench.peer(1, Version::V1_1);
+    bench.sent(1);
+    let mut n = 0u32;
+    let mut ids = || -> Vec<MessageId> {
+        n += 1;
+        let id = |m: u32| MessageId::new(&[n.to_be_bytes(), m.to_be_bytes()].concat());
+        (0..1000).map(id).collect()
+    };
+    for _ in 0..50 {
+        bench.say(1, vec![Control::IHave("t".into(), ids())]);
+    }
+    let asked = |sent: &[Control]| -> usize {
+        let count = |item: &Control| match item {
+            Control::IWant(ids) => ids.len(),
+            _ => 0,
+        };
+        sent.iter().map(count).sum()
+    };
+    assert_eq!(asked(&bench.sent(1).0), 5000);
+    assert_eq!(refused(&bench, Refusal::TooMany), 45);
+    // The next heartbeat gives it another chance.
+    bench.pass(2 * SECOND);
+    bench.say(1, vec![Control::IHave("t".into(), ids())]);
+    assert_eq!(asked(&bench.sent(1).0), 1000);
+}
+
+#[test]
+fn an_iwant_loop_gets_a_message_three_times() {
+    let mut bench = Bench::new(GossipConfig::default());
+    bench.peer(1, Version::V1_1);
+    bench.peer(2, Version::V1_1);
+    let message = signed(2, "t", b"wanted", 1);
+    let id = id_of(&message);
+    bench.send(2, message);
+    bench.sent(1);
+    for _ in 0..100 {
+        bench.say(1, vec![Control::IWant(vec![id.clone(); 10])]);
+    }
+    assert_eq!(bench.sent(1).1.len(), 3);
+}
+
+#[test]
+fn an_idontwant_flood_is_bounded_and_forgotten() {
+    let mut config = GossipConfig::default();
+    config.idontwant_bytes = 10_000;
+    let mut bench = Bench::new(config);
+    bench.peer(1, Version::V1_2);
+    for n in 0..5000u32 {
+        bench.say(
+            1,
+            vec![Control::IDontWant(vec![MessageId::new(&n.to_be_bytes())])],
+        );
+    }
+    // 10,000 bytes are 147 ids of 4 bytes.
+    assert_eq!(refused(&bench, Refusal::TooMany), 5000 - 147);
+    bench.pass(5 * SECOND);
+    bench.say(1, vec![Control::IDontWant(vec![MessageId::new(b"new")])]);
+    assert_eq!(refused(&bench, Refusal::TooMany), 5000 - 147);
+}
+
+#[test]
+fn idontwant_cancels_what_waits_in_the_queue() {
+    let mut bench = Bench::new(GossipConfig::default());
+    bench.peer(1, Version::V1_2);
+    bench.peer(2, Version::V1_2);
+    let message = signed(2, "t", &[1; 2000], 1);
+    let id = id_of(&message);
+    bench.send(2, message);
+    bench.say(1, vec![Control::IDontWant(vec![id])]);
+    let (control, messages) = bench.sent(1);
+    assert!(messages.is_empty());
+    // We have told it the same.
+    assert!(
+        control
+            .iter()
+            .any(|item| matches!(item, Control::IDontWant(_)))
+    );
+    assert_eq!(bench.router.stats().dropped_out[&DropCause::Cancelled], 1);
+}
+
+#[test]
+fn a_forged_copy_before_the_original_does_not_block_it() {
+    let mut bench = Bench::new(scored());
+    bench.peer(1, Version::V1_2);
+    bench.peer(2, Version::V1_2);
+    let original = signed(3, "t", b"original", 1);
+    let mut forged = original.raw().to_vec();
+    let at = forged
+        .windows(8)
+        .position(|part| part == b"original")
+        .unwrap();
+    forged[at] ^= 1;
+    let forged = || {
+        Message::decode(Bytes::from(forged.clone()))
+            .unwrap()
+            .unwrap()
+    };
+
+    bench.send(1, forged());
+    assert_eq!(
+        rejected(&bench, Reject::Signature(SignatureError::Invalid)),
+        1
+    );
+    bench.send(2, signed(3, "t", b"original", 1));
+    assert_eq!(bench.delivered, [id_of(&original)]);
+    // And after it: not even checked.
+    let checks = bench.checks;
+    bench.send(1, forged());
+    assert_eq!((bench.checks, bench.delivered.len()), (checks, 1));
+    assert!(bench.router.score(&peer(1)) < 0.0);
+    assert_eq!(bench.router.score(&peer(2)), 0.0);
+}
+
+#[test]
+fn a_forgery_under_way_does_not_block_the_original_and_equal_copies_are_checked_once() {
+    let mut bench = Bench::new(scored());
+    for n in 1..=9 {
+        bench.peer(n, Version::V1_2);
+    }
+    bench.stall = true;
+    let forged = Message::encode(
+        "t".into(),
+        &Draft {
+            from: Some(&peer(20).to_bytes()),
+            data: b"original",
+            seqno: Some(&1u64.to_be_bytes()),
+            signature: Some(&[0; 64]),
+            key: None,
+        },
+    );
+    bench.send(9, forged);
+    for n in 1..=8 {
+        bench.send(n, signed(20, "t", b"original", 1));
+    }
+    assert_eq!(bench.waiting.len(), 2);
+    let tickets = std::mem::take(&mut bench.waiting);
+    let bad = Verdict::BadSignature(SignatureError::Invalid);
+    bench.router.handle_verdict(tickets[0], bad, bench.now);
+    bench
+        .router
+        .handle_verdict(tickets[1], Verdict::Accept, bench.now);
+    bench.drain();
+    assert_eq!(bench.delivered.len(), 1);
+    for n in 1..=8 {
+        assert_eq!(bench.router.score(&peer(n)), 0.0, "{n}");
+        assert!(bench.sent(n).1.is_empty(), "{n} has it already");
+    }
+    assert!(bench.router.score(&peer(9)) < 0.0);
+}
+
+#[test]
+fn many_forgeries_of_one_id_are_not_all_checked() {
+    let mut bench = Bench::new(GossipConfig::default());
+    bench.peer(1, Version::V1_2);
+    bench.stall = true;
+    for n in 0..100u8 {
+        let draft = Draft {
+            from: Some(&peer(20).to_bytes()),
+            data: &[n],
+            seqno: Some(&1u64.to_be_bytes()),
+            signature: Some(&[0; 64]),
+            key: None,
+        };
+        bench.send(1, Message::encode("t".into(), &draft));
+    }
+    assert_eq!(bench.waiting.len(), 4);
+    assert_eq!(rejected(&bench, Reject::QueueFull), 96);
+}
+
+#[test]
+fn a_slow_check_costs_at_most_its_bytes_and_one_peer_only_its_share() {
+    let mut config = GossipConfig::default();
+    config.base.validating_bytes = 100_000;
+    config.base.validating_bytes_per_peer = 30_000;
+    let mut bench = Bench::new(config);
+    bench.stall = true;
+    for n in 1..=5 {
+        bench.peer(n, Version::V1_2);
+        for seqno in 1..=100 {
+            bench.send(n, signed(n, "t", &[0; 850], seqno));
+        }
+    }
+    let received = bench.router.stats().received;
+    assert_eq!(
+        (received, bench.waiting.len() as u64),
+        (500, 500 - rejected(&bench, Reject::QueueFull))
+    );
+    let len = signed(1, "t", &[0; 850], 1).raw().len();
+    assert!(bench.waiting.len() * len <= 100_000);
+    assert!((bench.waiting.len() + 1) * len > 100_000);
+    for ticket in std::mem::take(&mut bench.waiting) {
+        bench
+            .router
+            .handle_verdict(ticket, Verdict::Ignore, bench.now);
+    }
+    bench.send(1, signed(1, "t", &[0; 850], 1000));
+    assert_eq!(bench.waiting.len(), 1);
+}
+
+#[test]
+fn a_message_in_our_own_name_is_rejected_and_costs_its_sender() {
+    let mut bench = Bench::new(scored());
+    bench.peer(1, Version::V1_2);
+    bench.send(1, signed(0, "t", b"you said that", 1));
+    assert_eq!(rejected(&bench, Reject::SelfOrigin), 1);
+    assert_eq!(bench.router.score(&peer(1)), -10.0);
+}
+
+#[test]
+fn messages_of_topics_that_we_are_not_in_are_dropped_unread() {
+    let mut bench = Bench::new(GossipConfig::default());
+    bench.peer(1, Version::V1_2);
+    bench.send(1, signed(1, "elsewhere", &[0; 100_000], 1));
+    assert_eq!(bench.checks, 0);
+    assert_eq!(
+        bench.router.stats().dropped_in[&DropCause::NotSubscribed],
+        1
+    );
+}
+
+#[test]
+fn a_replayed_message_is_a_duplicate_as_long_as_it_is_remembered() {
+    let mut bench = Bench::new(GossipConfig::default());
+    bench.peer(1, Version::V1_2);
+    for _ in 0..100 {
+        bench.send(1, signed(1, "t", b"again", 7));
+        bench.pass(SECOND);
+    }
+    assert_eq!((bench.checks, bench.delivered.len()), (1, 1));
+}
+
+#[test]
+fn a_graft_within_the_backoff_is_misbehaviour_and_counts_twice_if_at_once() {
+    let mut config = scored();
+    config.d = 1;
+    config.d_low = 1;
+    config.d_high = 1;
+    config.d_score = 0;
+    config.d_out = 0;
+    let mut bench = Bench::new(config);
+    bench.peer(1, Version::V1_1);
+    bench.peer(2, Version::V1_1);
+    bench.say(2, vec![Control::Graft("t".into())]);
+    let full = |trace: &Trace| {
+        matches!(
+            trace,
+            Trace::Pruned {
+                why: PruneCause::Full,
+                ..
+            }
+        )
+    };
+    assert!(bench.traces.iter().any(full));
+    assert_eq!(bench.router.score(&peer(2)), 0.0);
+    bench.say(2, vec![Control::Graft("t".into())]);
+    assert_eq!(bench.router.score(&peer(2)), -4.0);
+    bench.now += Duration::from_secs(20);
+    bench.say(2, vec![Control::Graft("t".into())]);
+    assert_eq!(bench.router.score(&peer(2)), -9.0);
+}
+
+#[test]
+fn a_peer_that_offers_and_never_sends_loses_its_score() {
+    let mut bench = Bench::new(scored());
+    bench.peer(1, Version::V1_1);
+    bench.peer(2, Version::V1_1);
+    let kept = signed(2, "t", b"kept", 1);
+    bench.say(
+        1,
+        vec![Control::IHave("t".into(), vec![MessageId::new(b"never")])],
+    );
+    bench.say(2, vec![Control::IHave("t".into(), vec![id_of(&kept)])]);
+    bench.send(2, kept);
+    bench.pass(5 * SECOND);
+    assert!(bench.router.score(&peer(1)) < -0.9);
+    assert_eq!(bench.router.score(&peer(2)), 0.0);
+}
+
+#[test]
+fn extensions_after_the_first_rpc_are_misbehaviour_and_unknown_ones_are_ignored() {
+    let mut bench = Bench::new(scored());
+    bench
+        .router
+        .handle_peer_connected(support::remote(1, Version::V1_3, false), bench.now);
+    // control { extensions { field 77: 1 } }, then an unknown field of the RPC.
+    bench
+        .receive(
+            1,
+            Bytes::from_static(&[0x1a, 5, 0x32, 3, 0xe8, 0x04, 1, 0x78, 1]),
+        )
+        .unwrap();
+    assert_eq!(bench.router.score(&peer(1)), 0.0);
+    bench.say(1, vec![Control::Extensions(Extensions::default())]);
+    assert_eq!(bench.router.score(&peer(1)), -100.0);
+    assert_eq!(refused(&bench, Refusal::LateExtensions), 1);
+}
+
+#[test]
+fn empty_frames_are_nothing() {
+    let mut bench = Bench::new(GossipConfig::default());
+    bench.peer(1, Version::V1_1);
+    let entries = bench.router.entries();
+    for _ in 0..1000 {
+        bench.receive(1, Bytes::new()).unwrap();
+    }
+    assert_eq!(bench.router.entries(), entries);
+}
+
+#[test]
+fn invalid_messages_take_a_peer_out_of_the_mesh_and_then_off_the_air() {
+    let mut bench = Bench::new(scored());
+    bench.peer(1, Version::V1_2);
+    bench.say(1, vec![Control::Graft("t".into())]);
+    bench.stall = true;
+    for seqno in 1..=3 {
+        bench.send(1, signed(1, "t", b"invalid", seqno));
+    }
+    for ticket in std::mem::take(&mut bench.waiting) {
+        bench
+            .router
+            .handle_verdict(ticket, Verdict::Reject, bench.now);
+    }
+    assert_eq!(bench.router.score(&peer(1)), -90.0);
+    bench.send(1, signed(1, "t", b"more", 9));
+    assert!(bench.waiting.is_empty());
+    assert_eq!(bench.router.stats().dropped_in[&DropCause::Graylisted], 1);
+    bench.pass(2 * SECOND);
+    assert_eq!(bench.router.mesh(&"t".into()), Some(Vec::new()));
+    assert_eq!(bench.router.stats().pruned[&PruneCause::NegativeScore], 1);
+}
+
+#[test]
+fn coming_back_does_not_wash_a_score_or_a_backoff_away() {
+    let mut bench = Bench::new(scored());
+    bench.peer(1, Version::V1_1);
+    bench.say(1, vec![prune("t", 60)]);
+    bench.send(1, signed(0, "t", b"in our name", 1));
+    bench.router.handle_peer_disconnected(&peer(1), bench.now);
+    bench.pass(10 * SECOND);
+    bench.peer(1, Version::V1_1);
+    assert_eq!(bench.router.score(&peer(1)), -10.0);
+    assert_eq!(bench.router.mesh(&"t".into()), Some(Vec::new()));
+}
+
+#[test]
+fn a_peer_that_stalls_for_ten_minutes_costs_at_most_its_queue() {
+    let mut config = GossipConfig::default();
+    config.base.queue.forwarded_bytes = 100_000;
+    config.cache_bytes = 200_000;
+    config.base.seen_bytes = 50_000;
+    let mut bench = Bench::new(config);
+    bench.peer(1, Version::V1_2);
+    bench.peer(2, Version::V1_2);
+    for seqno in 1..=3000 {
+        bench.send(2, signed(2, "t", &[3; 5000], seqno));
+        bench.pass(Duration::from_millis(200));
+        bench.traces.clear();
+        bench.sent(2);
+    }
+    assert_eq!(bench.delivered.len(), 3000);
+    assert!(
+        bench.router.held_bytes() <= 250_000,
+        "{}",
+        bench.router.held_bytes()
+    );
+    let stalled: usize = support::frames(&mut bench.router, &peer(1))
+        .iter()
+        .map(Bytes::len)
+        .sum();
+    assert!(stalled <= 100_000 + 256 * 1024, "{stalled}");
+    let dropped = bench.router.stats().dropped_out[&DropCause::QueueFull];
+    assert!(dropped > 2900, "{dropped}");
+}
+
+#[test]
+fn proposed_peers_are_dialed_only_with_a_good_score_and_never_ourselves() {
+    let proposal = |n: usize| Control::Prune {
+        topic: "t".into(),
+        peers: [0, n]
+            .map(|n| p2p_pubsub::wire::PeerInfo {
+                peer: peer(n).to_bytes().into(),
+                record: None,
+            })
+            .to_vec(),
+        backoff: Some(60),
+    };
+    let mut config = scored();
+    config.peer_exchange = true;
+    let mut bench = Bench::new(config);
+    bench.peer(1, Version::V1_1);
+    bench.say(1, vec![proposal(30)]);
+    let dials = |bench: &Bench| {
+        let dial = |output: &&Output| matches!(output, Output::Connect { .. });
+        bench.others.iter().filter(dial).count()
+    };
+    assert_eq!((dials(&bench), refused(&bench, Refusal::LowScore)), (0, 1));
+    bench.router.set_application_score(&peer(1), 100.0);
+    for n in 30..60 {
+        bench.say(1, vec![proposal(n)]);
+    }
+    assert_eq!(dials(&bench), 16);
+}
+
+#[test]
+fn a_record_of_somebody_else_is_not_dialed() {
+    let record = p2p_keys::PeerRecord::seal(&keypair(5), 1, &[])
+        .unwrap()
+        .encode();
+    let mut config = GossipConfig::default();
+    config.peer_exchange = true;
+    let mut bench = Bench::new(config);
+    bench.peer(1, Version::V1_1);
+    for (n, dialed) in [(6, 0), (5, 1)] {
+        let info = p2p_pubsub::wire::PeerInfo {
+            peer: peer(n).to_bytes().into(),
+            record: Some(record.clone().into()),
+        };
+        let (topic, peers, backoff) = ("t".into(), vec![info], None);
+        bench.say(
+            1,
+            vec![Control::Prune {
+                topic,
+                peers,
+                backoff,
+            }],
+        );
+        let dial = |output: &&Output| matches!(output, Output::Connect { .. });
+        assert_eq!(bench.others.iter().filter(dial).count(), dialed, "{n}");
+    }
+}
+
+/// One step of whatever a peer, an application or time can do.
+#[derive(Clone, Debug)]
+enum Step {
+    Bytes(usize, Vec<u8>),
+    Connect(usize, Version),
+    Disconnect(usize),
+    Own(u64),
+    Pass(u64),
+    Say(usize, Vec<Control>),
+    Send(usize, usize, u64),
+    Subscribe(bool),
+    Take(usize),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let topic = || prop_oneof![Just(Topic::new("t")), Just(Topic::new("u"))];
+    let ids = || prop::collection::vec((0u8..8).prop_map(|n| MessageId::new(&[n])), 0..4);
+    let item = prop_oneof![
+        topic().prop_map(Control::Graft),
+        (topic(), any::<Option<u64>>()).prop_map(|(topic, backoff)| Control::Prune {
+            topic,
+            peers: Vec::new(),
+            backoff
+        }),
+        (topic(), ids()).prop_map(|(topic, ids)| Control::IHave(topic, ids)),
+        ids().prop_map(Control::IWant),
+        ids().prop_map(Control::IDontWant),
+        (any::<bool>(), topic()).prop_map(|(on, topic)| Control::Subscription(on, topic)),
+    ];
+    let version = prop::sample::select(Version::ALL.to_vec());
+    let n = 1usize..6;
+    prop_oneof![
+        (n.clone(), prop::collection::vec(any::<u8>(), 0..30)).prop_map(|(n, b)| Step::Bytes(n, b)),
+        (n.clone(), version).prop_map(|(n, version)| Step::Connect(n, version)),
+        n.clone().prop_map(Step::Disconnect),
+        (1u64..5).prop_map(Step::Own),
+        (0u64..20_000).prop_map(Step::Pass),
+        (n.clone(), prop::collection::vec(item, 0..5)).prop_map(|(n, say)| Step::Say(n, say)),
+        (n.clone(), 0usize..6, 1u64..5).prop_map(|(n, by, seqno)| Step::Send(n, by, seqno)),
+        any::<bool>().prop_map(Step::Subscribe),
+        n.prop_map(Step::Take),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+
+    #[test]
+    fn whatever_happens_the_mesh_is_sound_and_every_message_is_accounted_for(
+        steps in prop::collection::vec(any_step(), 0..60)
+    ) {
+        let mut bench = Bench::new(scored());
+        for step in steps {
+            match step {
+                Step::Bytes(n, bytes) => { let _ = bench.receive(n, bytes.into()); }
+                Step::Connect(n, version) => {
+                    let remote = support::remote(n, version, n % 2 == 0);
+                    bench.router.handle_peer_connected(remote, bench.now);
+                }
+                Step::Disconnect(n) => bench.router.handle_peer_disconnected(&peer(n), bench.now),
+                Step::Own(seqno) => { let _ = bench.publish(signed(0, "t", b"own", seqno)); }
+                Step::Pass(millis) => bench.pass(Duration::from_millis(millis)),
+                Step::Say(n, items) => bench.receive(n, rpc(items, Vec::new())).unwrap(),
+                Step::Send(n, by, seqno) => bench.send(n, signed(by, "t", &[1; 1500], seqno)),
+                Step::Subscribe(true) => { bench.router.subscribe(&"t".into(), bench.now); }
+                Step::Subscribe(false) => { bench.router.unsubscribe(&"t".into(), bench.now); }
+                Step::Take(n) => { bench.sent(n); }
+            }
+            bench.drain();
+            let mesh = bench.router.mesh(&"t".into()).unwrap_or_default();
+            prop_assert!(mesh.len() <= 12);
+            let stats = bench.router.stats();
+            let dropped: u64 = stats.dropped_in.values().sum();
+            let rejected: u64 = stats.rejected.values().sum();
+            prop_assert_eq!(stats.received, stats.delivered + dropped + rejected);
+        }
+        for n in 1..6 {
+            bench.router.handle_peer_disconnected(&peer(n), bench.now);
+        }
+        bench.pass(Duration::from_secs(8000));
+        prop_assert_eq!(bench.router.entries(), 0);
+    }
+}
