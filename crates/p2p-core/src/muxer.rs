@@ -160,6 +160,8 @@ impl ConnectionEnd {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Dropped | Self::Limit(_) | Self::Local(_) => Blame::Us,
+            // Forged or malformed bytes, found by what is below.
+            Self::Io(error) if error.kind() == io::ErrorKind::InvalidData => Blame::Remote,
             Self::Eof | Self::Io(_) | Self::Silent(_) => Blame::Network,
             Self::Protocol { .. } | Self::Remote(_) => Blame::Remote,
         }

@@ -13,6 +13,13 @@ pub trait Security: Send + Sync + fmt::Debug + 'static {
     /// Its id for multistream-select.
     fn protocol(&self) -> Protocol;
 
+    /// Whether it really hides and authenticates. Default: true. A channel that does not must say
+    /// so: a swarm refuses to offer it beside one that does, because an attacker on the path would
+    /// simply choose it.
+    fn is_secure(&self) -> bool {
+        true
+    }
+
     /// Runs the handshake over `io`.
     ///
     /// `expect` is who must be there (dialers usually know). `muxers` are the multiplexers to

@@ -94,6 +94,10 @@ impl Security for Plaintext {
         PROTOCOL
     }
 
+    fn is_secure(&self) -> bool {
+        false
+    }
+
     fn secure(
         &self,
         io: BoxIo,

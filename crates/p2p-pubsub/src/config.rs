@@ -38,7 +38,7 @@ pub struct Config {
     /// Peers that left and are remembered for their score or backoff; more are forgotten, the
     /// longest known first. Default: 10,000.
     pub max_remembered_peers: usize,
-    /// What one RPC may contain.
+    /// What one RPC may contain. Default: see `WireLimits`.
     pub wire: WireLimits,
     /// From when on a message is remembered. Default: [`SeenBy::First`].
     pub seen_by: SeenBy,
@@ -56,7 +56,7 @@ pub struct Config {
     /// Copies of one message that differ (forgeries, with at most one exception) and are checked
     /// at the same time; more are rejected. Default: 4.
     pub max_variants: usize,
-    /// What waits for one peer, and how it is cut into RPCs.
+    /// What waits for one peer, and how it is cut into RPCs. Default: see `QueueLimits`.
     pub queue: QueueLimits,
     /// Memory for received messages, in caches and queues together, in bytes; more are rejected.
     /// Used by [`Pubsub`](crate::Pubsub); a router alone gets a budget instead. Default: 128 MiB.

@@ -39,12 +39,18 @@ pub trait Lag: Clone {
 /// assert_eq!(events.next().now_or_never().flatten(), Some(Weather::Sun));
 /// ```
 pub struct Publisher<E> {
-    queues: Mutex<Vec<Weak<Mutex<Queue<E>>>>>,
+    queues: Mutex<Queues<E>>,
 }
 
 /// A subscription to events: a [`Stream`] that ends with its [`Publisher`].
 pub struct Subscription<E> {
     queue: Arc<Mutex<Queue<E>>>,
+}
+
+struct Queues<E> {
+    list: Vec<Weak<Mutex<Queue<E>>>>,
+    /// Nothing more will be published.
+    closed: bool,
 }
 
 struct Queue<E> {
@@ -58,7 +64,10 @@ struct Queue<E> {
 impl<E> Default for Publisher<E> {
     fn default() -> Self {
         Self {
-            queues: Mutex::default(),
+            queues: Mutex::new(Queues {
+                list: Vec::new(),
+                closed: false,
+            }),
         }
     }
 }
@@ -67,14 +76,15 @@ impl<E: Lag> Publisher<E> {
     /// A subscription to what is published from now on, which keeps at most `capacity` events
     /// (at least one) until they are read.
     pub fn subscribe(&self, capacity: usize) -> Subscription<E> {
+        let mut queues = lock(&self.queues);
         let queue = Arc::new(Mutex::new(Queue {
             events: VecDeque::new(),
             capacity: capacity.max(1),
             lost: 0,
-            closed: false,
+            closed: queues.closed,
             waker: None,
         }));
-        lock(&self.queues).push(Arc::downgrade(&queue));
+        queues.list.push(Arc::downgrade(&queue));
         Subscription { queue }
     }
 
@@ -93,13 +103,31 @@ impl<E: Lag> Publisher<E> {
 impl<E> Publisher<E> {
     /// Ends every subscription once it is read to its end.
     pub fn close(&self) {
-        self.for_each(|queue| queue.closed = true);
-        lock(&self.queues).clear();
+        let mut queues = lock(&self.queues);
+        queues.closed = true;
+        let wakers = queues.change(|queue| queue.closed = true);
+        queues.list.clear();
+        drop(queues);
+        wake(wakers);
     }
 
-    fn for_each(&self, mut change: impl FnMut(&mut Queue<E>)) {
+    fn for_each(&self, change: impl FnMut(&mut Queue<E>)) {
+        let wakers = lock(&self.queues).change(change);
+        wake(wakers);
+    }
+}
+
+fn wake(wakers: Vec<Waker>) {
+    for waker in wakers {
+        waker.wake();
+    }
+}
+
+impl<E> Queues<E> {
+    /// Changes every queue that still has a reader; returns who must be woken.
+    fn change(&mut self, mut change: impl FnMut(&mut Queue<E>)) -> Vec<Waker> {
         let mut wakers = Vec::new();
-        lock(&self.queues).retain(|queue| {
+        self.list.retain(|queue| {
             let Some(queue) = queue.upgrade() else {
                 return false;
             };
@@ -108,9 +136,7 @@ impl<E> Publisher<E> {
             wakers.extend(queue.waker.take());
             true
         });
-        for waker in wakers {
-            waker.wake();
-        }
+        wakers
     }
 }
 
@@ -189,10 +215,18 @@ mod tests {
     }
 
     #[test]
+    fn whoever_subscribes_after_the_end_is_told_so() {
+        let publisher = Publisher::<Note>::default();
+        publisher.close();
+        let mut events = publisher.subscribe(2);
+        assert!(events.next().now_or_never().unwrap().is_none());
+    }
+
+    #[test]
     fn dropped_subscribers_are_forgotten() {
         let publisher = Publisher::default();
         drop(publisher.subscribe(2));
         publisher.publish(&Note::Number(1));
-        assert!(lock(&publisher.queues).is_empty());
+        assert!(lock(&publisher.queues).list.is_empty());
     }
 }

@@ -51,8 +51,11 @@ pub struct Config {
     pub max_streams_per_protocol: usize,
     /// Addresses remembered for one peer. Default: 64.
     pub max_addrs_per_peer: usize,
-    /// Peers whose addresses are remembered. Default: 4096.
+    /// Peers whose addresses are remembered; the least recently changed is forgotten first.
+    /// Default: 4096.
     pub max_known_peers: usize,
+    /// What all remembered addresses and protocols may take, in bytes. Default: 8 MiB.
+    pub max_known_bytes: usize,
     /// Events kept for a subscriber that does not read them; older ones are dropped and
     /// counted. Default: 256.
     pub event_backlog: usize,
@@ -79,6 +82,7 @@ impl Default for Config {
             max_streams_per_protocol: 1024,
             max_addrs_per_peer: 64,
             max_known_peers: 4096,
+            max_known_bytes: 8 << 20,
             event_backlog: 256,
         }
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -87,6 +87,8 @@ pub(crate) struct Inner {
     pub(crate) rt: Rt,
     pub(crate) budget: Budget,
     pub(crate) negotiation_timeout: Duration,
+    /// Whether we have asked it to close.
+    closing: AtomicBool,
     /// Handles and keeping-alive streams. The connection is idle when this is zero.
     users: AtomicUsize,
     /// When a user last left, in nanoseconds of the runtime's clock.
@@ -100,12 +102,13 @@ pub(crate) struct Inner {
 
 impl Inner {
     pub(crate) fn close(&self, code: ErrorCode) {
+        self.closing.store(true, Ordering::Relaxed);
         self.muxer.close(code);
     }
 
-    /// Whether it has ended.
+    /// Whether it has ended or is about to.
     pub(crate) fn is_over(&self) -> bool {
-        self.end().is_some()
+        self.closing.load(Ordering::Relaxed) || self.end().is_some()
     }
 
     /// Why it ended, if it has. Asks the channel: `peek` sees only what somebody has waited for.
@@ -305,6 +308,7 @@ impl Task {
             rt: Rt::clone(&shared.rt),
             budget: share.budget.clone(),
             negotiation_timeout: shared.config.negotiation_timeout,
+            closing: AtomicBool::new(false),
             users: AtomicUsize::new(0),
             ended: receiver.shared(),
             serving: Mutex::default(),
@@ -319,8 +323,9 @@ impl Task {
         }
     }
 
-    /// Serves the connection until it ends.
-    pub(crate) async fn run(self, shared: Arc<Shared>) {
+    /// Serves the connection until it ends. A future that is dropped before it is polled takes the
+    /// connection out of the books as well.
+    pub(crate) fn run(self, shared: Arc<Shared>) -> impl Future<Output = ()> + Send + 'static {
         let Self {
             inner,
             driver,
@@ -336,16 +341,20 @@ impl Task {
             held: Some((permits, share)),
         };
         // Three futures with a waker each: a wake-up of one does not poll the others.
-        let mut parts: FuturesUnordered<BoxFuture<'static, Option<ConnectionEnd>>> =
+        let parts: FuturesUnordered<BoxFuture<'static, Option<ConnectionEnd>>> =
             FuturesUnordered::new();
         parts.push(accept(Arc::clone(&shared), Arc::clone(&inner)).boxed());
         parts.push(idle(inner, shared.config.idle_timeout).boxed());
         parts.push(driver.map(Some).boxed());
-        while let Some(part) = parts.next().await {
-            if let Some(end) = part {
-                goodbye.end = end;
-                break;
+        async move {
+            let mut parts = parts;
+            while let Some(part) = parts.next().await {
+                if let Some(end) = part {
+                    goodbye.end = end;
+                    break;
+                }
             }
+            drop(goodbye);
         }
     }
 }

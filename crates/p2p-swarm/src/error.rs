@@ -79,7 +79,9 @@ impl UpgradeError {
         match self {
             Self::Denied(_) | Self::Limit(_) | Self::Closed | Self::SelfDial => Step::Admission,
             Self::Muxer(_) => Step::Muxer,
-            Self::Negotiation(_) | Self::Security(_) => Step::Security,
+            Self::Negotiation(_)
+            | Self::Security(_)
+            | Self::Transport(TransportError::Security(_)) => Step::Security,
             Self::Timeout { step, .. } => *step,
             Self::Transport(_) => Step::Transport,
         }
@@ -194,13 +196,16 @@ impl DialError {
         }
     }
 
-    /// Who to hold responsible: the remote if any address got as far as blaming it.
+    /// Who to hold responsible: the remote if any address got as far as blaming it, us if nothing
+    /// ever left this host.
     pub fn blame(&self) -> Blame {
         match self {
             Self::AllFailed { attempts, .. } => {
                 let mut blames = attempts.iter().map(|attempt| attempt.error.blame());
-                if blames.any(|blame| blame == Blame::Remote) {
+                if blames.clone().any(|blame| blame == Blame::Remote) {
                     Blame::Remote
+                } else if blames.all(|blame| blame == Blame::Us) {
+                    Blame::Us
                 } else {
                     Blame::Network
                 }
@@ -290,8 +295,11 @@ pub enum HandleError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
+    /// A channel without security beside one with it: an attacker on the path would choose it.
+    #[error("{0} gives no security and cannot be offered beside a secure channel: choose one")]
+    Insecure(Protocol),
     /// Without a transport nobody can be reached.
-    #[error("no transport: add one, or use a preset")]
+    #[error("no transport: add one")]
     NoTransport,
     /// The setting must be above zero.
     #[error("{setting} must be above zero")]

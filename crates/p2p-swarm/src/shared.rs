@@ -78,7 +78,11 @@ impl State {
             connections: BTreeMap::new(),
             dials: BTreeMap::new(),
             listeners: BTreeMap::new(),
-            book: AddressBook::new(config.max_known_peers, config.max_addrs_per_peer),
+            book: AddressBook::new(
+                config.max_known_peers,
+                config.max_addrs_per_peer,
+                config.max_known_bytes,
+            ),
             handlers: Arc::default(),
             watchers: Vec::new(),
         }
@@ -109,15 +113,18 @@ impl Shared {
         &self,
         change: impl FnOnce(&Handlers) -> Option<Handlers>,
     ) -> bool {
-        {
+        // What a handler captured may call the swarm when it is dropped: not under the lock.
+        let replaced = {
             let mut state = lock(&self.state);
-            let Some(changed) = change(&state.handlers) else {
-                return false;
-            };
-            state.handlers = Arc::new(changed);
+            change(&state.handlers)
+                .map(|changed| std::mem::replace(&mut state.handlers, Arc::new(changed)))
+        };
+        let changed = replaced.is_some();
+        drop(replaced);
+        if changed {
+            self.events.publish(&Event::ProtocolsChanged);
         }
-        self.events.publish(&Event::ProtocolsChanged);
-        true
+        changed
     }
 
     /// Joins the dial to `peer` under way, or starts one; says whether it joined one, which tries

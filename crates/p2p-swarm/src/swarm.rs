@@ -142,6 +142,12 @@ impl SwarmBuilder {
         if self.transports.is_empty() {
             return Err(BuildError::NoTransport);
         }
+        let channels = &self.upgrader.securities;
+        if let Some(open) = channels.iter().find(|channel| !channel.is_secure())
+            && channels.iter().any(|channel| channel.is_secure())
+        {
+            return Err(BuildError::Insecure(open.protocol()));
+        }
         let memory = Budget::new("memory of the host", "memory_budget", config.memory_budget);
         let shared = Arc::new(Shared {
             shares: Arc::new(Shares::new(memory.clone(), &config)),

@@ -52,9 +52,6 @@ pub enum HostError {
     /// No runtime was given, and no feature that brings one is enabled.
     #[error("no runtime: enable the feature async-std, smol or tokio, or pass one to runtime()")]
     NoRuntime,
-    /// Plaintext beside a secure channel is no security.
-    #[error("plaintext cannot be offered beside a secure channel: choose one")]
-    PlaintextBesideSecure,
 }
 
 /// Puts a [`Host`] together. Everything has a default.
@@ -174,10 +171,6 @@ impl HostBuilder {
         reason = "transports that must open something first come under the same call"
     )]
     pub async fn build(self) -> Result<Host, HostError> {
-        let plain = self.channels.contains(&SecureChannel::Plaintext);
-        if plain && self.channels.len() > 1 {
-            return Err(HostError::PlaintextBesideSecure);
-        }
         let rt = match self.rt {
             Some(rt) => rt,
             None => crate::default_runtime().ok_or(HostError::NoRuntime)?,

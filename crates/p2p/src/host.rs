@@ -8,6 +8,7 @@ use p2p_core::{InvalidProtocol, Multiaddr, PeerId, Protocol};
 use p2p_identify::Identify;
 use p2p_keys::Keypair;
 use p2p_ping::Ping;
+use p2p_request::{Call, Refusal, RequestError, RequestExt};
 use p2p_swarm::{
     Connection, DialError, Events, HandleError, ListenError, OpenError, Outcome, Stream, Swarm,
     Target,
@@ -114,6 +115,39 @@ impl Host {
         P: TryInto<Protocol, Error: Into<InvalidProtocol>>,
     {
         self.swarm.open(target, protocol).await
+    }
+
+    /// Asks `target` and waits for the answer: see [`RequestExt::request`].
+    ///
+    /// Cancel-safe in that a dropped call resets the stream.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn request<Q: Sync, A: Send>(
+        &self,
+        target: impl Into<Target> + Send,
+        call: &Call<Q, A>,
+        question: &Q,
+    ) -> Result<A, RequestError> {
+        self.swarm.request(target, call, question).await
+    }
+
+    /// Answers every question of `call` with what `handler` makes of it: see
+    /// [`RequestExt::answer`].
+    ///
+    /// # Errors
+    /// [`HandleError::Taken`] if the protocol has a handler already.
+    pub fn answer<Q, A, Answering>(
+        &self,
+        call: &Call<Q, A>,
+        handler: impl Fn(Q, PeerId) -> Answering + Send + Sync + 'static,
+    ) -> Result<(), HandleError>
+    where
+        Q: Send + 'static,
+        A: Send + 'static,
+        Answering: Future<Output = Result<A, Refusal>> + Send + 'static,
+    {
+        self.swarm.answer(call, handler)
     }
 
     /// What happens from now on. Bounded: a slow reader is told how much it missed.

@@ -42,6 +42,7 @@ pub use p2p_core::{
 pub use p2p_identify::{Identify, IdentifyInfo};
 pub use p2p_keys::{KeyType, Keypair, PublicKey};
 pub use p2p_ping::Ping;
+pub use p2p_request::{Call, Refusal, RequestError};
 pub use p2p_swarm::{
     Chain, Config, Connection, ConnectionId, ConnectionInfo, DialError, Event, Events, HandleError,
     HandlerOptions, ListenError, OpenError, Stream, Swarm, Target, WeakSwarm,

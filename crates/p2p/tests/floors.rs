@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("p2p-swarm", 4),
     ("p2p-identify", 5),
     ("p2p-ping", 5),
+    ("p2p-pubsub", 5),
     ("p2p-request", 5),
     ("p2p", 6),
     ("p2p-cli", 7),

@@ -13,7 +13,7 @@ use crate::score_params::{ParamError, ScoreParams, Thresholds};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct GossipConfig {
-    /// What every router has.
+    /// What every router has. Default: see `Config`.
     pub base: Config,
     /// D: peers that the mesh of a topic should have. Default: 6.
     pub d: usize,
