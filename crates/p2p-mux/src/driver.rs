@@ -5,17 +5,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use futures::io::{AsyncRead, AsyncWrite};
+use futures::io::AsyncRead;
 use p2p_core::{BoxIo, ConnectionEnd, Instant};
 
 use crate::alarm::Alarm;
+use crate::ending::Phase;
 use crate::inbox::Inbox;
+use crate::outgoing::Outgoing;
 use crate::session::Shared;
 use crate::{Machine, Pending, SessionConfig};
 
-/// What is written at once, in bytes. A loopback segment holds 65,483; a write of one byte more
-/// costs a second segment with a wake-up of its own.
-const PIECE: usize = 48 * 1024;
 /// Writes in a row before reading, and rounds of both in one poll: the other tasks want to run.
 const ROUNDS: usize = 8;
 
@@ -27,11 +26,7 @@ pub(crate) struct Driver<M: Machine> {
     pub(crate) io: BoxIo,
     pub(crate) config: SessionConfig,
     pub(crate) inbox: Inbox,
-    /// Taken from the machine; sent up to `sent`.
-    pub(crate) out: Vec<u8>,
-    pub(crate) sent: usize,
-    /// Starts true: the link may hold bytes of its handshake.
-    pub(crate) flush: bool,
+    pub(crate) outgoing: Outgoing,
     /// The other ready tasks had their turn to add to lazy output.
     pub(crate) yielded: bool,
     pub(crate) phase: Phase,
@@ -40,20 +35,6 @@ pub(crate) struct Driver<M: Machine> {
     pub(crate) idle_at: Option<Instant>,
     pub(crate) active: bool,
     pub(crate) wakes: Vec<Waker>,
-}
-
-/// How far the connection is; `ending.rs` moves it on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Phase {
-    Running,
-    /// The streams have failed; what is left to send is sent.
-    Sending {
-        until: Instant,
-    },
-    /// Everything is sent; waits for the remote to hang up, so that nothing we sent is lost.
-    HangingUp {
-        until: Instant,
-    },
 }
 
 /// Whether anything has moved, or how the connection ends.
@@ -72,33 +53,23 @@ impl<M: Machine> Driver<M> {
             return Ok(false);
         }
         for round in 0..ROUNDS {
-            if self.sent == self.out.len() && !self.refill(cx, now) {
-                if self.flush {
-                    self.flush = Pin::new(&mut self.io).poll_flush(cx)?.is_pending();
-                }
+            if self.outgoing.is_written() && !self.refill(cx, now) {
+                self.outgoing.flush(cx, &mut self.io)?;
                 return Ok(round > 0);
             }
-            let rest = self.out.get(self.sent..).unwrap_or_default();
-            let piece = rest.get(..PIECE).unwrap_or(rest);
-            match Pin::new(&mut self.io).poll_write(cx, piece)? {
-                Poll::Ready(0) => return Err(ConnectionEnd::Eof),
-                Poll::Ready(count) => self.sent += count,
-                Poll::Pending => {
-                    self.shared.lock().driver_sending = true;
-                    return Ok(round > 0);
-                }
+            if self.outgoing.poll_write(cx, &mut self.io)?.is_pending() {
+                self.shared.lock().driver_sending = true;
+                return Ok(round > 0);
             }
-            self.flush = true;
         }
         Ok(true)
     }
 
     /// Takes the machine's output; false if there is none.
     fn refill(&mut self, cx: &Context<'_>, now: Instant) -> bool {
-        self.out.clear();
-        self.sent = 0;
+        let out = self.outgoing.refill();
         let mut inner = self.shared.lock();
-        while self.out.is_empty() {
+        while out.is_empty() {
             match inner.machine.pending() {
                 Pending::Nothing => break,
                 Pending::Lazy if !self.yielded => {
@@ -107,14 +78,15 @@ impl<M: Machine> Driver<M> {
                     cx.waker().wake_by_ref();
                     break;
                 }
-                Pending::Lazy | Pending::Now => inner.machine.take_output(&mut self.out, now),
+                Pending::Lazy | Pending::Now => inner.machine.take_output(out, now),
             }
             self.yielded = false;
         }
+        let refilled = !out.is_empty();
         inner.collect_wakes(&mut self.wakes);
         drop(inner);
         self.wake();
-        !self.out.is_empty()
+        refilled
     }
 
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Progress {

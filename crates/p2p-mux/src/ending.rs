@@ -15,10 +15,25 @@ use futures::io::AsyncWrite;
 use p2p_core::{BoxIo, Budget, ConnectionEnd, Instant};
 
 use crate::alarm::Alarm;
-use crate::driver::{Driver, Phase, Progress};
+use crate::driver::{Driver, Progress};
 use crate::inbox::Inbox;
+use crate::outgoing::Outgoing;
 use crate::session::Shared;
 use crate::{Machine, SessionConfig};
+
+/// How far the connection is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Phase {
+    Running,
+    /// The streams have failed; what is left to send is sent.
+    Sending {
+        until: Instant,
+    },
+    /// Everything is sent; waits for the remote to hang up, so that nothing we sent is lost.
+    HangingUp {
+        until: Instant,
+    },
+}
 
 impl<M: Machine> Driver<M> {
     pub(crate) fn new(
@@ -32,9 +47,7 @@ impl<M: Machine> Driver<M> {
             io,
             config,
             inbox: Inbox::new(budget),
-            out: Vec::new(),
-            sent: 0,
-            flush: true,
+            outgoing: Outgoing::default(),
             yielded: false,
             phase: Phase::Running,
             alarm: Alarm::default(),
@@ -56,7 +69,7 @@ impl<M: Machine> Driver<M> {
 
     /// Nothing can be written or read.
     pub(crate) fn advance(&mut self, cx: &mut Context<'_>, now: Instant) -> Progress {
-        let sent = self.out.is_empty() && !self.flush && !self.yielded;
+        let sent = self.outgoing.is_done() && !self.yielded;
         match self.phase {
             Phase::Running => {
                 self.rest(now);
@@ -86,8 +99,7 @@ impl<M: Machine> Driver<M> {
             self.idle_at = Some(now + self.config.idle_after);
         } else if self.idle_at.is_some_and(|at| at <= now) {
             self.idle_at = None;
-            if self.out.is_empty() {
-                self.out = Vec::new();
+            if self.outgoing.trim() {
                 self.wakes = Vec::new();
                 self.inbox.trim();
                 self.shared.lock().trim();

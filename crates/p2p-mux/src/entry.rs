@@ -5,6 +5,7 @@ use std::time::Duration;
 use p2p_core::{ErrorCode, Instant, StreamReset};
 
 use crate::RecvQueue;
+use crate::turns::Turn;
 
 /// The limits of a [`Table`].
 #[derive(Clone, Debug)]
@@ -69,12 +70,8 @@ pub struct Stream<X> {
     pub(crate) deadline: Option<Instant>,
     /// In `control`.
     pub(crate) scheduled: bool,
-    /// In `writers`.
-    pub(crate) queued: bool,
-    /// What it may send although others wait, in bytes.
-    pub(crate) turn: usize,
-    /// What it will probably send in its next turn, in bytes.
-    pub(crate) wanted: usize,
+    /// Its turns to write.
+    pub(crate) turn: Turn,
     pub(crate) reader_waits: bool,
     pub(crate) writer_waits: bool,
 }
@@ -123,9 +120,7 @@ impl<X> Stream<X> {
             reserved: 0,
             deadline: None,
             scheduled: false,
-            queued: false,
-            turn: 0,
-            wanted: 0,
+            turn: Turn::default(),
             reader_waits: false,
             writer_waits: false,
         }
@@ -152,7 +147,7 @@ impl<X> Stream<X> {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        let quiet = !self.scheduled && !self.queued && self.owes_reset.is_none();
+        let quiet = !self.scheduled && !self.turn.waits && self.owes_reset.is_none();
         let done = self.reset.is_some() || (self.finished && self.send == Send::Closed);
         self.is_gone() && quiet && done
     }

@@ -34,10 +34,12 @@ mod input;
 mod machine;
 mod meter;
 mod outbox;
+mod outgoing;
 mod queue;
 mod session;
 mod stream;
 mod table;
+mod turns;
 
 pub use account::Account;
 pub use entry::{Limits, Received, Send, Stream};

@@ -13,32 +13,21 @@
 //! the limits, and what is not a stream (refusals) has a list of its own that stops the input
 //! when it is full: a remote that does not read cannot make us owe without bound.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::task::Poll;
+mod payload;
+mod reset;
 
-use p2p_core::{Blame, Budget, ErrorCode, Exceeded, Instant, OpenError, StreamReset};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use p2p_core::{Budget, ErrorCode, Exceeded, Instant, OpenError};
 
 use crate::entry::Owner;
-use crate::{
-    Account, Input, Key, Limits, Meter, Outbox, Pending, Received, Send, Stream, StreamError, Wake,
-};
+use crate::turns::Turns;
+use crate::{Account, Key, Limits, Meter, Outbox, Pending, Stream, Wake};
 
 /// What an entry and its control frames are charged, in bytes.
 const STREAM_COST: usize = 512;
 /// Refusals that may be owed before input stops.
 const MAX_OWED: usize = 256;
-/// What a writer may send at a time while others wait, in bytes.
-const QUANTUM: usize = 16 * 1024;
-/// Less room than this is not worth a frame of its own, in bytes.
-const SLIVER: usize = 4 * 1024;
-/// Room for a frame's header, in bytes.
-const HEADROOM: usize = 32;
-
-/// The reset of a stream that ended with its connection.
-const UNTOLD: StreamReset = StreamReset {
-    by: Blame::Us,
-    code: ErrorCode::NONE,
-};
 
 /// The streams of one connection, the queues between them, and what they cost.
 #[derive(Debug)]
@@ -59,8 +48,7 @@ pub struct Table<X> {
     urgent: bool,
     /// Refusals to send.
     owed: VecDeque<(u64, ErrorCode)>,
-    /// Writers that wait for room in the outbox, the longest first.
-    writers: VecDeque<Key>,
+    turns: Turns,
     deadlines: BTreeSet<(Instant, Key)>,
     resets: Meter,
     wakes: VecDeque<Wake>,
@@ -85,7 +73,7 @@ impl<X> Table<X> {
             control: VecDeque::new(),
             urgent: false,
             owed: VecDeque::new(),
-            writers: VecDeque::new(),
+            turns: Turns::default(),
             deadlines: BTreeSet::new(),
             wakes: VecDeque::new(),
             account: Account::new(budget),
@@ -230,247 +218,6 @@ impl<X> Table<X> {
         Ok(())
     }
 
-    // ---- reading ----
-
-    /// Moves received bytes into `buf`; see [`Machine::read`](crate::Machine::read).
-    pub fn read(&mut self, key: Key, buf: &mut [u8]) -> Poll<Result<usize, StreamError>> {
-        let Some(Some(stream)) = self.slots.get_mut(key.0 as usize) else {
-            return Poll::Ready(Ok(0));
-        };
-        let count = stream.queue.read(buf, &mut self.account);
-        if count > 0 {
-            return Poll::Ready(Ok(count));
-        }
-        // The remote's end of its direction stands even if it reset the stream later.
-        if stream.finished && stream.reset.is_none_or(|reset| reset.by == Blame::Remote) {
-            return Poll::Ready(Ok(0));
-        }
-        if let Some(reset) = stream.reset {
-            return Poll::Ready(Err(reset.into()));
-        }
-        stream.reader_waits = true;
-        Poll::Pending
-    }
-
-    /// Takes `count` bytes of payload off the front of `input`. Without room in the budget the
-    /// stream is reset.
-    pub fn receive(&mut self, key: Key, input: &mut Input<'_>, count: usize) -> Received {
-        let count = count.min(input.len());
-        let Some(Some(stream)) = self.slots.get_mut(key.0 as usize) else {
-            input.skip(count);
-            return Received::Discarded;
-        };
-        if stream.owner == Owner::Gone || stream.reset.is_some() {
-            stream.discarded = stream.discarded.saturating_add(count);
-            let spent = stream.discarded > self.limits.discard && stream.reset.is_none();
-            input.skip(count);
-            if spent {
-                self.reset(key, ErrorCode::NONE);
-            }
-            return Received::Discarded;
-        }
-        if stream.queue.push(input, count, &mut self.account).is_err() {
-            input.skip(count);
-            self.reset(key, ErrorCode::RESOURCE_LIMIT_EXCEEDED);
-            return Received::Discarded;
-        }
-        if std::mem::take(&mut stream.reader_waits) {
-            self.wakes.push_back(Wake::Reader(key));
-        }
-        Received::Queued
-    }
-
-    /// The remote closed its direction.
-    pub fn finish(&mut self, key: Key) {
-        if let Some(stream) = self.get_mut(key) {
-            stream.finished = true;
-            self.wake_reader(key);
-            self.settle(key);
-        }
-    }
-
-    // ---- writing ----
-
-    /// Whether the stream takes bytes to send.
-    ///
-    /// # Errors
-    /// [`StreamError`] says why not.
-    pub fn sendable(&self, key: Key) -> Result<(), StreamError> {
-        let stream = self.get(key).ok_or(StreamError::Closed)?;
-        if let Some(reset) = stream.reset {
-            return Err(reset.into());
-        }
-        if stream.send != Send::Open {
-            return Err(StreamError::Closed);
-        }
-        Ok(())
-    }
-
-    /// How many of `wanted` bytes the stream may send now.
-    ///
-    /// # Errors
-    /// [`StreamError`] if it cannot send.
-    pub fn admit(&mut self, key: Key, wanted: usize) -> Poll<Result<usize, StreamError>> {
-        let others = !self.writers.is_empty();
-        self.sendable(key)?;
-        let Some(Some(stream)) = self.slots.get_mut(key.0 as usize) else {
-            return Poll::Ready(Err(StreamError::Closed));
-        };
-        // A sliver is not worth a frame: wait for a buffer that takes it all.
-        let share = if others {
-            wanted.min(stream.turn)
-        } else {
-            wanted
-        };
-        if share > 0 && self.outbox.room() >= share.min(SLIVER) {
-            let granted = self.outbox.reserve(share + HEADROOM, &mut self.account);
-            let granted = granted.saturating_sub(HEADROOM).min(share);
-            if granted > 0 {
-                stream.turn -= granted.min(stream.turn);
-                return Poll::Ready(Ok(granted));
-            }
-        }
-        stream.writer_waits = true;
-        if !std::mem::replace(&mut stream.queued, true) {
-            if stream.turn > 0 {
-                // Woken too early: others were faster, but it was before them.
-                self.writers.push_front(key);
-            } else {
-                self.writers.push_back(key);
-            }
-            let used_up = stream.turn == 0 && stream.wanted > 0;
-            stream.wanted = if used_up {
-                QUANTUM
-            } else {
-                wanted.min(QUANTUM)
-            };
-        }
-        Poll::Pending
-    }
-
-    /// The writer has to wait for the remote.
-    pub fn block_writer(&mut self, key: Key) {
-        if let Some(stream) = self.get_mut(key) {
-            stream.writer_waits = true;
-        }
-    }
-
-    /// The writer can go on.
-    pub fn wake_writer(&mut self, key: Key) {
-        if let Some(stream) = self.get_mut(key)
-            && std::mem::take(&mut stream.writer_waits)
-        {
-            self.wakes.push_back(Wake::Writer(key));
-        }
-    }
-
-    fn wake_reader(&mut self, key: Key) {
-        if let Some(stream) = self.get_mut(key)
-            && std::mem::take(&mut stream.reader_waits)
-        {
-            self.wakes.push_back(Wake::Reader(key));
-        }
-    }
-
-    /// Ends our direction; the machine sends what is owed.
-    ///
-    /// # Errors
-    /// [`StreamError::Reset`] if the stream was reset before.
-    pub fn close(&mut self, key: Key) -> Result<(), StreamError> {
-        let Some(stream) = self.get_mut(key) else {
-            return Ok(());
-        };
-        if stream.send != Send::Open {
-            return Ok(());
-        }
-        if let Some(reset) = stream.reset {
-            return Err(reset.into());
-        }
-        stream.send = Send::Closing;
-        self.schedule(key, Pending::Now);
-        self.wake_writer(key);
-        Ok(())
-    }
-
-    // ---- ending ----
-
-    /// Resets the stream and owes the remote the news, unless it never heard of it.
-    pub fn reset(&mut self, key: Key, code: ErrorCode) {
-        let Some(stream) = self.get_mut(key) else {
-            return;
-        };
-        let over = stream.finished && stream.send == Send::Closed;
-        if stream.reset.is_some() || over {
-            return;
-        }
-        let tell = stream.announced;
-        stream.owes_reset = tell.then_some(code);
-        self.fail(
-            key,
-            StreamReset {
-                by: Blame::Us,
-                code,
-            },
-        );
-        if tell {
-            self.schedule(key, Pending::Now);
-        }
-    }
-
-    /// The remote reset the stream. False: it does so too often.
-    #[must_use]
-    pub fn handle_reset(&mut self, key: Key, code: ErrorCode, now: Instant) -> bool {
-        let Some(stream) = self.get_mut(key) else {
-            return true;
-        };
-        let counts = !stream.local;
-        stream.owes_reset = None;
-        if stream.reset.is_none() {
-            let by = Blame::Remote;
-            self.fail(key, StreamReset { by, code });
-        }
-        self.settle(key);
-        !counts || self.resets.allow(now)
-    }
-
-    fn fail(&mut self, key: Key, reset: StreamReset) {
-        let Some(Some(stream)) = self.slots.get_mut(key.0 as usize) else {
-            return;
-        };
-        stream.reset = Some(reset);
-        // What arrived before the remote's FIN is whole and stays readable.
-        if reset.by == Blame::Us || !stream.finished {
-            stream.queue.clear(&mut self.account);
-        }
-        if stream.owner == Owner::Backlog {
-            stream.owner = Owner::Gone;
-            self.backlog.retain(|waiting| *waiting != key);
-        }
-        self.wake_reader(key);
-        self.wake_writer(key);
-        self.clear_deadline(key);
-    }
-
-    /// The application dropped the stream.
-    pub fn forget(&mut self, key: Key, now: Instant) {
-        let linger = now + self.limits.linger;
-        let Some(Some(stream)) = self.slots.get_mut(key.0 as usize) else {
-            return;
-        };
-        stream.owner = Owner::Gone;
-        stream.reader_waits = false;
-        stream.writer_waits = false;
-        stream.discarded = stream.queue.clear(&mut self.account);
-        if self.ended {
-            stream.reset.get_or_insert(UNTOLD);
-        } else if stream.send == Send::Open {
-            self.reset(key, ErrorCode::NONE);
-        } else if stream.receives() {
-            self.set_deadline(key, linger);
-        }
-        self.settle(key);
-    }
-
     // ---- time ----
 
     /// Calls [`Table::expired`] to return `key` at `at`. A stream has one deadline.
@@ -549,7 +296,7 @@ impl<X> Table<X> {
     pub fn pending(&self) -> Pending {
         if !self.outbox.is_empty() || !self.owed.is_empty() || self.urgent {
             Pending::Now
-        } else if !self.control.is_empty() || !self.writers.is_empty() {
+        } else if !self.control.is_empty() || !self.turns.is_empty() {
             Pending::Lazy
         } else {
             Pending::Nothing
@@ -562,13 +309,11 @@ impl<X> Table<X> {
         self.outbox.swap(out);
         let mut expected = 0;
         while expected < self.limits.send_buffer {
-            let Some(key) = self.writers.pop_front() else {
+            let Some(key) = self.turns.next() else {
                 break;
             };
             if let Some(stream) = self.get_mut(key) {
-                stream.queued = false;
-                stream.turn = QUANTUM;
-                expected += stream.wanted;
+                expected += stream.turn.begin();
             }
             self.wake_writer(key);
             self.settle(key);
@@ -585,33 +330,6 @@ impl<X> Table<X> {
         self.wakes.push_back(Wake::Opener);
     }
 
-    /// The connection is over: drops what would have been sent, and streams nobody holds.
-    pub fn end(&mut self) {
-        self.outbox.clear(&mut self.account);
-        self.owed.clear();
-        self.backlog.clear();
-        self.control.clear();
-        self.writers.clear();
-        self.deadlines.clear();
-        self.ended = true;
-        for index in 0..u32::try_from(self.slots.len()).unwrap_or(u32::MAX) {
-            let Some(stream) = self.get_mut(Key(index)) else {
-                continue;
-            };
-            stream.scheduled = false;
-            stream.queued = false;
-            stream.owes_reset = None;
-            stream.deadline = None;
-            if stream.owner != Owner::App {
-                stream.owner = Owner::Gone;
-                stream.reset.get_or_insert(UNTOLD);
-            }
-            stream.send = Send::Closed;
-            self.settle(Key(index));
-        }
-        self.account.trim();
-    }
-
     /// Gives spare memory back.
     pub fn trim(&mut self) {
         for stream in self.slots.iter_mut().flatten() {
@@ -623,7 +341,7 @@ impl<X> Table<X> {
         }
         self.backlog.shrink_to_fit();
         self.control.shrink_to_fit();
-        self.writers.shrink_to_fit();
+        self.turns.trim();
         self.owed.shrink_to_fit();
         self.wakes.shrink_to_fit();
         self.outbox.trim(&mut self.account);

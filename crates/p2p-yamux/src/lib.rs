@@ -29,7 +29,9 @@
 //! Spec: libp2p/specs `yamux/README.md`.
 
 mod config;
+mod ping;
 mod session;
+mod windows;
 pub mod wire;
 
 use p2p_core::{BoxIo, Budget, Multiplex, Muxing, Protocol, Role, Rt};

@@ -1,6 +1,6 @@
 //! Listens on all interfaces, dials itself over loopback and says hello.
 //!
-//! `cargo run -p p2p-tcp --example hello`
+//! `cargo run -p p2p-tcp --example tcp_alone`
 
 use std::error::Error;
 
