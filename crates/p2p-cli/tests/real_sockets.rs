@@ -434,9 +434,9 @@ fn plaintext_beside_noise_is_refused() {
     let outcome = p2p(&["listen", "--security", "noise,plaintext"]);
     outcome.assert_exit(1);
     assert!(
-        outcome
-            .stderr
-            .contains("plaintext cannot be offered beside a secure channel"),
+        outcome.stderr.contains(
+            "/plaintext/2.0.0 gives no security and cannot be offered beside a secure channel"
+        ),
         "{outcome:?}"
     );
 }

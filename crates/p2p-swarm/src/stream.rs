@@ -154,8 +154,11 @@ impl Stream {
 
     /// Fails when the remote's consent does not come in time.
     fn poll_answer_overdue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if matches!(self.answer, Answer::Given) || self.io.is_clear() {
-            self.answer = Answer::Given;
+        if matches!(self.answer, Answer::Given) {
+            return Poll::Pending;
+        }
+        if self.io.is_clear() {
+            self.answered(None);
             return Poll::Pending;
         }
         if let Answer::Awaited(within) = &self.answer {
