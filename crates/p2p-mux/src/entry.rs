@@ -7,7 +7,7 @@ use p2p_core::{ErrorCode, Instant, StreamReset};
 use crate::RecvQueue;
 use crate::turns::Turn;
 
-/// The limits of a [`Table`].
+/// The limits of a [`Table`](crate::Table).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {

@@ -72,7 +72,7 @@ impl From<StreamError> for std::io::Error {
 /// - *questions*: [`pending`](Machine::pending), [`wants_input`](Machine::wants_input),
 ///   [`streams`](Machine::streams), [`stream_id`](Machine::stream_id).
 ///
-/// The owner ends a connection; a machine only says that it must end. [`Session`](crate::Session)
+/// The owner ends a connection; a machine only says that it must end. [`start`](crate::start)
 /// is such an owner.
 pub trait Machine: Send + 'static {
     /// Opens a stream. Pending while the remote has too many to acknowledge, or while we owe it
