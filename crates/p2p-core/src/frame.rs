@@ -1,6 +1,6 @@
 //! Length-prefixed messages: uvarint(length), then that many bytes.
 //!
-//! [`read`] and [`write`] are for one message at a time and take not a byte more than it from the
+//! [`read`](read()) and [`write`](write()) are for one message at a time and take not a byte more than it from the
 //! stream, so that what follows can belong to somebody else. [`Codec`] is for streams that carry
 //! nothing but such messages; it reads ahead.
 //!
