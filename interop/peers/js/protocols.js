@@ -161,11 +161,11 @@ async function testTransfer ({ connection, signal, event }) {
 }
 
 async function collect (stream) {
-  const chunks = []
+  const parts = []
   for await (const chunk of chunks(stream)) {
-    chunks.push(chunk.subarray())
+    parts.push(chunk.subarray())
   }
-  return Buffer.concat(chunks)
+  return Buffer.concat(parts)
 }
 
 async function send (stream, bytes, signal) {
