@@ -149,7 +149,7 @@ impl AddressBook {
         });
     }
 
-    /// Replaces the addresses that came from `source`. What is told while a signed record is
+    /// Replaces the addresses that came from `source`, except for what works. What is told while a signed record is
     /// there changes nothing.
     pub(crate) fn set(
         &mut self,
@@ -166,9 +166,8 @@ impl AddressBook {
             if source == AddrSource::Told && signed(known) {
                 return;
             }
-            let worked = known.remove(source);
+            known.remove(source);
             known.add(peer, addrs, source, until, max);
-            known.mark_worked(&worked);
         });
     }
 
@@ -188,11 +187,10 @@ impl AddressBook {
         let max = self.caps.addrs;
         self.change(peer, |known| {
             known.forget_expired(now);
-            let mut worked = known.remove(AddrSource::Told);
-            worked.extend(known.remove(AddrSource::Signed));
+            known.remove(AddrSource::Told);
+            known.remove(AddrSource::Signed);
             known.seq = Some(seq);
             known.add(peer, addrs, AddrSource::Signed, until, max);
-            known.mark_worked(&worked);
         });
         true
     }
@@ -397,21 +395,15 @@ impl Known {
         }
     }
 
-    /// Removes what came from `source`; returns those of them that worked.
-    fn remove(&mut self, source: AddrSource) -> Vec<Multiaddr> {
-        let of_source = |known: &&KnownAddr| known.source == source;
-        let worked = self.addrs.iter().filter(of_source);
-        let worked = worked.filter(|known| known.worked);
-        let worked = worked.map(|known| known.addr.clone()).collect();
-        self.addrs.retain(|known| known.source != source);
-        worked
-    }
-
-    fn mark_worked(&mut self, worked: &[Multiaddr]) {
+    /// Removes what came from `source`. What works is more than words, and stays on its own.
+    fn remove(&mut self, source: AddrSource) {
+        self.addrs
+            .retain(|known| known.source != source || (known.worked && source != AddrSource::User));
         for known in &mut self.addrs {
-            known.worked |= worked.contains(&known.addr);
+            if known.source == source {
+                known.source = AddrSource::Told;
+            }
         }
-        self.sort();
     }
 
     fn confirm(&mut self, addr: Multiaddr, until: Instant, max: usize) {
@@ -616,10 +608,10 @@ mod tests {
         assert_eq!(ports(&book, peer(1), NOW), [2, 3]);
         assert!(!book.set_signed(peer(1), 6, [addr(5)], at(100), NOW));
         assert!(book.set_signed(peer(1), 8, [addr(6)], at(100), NOW));
-        assert_eq!(ports(&book, peer(1), NOW), [6]);
+        assert_eq!(ports(&book, peer(1), NOW), [2, 6], "what works stays");
         // Once it has expired, words count again.
         book.set(peer(1), [addr(7)], AddrSource::Told, at(200), at(101));
-        assert_eq!(ports(&book, peer(1), at(101)), [7]);
+        assert_eq!(ports(&book, peer(1), at(101)), [2, 7]);
         assert!(book.set_signed(peer(1), 1, [addr(8)], at(300), at(101)));
     }
 

@@ -35,10 +35,14 @@ mod join;
 mod limits;
 mod listen;
 mod manager;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod peers;
 mod prefix;
 mod rank;
 mod reach;
+#[cfg(feature = "redb")]
+mod redb_store;
 mod schedule;
 mod share;
 mod shared;
@@ -70,6 +74,8 @@ pub use peers::KeepAlive;
 pub use prefix::{InvalidPrefix, IpPrefix};
 pub use rank::rank_addrs;
 pub use reach::Reach;
+#[cfg(feature = "redb")]
+pub use redb_store::{Opened, RedbStore};
 pub use slots::Slot;
 pub use snapshot::{ConnectionState, Snapshot, Usage};
 pub use stats::{Histogram, Stats};

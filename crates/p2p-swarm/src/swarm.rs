@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use p2p_core::{
-    ErrorCode, InvalidProtocol, Multiaddr, OpenError as MuxerError, PeerId, Protocol, Rt,
+    Budget, ErrorCode, InvalidProtocol, Multiaddr, OpenError as MuxerError, PeerId, Protocol, Rt,
 };
 
 use crate::builder::SwarmBuilder;
