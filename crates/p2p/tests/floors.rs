@@ -12,12 +12,17 @@ const FLOORS: &[(&str, u8)] = &[
     ("p2p-mux", 2),
     ("p2p-runtime", 2),
     ("p2p-sim", 2),
+    ("p2p-dns", 3),
     ("p2p-memory", 3),
     ("p2p-mplex", 3),
     ("p2p-multistream", 3),
     ("p2p-noise", 3),
     ("p2p-plaintext", 3),
+    ("p2p-pnet", 3),
+    ("p2p-socks", 3),
     ("p2p-tcp", 3),
+    ("p2p-tls", 3),
+    ("p2p-websocket", 4),
     ("p2p-yamux", 3),
     ("p2p-swarm", 4),
     ("p2p-identify", 5),
@@ -27,6 +32,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("p2p", 6),
     ("p2p-cli", 7),
     ("p2p-interop", 7),
+    ("p2p-bench", 7),
 ];
 
 /// Crates of the protocol floors that may not know a concrete runtime or the simulator.
