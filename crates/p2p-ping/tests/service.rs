@@ -7,9 +7,9 @@ use std::num::NonZeroU8;
 use std::time::Duration;
 
 use common::{LATENCY, keys, listen, patient, sim, swarm};
-use futures::{AsyncReadExt, AsyncWriteExt};
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use p2p_core::{Blame, ConnectionEnd, ErrorCode, StreamReset};
-use p2p_ping::{Config, PROTOCOL, Ping, PingError, SIZE};
+use p2p_ping::{Config, Event, PROTOCOL, Ping, PingError, SIZE};
 use p2p_swarm::{HandlerOptions, Stream, Swarm};
 
 const ROUND_TRIP: Duration = Duration::from_millis(100);
@@ -343,5 +343,89 @@ fn a_service_does_not_keep_its_swarm_alive() {
         b.rt().sleep(Duration::from_secs(1)).await;
         assert!(b.peers().is_empty());
         assert_eq!(pings.rtt(&keys(2).to_peer_id()), None);
+    });
+}
+
+#[test]
+fn whoever_subscribes_hears_of_every_echo() {
+    let sim = sim(20);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let (pings, _answers) = (ping(&a), unwatched(&b));
+    let mut events = pings.events();
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let held = a.dial(addr).await.unwrap();
+        let (peer, connection) = (held.peer(), held.id());
+        let rtt = ROUND_TRIP;
+        let echoed = Event::Echoed {
+            peer,
+            connection,
+            rtt,
+        };
+        assert_eq!(events.next().await, Some(echoed));
+        assert_eq!(events.next().await, Some(echoed));
+    });
+}
+
+#[test]
+fn three_misses_and_the_end_of_a_connection_are_told_in_this_order() {
+    let sim = sim(21);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let pings = ping(&a);
+    handle(&b, swallow);
+    let mut events = pings.events();
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let held = a.dial(addr).await.unwrap();
+        let (peer, connection) = (held.peer(), held.id());
+        for _ in 0..3 {
+            let missed = Event::Missed { peer, connection };
+            assert_eq!(events.next().await, Some(missed));
+        }
+        assert_eq!(events.next().await, Some(Event::Dead { peer, connection }));
+        assert!(matches!(held.ended().await, ConnectionEnd::Local(_)));
+    });
+}
+
+#[test]
+fn pings_at_the_same_time_take_turns_beside_the_watch() {
+    let sim = sim(22);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let (pings, _answers) = (ping(&a), ping(&b));
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let _held = a.dial(addr.clone()).await.unwrap();
+        a.rt().sleep(Duration::from_secs(20)).await;
+        let start = a.rt().now();
+        let all = (0..10).map(|_| pings.ping(addr.clone()));
+        for rtt in futures::future::join_all(all).await {
+            assert_eq!(rtt.unwrap(), ROUND_TRIP);
+        }
+        // One round trip for the echo, one until the remote has ended its side.
+        assert_eq!(a.rt().now() - start, 19 * ROUND_TRIP);
+    });
+}
+
+#[test]
+fn a_pinger_that_keeps_its_stream_costs_another_its_patience() {
+    let sim = sim(23);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let (pings, _answers) = (unwatched(&a), unwatched(&b));
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let mut first = pings.pinger(addr.clone()).await.unwrap();
+        first.ping().await.unwrap();
+        let refused = pings.ping(addr.clone()).await.unwrap_err();
+        assert!(matches!(refused, PingError::TimedOut { .. }), "{refused}");
+        first.close().await;
+        assert_eq!(pings.ping(addr).await.unwrap(), ROUND_TRIP);
     });
 }
