@@ -257,13 +257,19 @@ impl<'a> Driver<'a> {
                 continue;
             };
             let census = host.swarm().census();
-            assert!(census.memory <= config.memory_budget, "{census:?}");
-            assert!(census.connections <= config.max_connections, "{census:?}");
+            assert!(census.memory <= config.limits.memory_budget, "{census:?}");
+            assert!(
+                census.connections <= config.limits.max_connections,
+                "{census:?}"
+            );
             for peer in host.swarm().peers() {
                 let all = host.swarm().connections(&peer);
-                assert!(all.len() <= config.max_connections_per_peer, "{all:?}");
+                assert!(
+                    all.len() <= config.limits.max_connections_per_peer,
+                    "{all:?}"
+                );
                 for connection in all {
-                    assert!(connection.budget().used() <= config.connection_memory);
+                    assert!(connection.budget().used() <= config.limits.connection_memory);
                 }
             }
         }
