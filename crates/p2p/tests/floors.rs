@@ -31,6 +31,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("p2p-request", 5),
     ("p2p", 6),
     ("p2p-cli", 7),
+    ("p2p-fuzz", 7),
     ("p2p-interop", 7),
     ("p2p-bench", 7),
 ];

@@ -292,6 +292,8 @@ impl<'a> Driver<'a> {
         let before = self.manners.ledger.ends();
         let expected = talks.len() as u64;
         self.sim.block_on(join_all(talks));
+        // Whoever was talked to may still be reading.
+        self.sim.run_for(QUIET);
         let read = self.manners.ledger.ends() - before;
         assert!(read >= expected, "{read} clean ends of {expected}");
     }
