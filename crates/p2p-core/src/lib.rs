@@ -21,6 +21,8 @@
 
 mod addr;
 mod budget;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 pub mod frame;
 mod gate;

@@ -226,6 +226,8 @@ impl State {
                 end.eof = true;
                 self.wakes.extend(end.reader.take());
             }
+            // The reset is on its way; silencing the lane again would lose it.
+            (Payload::Data(_), Stage::Closed) if end.lane.rst => {}
             (Payload::Data(_), Stage::Closed) => {
                 end.lane.silence();
                 self.transmit(key, side, Payload::Rst);

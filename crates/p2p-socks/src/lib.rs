@@ -1,0 +1,1 @@
+//! Dialing through a SOCKS5 proxy.
