@@ -91,7 +91,10 @@ impl Driver {
     ///
     /// # Errors
     /// The connection ended before.
-    pub(crate) fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NotConnected>> {
+    pub(crate) fn poll_connected(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), NotConnected>> {
         let served = Pin::new(&mut *self).poll(cx);
         let (connected, lost) = self
             .shared

@@ -93,10 +93,11 @@ impl Linger {
         }
     }
 
-    /// Whether to tell it again.
-    fn is_due(&mut self) -> bool {
+    /// Something came: whom to tell what again, if it is time.
+    fn tell_again(&mut self) -> Option<(SocketAddr, Bytes)> {
         self.came = self.came.saturating_add(1);
-        self.came.is_power_of_two()
+        let due = self.came.is_power_of_two();
+        due.then(|| (self.to, self.last.clone()))
     }
 }
 
@@ -131,53 +132,6 @@ impl Drop for Attached {
 }
 
 impl Endpoint {
-    /// Binds a socket to `at` and starts its receiver. Listens if there is a `server`.
-    pub(crate) fn bind(
-        rt: &Rt,
-        config: &Arc<Config>,
-        at: SocketAddr,
-        server: Option<Arc<ServerConfig>>,
-    ) -> io::Result<Arc<Attached>> {
-        let mut options = UdpOptions::default();
-        options.bulk = true;
-        options.buffer = Some(config.socket_buffer);
-        let socket = rt.net().udp_open(at, &options)?;
-        let listener = match server {
-            None => Listener::None,
-            Some(_) => Listener::Listening(None),
-        };
-        let senders = Arc::new(Senders::default());
-        let settings = Arc::new(EndpointConfig::default());
-        let seed = Some(rt.random());
-        let quic = quinn_proto::Endpoint::new(settings, server, !socket.may_fragment(), seed);
-        let endpoint = Arc::new(Self {
-            at: socket.local_addr()?,
-            rt: rt.clone(),
-            clock: Clock::new(),
-            config: config.clone(),
-            socket,
-            send_waker: Waker::from(senders.clone()),
-            senders,
-            inner: Mutex::new(Inner {
-                quic,
-                connections: BTreeMap::new(),
-                lingering: VecDeque::new(),
-                arrivals: VecDeque::new(),
-                handshakes: Budget::new(
-                    "unfinished QUIC handshakes",
-                    "max_handshakes",
-                    config.max_handshakes,
-                ),
-                listener,
-                receiver: None,
-                released: false,
-            }),
-        });
-        let receiver = Receiver::new(endpoint.clone());
-        rt.spawn("quic socket", Box::pin(receiver.run()));
-        Ok(Arc::new(Attached(endpoint)))
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -224,12 +178,13 @@ impl Endpoint {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 match inner.connections.get_mut(&handle) {
                     Some(Route::Live(shared)) => out.push((shared.clone(), event)),
-                    Some(Route::Lingering(linger)) if linger.is_due() => {
-                        let (to, last) = (linger.to, linger.last.clone());
-                        drop(inner);
-                        self.send_now(&whole(to, &last));
+                    Some(Route::Lingering(linger)) => {
+                        if let Some((to, last)) = linger.tell_again() {
+                            drop(inner);
+                            self.send_now(&whole(to, &last));
+                        }
                     }
-                    Some(Route::Lingering(_)) | None => {}
+                    None => {}
                 }
                 return;
             }
@@ -251,6 +206,13 @@ impl Endpoint {
         for mut arrival in std::mem::take(&mut inner.arrivals) {
             inner.forget(&mut arrival);
         }
+    }
+
+    /// Accepts new connections again.
+    pub(crate) fn listen_again(&self, server: Arc<ServerConfig>) {
+        let mut inner = self.lock();
+        inner.listener = Listener::Listening(None);
+        inner.quic.set_server_config(Some(server));
     }
 
     /// The next incoming connection.
@@ -396,8 +358,54 @@ impl Inner {
     }
 }
 
-/// Connections begin.
 impl Attached {
+    /// Binds a socket to `at` and starts its receiver. Listens if there is a `server`.
+    pub(crate) fn bind(
+        rt: &Rt,
+        config: &Arc<Config>,
+        at: SocketAddr,
+        server: Option<Arc<ServerConfig>>,
+    ) -> io::Result<Arc<Self>> {
+        let mut options = UdpOptions::default();
+        options.bulk = true;
+        options.buffer = Some(config.socket_buffer);
+        let socket = rt.net().udp_open(at, &options)?;
+        let listener = match server {
+            None => Listener::None,
+            Some(_) => Listener::Listening(None),
+        };
+        let senders = Arc::new(Senders::default());
+        let settings = Arc::new(EndpointConfig::default());
+        let seed = Some(rt.random());
+        let quic = quinn_proto::Endpoint::new(settings, server, !socket.may_fragment(), seed);
+        let endpoint = Arc::new(Endpoint {
+            at: socket.local_addr()?,
+            rt: rt.clone(),
+            clock: Clock::new(),
+            config: config.clone(),
+            socket,
+            send_waker: Waker::from(senders.clone()),
+            senders,
+            inner: Mutex::new(Inner {
+                quic,
+                connections: BTreeMap::new(),
+                lingering: VecDeque::new(),
+                arrivals: VecDeque::new(),
+                handshakes: Budget::new(
+                    "unfinished QUIC handshakes",
+                    "max_handshakes",
+                    config.max_handshakes,
+                ),
+                listener,
+                receiver: None,
+                released: false,
+            }),
+        });
+        let receiver = Receiver::new(endpoint.clone());
+        rt.spawn("quic socket", Box::pin(receiver.run()));
+        Ok(Arc::new(Self(endpoint)))
+    }
+
     /// Starts to connect to `to`.
     pub(crate) fn connect(
         self: &Arc<Self>,

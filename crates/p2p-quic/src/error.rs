@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use p2p_core::{Blame, ConnectionEnd, ErrorCode, Protocol};
+use p2p_tls::CertificateError;
 use quinn_proto::{ConnectionError, TransportErrorCode, VarInt};
 
 use crate::Config;
@@ -12,12 +13,12 @@ use crate::Config;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
+    /// TLS has no suite for the first packets.
+    #[error("cannot set QUIC up")]
+    Quic(#[from] quinn_proto::crypto::rustls::NoInitialCipherSuite),
     /// No certificate could be made for the identity.
-    #[error("cannot make a certificate for this identity")]
-    Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The TLS library refuses our settings.
-    #[error("cannot set TLS up")]
-    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Tls(#[from] p2p_tls::SetupError),
 }
 
 impl SetupError {
@@ -32,15 +33,9 @@ impl SetupError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The remote's certificate is not one of libp2p.
-    #[error("the remote's certificate is invalid: {reason}")]
-    Certificate {
-        /// Which rule it breaks.
-        reason: String,
-    },
-    /// The remote sent no certificate.
-    #[error("the remote did not say who it is")]
-    NoCertificate,
+    /// The remote's certificate proves nothing.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The remote has no room, or accepts no connections on this socket.
     #[error("the remote refuses connections")]
     Refused,
@@ -63,11 +58,9 @@ impl HandshakeError {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Silent => Blame::Network,
-            Self::Certificate { .. }
-            | Self::NoCertificate
-            | Self::Quic { .. }
-            | Self::Refused
-            | Self::Version => Blame::Remote,
+            Self::Certificate(_) | Self::Quic { .. } | Self::Refused | Self::Version => {
+                Blame::Remote
+            }
         }
     }
 }

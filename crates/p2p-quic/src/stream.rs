@@ -257,8 +257,7 @@ impl AsyncRead for QuicStream {
             return Poll::Ready(Ok(0));
         }
         let id = self.id;
-        self.shared
-            .with(|state| state.read(id, buffer, cx.waker()))
+        self.shared.with(|state| state.read(id, buffer, cx.waker()))
     }
 }
 
@@ -269,8 +268,7 @@ impl AsyncWrite for QuicStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let id = self.id;
-        self.shared
-            .with(|state| state.write(id, bytes, cx.waker()))
+        self.shared.with(|state| state.write(id, bytes, cx.waker()))
     }
 
     /// Ready at once: the driver sends what is written without being asked.
