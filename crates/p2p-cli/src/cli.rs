@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use p2p::core::{Multiaddr, Protocol};
 
+use crate::sim::Scenario;
 use crate::{addr, units};
 
 const EXIT_CODES: &str = "\
@@ -85,6 +86,14 @@ Examples:
 
 ", "Exit codes: 0 the same came back, 1 it did not, 2 wrong command line"))]
     Echo(Echo),
+
+    #[command(after_help = concat!("\
+Examples:
+  p2p sim
+  p2p sim --hosts 1000 --minutes 10 --seed 7 --scenario churn --json
+
+", "Exit codes: 0 it ran, 1 something was left over at its end, 2 wrong command line"))]
+    Sim(Sim),
 
     /// Make, show and convert key files
     ///
@@ -183,6 +192,30 @@ pub(crate) struct Echo {
     /// The protocol id that the node echoes on
     #[arg(long, value_name = "ID", default_value = "/echo/1.0.0", value_parser = protocol)]
     pub(crate) protocol: Protocol,
+}
+
+/// Run a whole network in this process, in simulated time
+///
+/// Every host is a complete node: TCP, Noise, yamux, identify and ping, each dialing 8 others.
+/// Nothing leaves this process. The seed decides everything that happens: the same command shows
+/// the same events, and the same hash over them, on every machine.
+#[derive(Debug, Args)]
+pub(crate) struct Sim {
+    /// How many hosts
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u32).range(2..=100_000))]
+    pub(crate) hosts: u32,
+
+    /// How long, in minutes of simulated time
+    #[arg(long, value_name = "M", default_value_t = 10, value_parser = value_parser!(u32).range(1..=10_080))]
+    pub(crate) minutes: u32,
+
+    /// What decides everything that is left to chance
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// What happens
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = Scenario::Mesh)]
+    pub(crate) scenario: Scenario,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,4 +1,5 @@
-//! The command-line tool of the stack: `p2p demo`, `listen`, `ping`, `identify`, `echo`, `key`.
+//! The command-line tool of the stack: `p2p demo`, `listen`, `ping`, `identify`, `echo`, `sim`,
+//! `key`.
 //!
 //! ```text
 //!   cli ──> commands ──> node ──> p2p::Host
@@ -20,6 +21,7 @@ mod output;
 mod pattern;
 mod progress;
 mod signals;
+mod sim;
 mod steps;
 mod transfer;
 mod units;
@@ -60,6 +62,7 @@ fn run(output: Output, command: Command) -> Result<(), Failure> {
         Command::Identify(args) => p2p::runtime::block_on(commands::identify::run(output, args)),
         Command::Echo(args) => p2p::runtime::block_on(commands::echo::run(output, args)),
         Command::Key(key) => commands::key::run(output, key),
+        Command::Sim(args) => commands::sim::run(output, &args),
     }
 }
 

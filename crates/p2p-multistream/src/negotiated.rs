@@ -3,9 +3,11 @@
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker, ready};
 
 use futures::io::{AsyncRead, AsyncWrite};
+use futures::task::AtomicWaker;
 use p2p_core::{ErrorCode, MuxedStream, Protocol};
 
 use crate::buffer::{Inbox, Outbox};
@@ -32,6 +34,43 @@ pub struct Negotiated<Io> {
     io: Io,
     outbox: Outbox,
     incoming: Incoming,
+    /// Who waits to send, if the tokens could not be sent at once.
+    halves: Option<Arc<Halves>>,
+}
+
+/// The two tasks of a split stream. Until our tokens are sent, the reader sends too, and the
+/// stream below wakes only one task: without this, a waiting reader would take the wake-up that a
+/// waiting writer needs.
+#[derive(Default)]
+struct Halves {
+    reader: AtomicWaker,
+    writer: AtomicWaker,
+}
+
+#[derive(Clone, Copy)]
+enum Half {
+    Reader,
+    Writer,
+}
+
+impl Halves {
+    fn register(&self, half: Half, waker: &Waker) {
+        match half {
+            Half::Reader => self.reader.register(waker),
+            Half::Writer => self.writer.register(waker),
+        }
+    }
+}
+
+impl Wake for Halves {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.reader.wake();
+        self.writer.wake();
+    }
 }
 
 #[derive(Debug)]
@@ -62,6 +101,7 @@ impl<Io> Negotiated<Io> {
             io,
             outbox,
             incoming: Incoming::leftover(inbox),
+            halves: None,
         }
     }
 
@@ -73,6 +113,7 @@ impl<Io> Negotiated<Io> {
             io,
             outbox,
             incoming: Incoming::Answer(Box::new(Expected::new(protocol))),
+            halves: None,
         }
     }
 
@@ -113,14 +154,59 @@ impl<Io> Negotiated<Io> {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Negotiated<Io> {
+    /// Does `poll`, which uses the sending side of the stream below. Until our tokens are sent,
+    /// whatever it waits for wakes the other half too.
+    fn poll_sending<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        half: Half,
+        mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        if self.halves.is_none() {
+            let polled = poll(self, cx);
+            if polled.is_ready() || self.outbox.is_clear() {
+                return polled;
+            }
+        }
+        let halves = Arc::clone(self.halves.get_or_insert_default());
+        halves.register(half, cx.waker());
+        let waker = Waker::from(Arc::clone(&halves));
+        let polled = poll(self, &mut Context::from_waker(&waker));
+        if self.outbox.is_clear() {
+            // From here on only the writer sends; it may wait for what the reader has just done.
+            self.halves = None;
+            if let Half::Reader = half {
+                halves.writer.wake();
+            }
+        }
+        polled
+    }
+
+    /// Sends our tokens because a read has to wait.
+    fn push_out(&mut self, cx: &mut Context<'_>) {
+        if !self.outbox.is_clear() {
+            let _ = self.poll_sending(cx, Half::Reader, |this, cx| {
+                push_out(&mut this.io, &mut this.outbox, cx);
+                if this.outbox.is_clear() {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            });
+        }
+    }
+
     /// Brings the reading side to `Clear`, `Leftover` or `Failed`.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !matches!(self.incoming, Incoming::Answer(_)) {
+            return Poll::Ready(Ok(()));
+        }
+        // The remote answers nothing before it has our proposal.
+        self.push_out(cx);
         let Incoming::Answer(expected) = &mut self.incoming else {
             return Poll::Ready(Ok(()));
         };
-        // The remote answers nothing before it has our proposal.
-        push_out(&mut self.io, &mut self.outbox, cx);
-        match ready!(expected.poll_answer(&mut self.io, &mut self.outbox, cx)) {
+        match ready!(expected.poll_answer(&mut self.io, &mut Outbox::Clear, cx)) {
             Ok(()) => {
                 if let Incoming::Answer(expected) =
                     std::mem::replace(&mut self.incoming, Incoming::Clear)
@@ -174,7 +260,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for Negotiated<Io> {
         }
         let read = Pin::new(&mut this.io).poll_read(cx, buf);
         if read.is_pending() {
-            push_out(&mut this.io, &mut this.outbox, cx);
+            this.push_out(cx);
         }
         read
     }
@@ -193,7 +279,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for Negotiated<Io> {
         }
         let read = Pin::new(&mut this.io).poll_read_vectored(cx, bufs);
         if read.is_pending() {
-            push_out(&mut this.io, &mut this.outbox, cx);
+            this.push_out(cx);
         }
         read
     }
@@ -207,13 +293,16 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Negotiated<Io> {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         this.check()?;
-        if let Outbox::Unsent(_) = this.outbox
-            && let data = [IoSlice::new(buf)]
-            && let Some(taken) = ready!(this.outbox.poll_send_with(&mut this.io, cx, &data))?
-        {
-            return Poll::Ready(Ok(taken));
+        if this.outbox.is_clear() {
+            return Pin::new(&mut this.io).poll_write(cx, buf);
         }
-        Pin::new(&mut this.io).poll_write(cx, buf)
+        this.poll_sending(cx, Half::Writer, |this, cx| {
+            let data = [IoSlice::new(buf)];
+            match ready!(this.outbox.poll_send_with(&mut this.io, cx, &data))? {
+                Some(taken) => Poll::Ready(Ok(taken)),
+                None => Pin::new(&mut this.io).poll_write(cx, buf),
+            }
+        })
     }
 
     fn poll_write_vectored(
@@ -223,29 +312,36 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Negotiated<Io> {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         this.check()?;
-        if let Outbox::Unsent(_) = this.outbox
-            && let Some(taken) = ready!(this.outbox.poll_send_with(&mut this.io, cx, bufs))?
-        {
-            return Poll::Ready(Ok(taken));
+        if this.outbox.is_clear() {
+            return Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
         }
-        Pin::new(&mut this.io).poll_write_vectored(cx, bufs)
+        this.poll_sending(cx, Half::Writer, |this, cx| {
+            match ready!(this.outbox.poll_send_with(&mut this.io, cx, bufs))? {
+                Some(taken) => Poll::Ready(Ok(taken)),
+                None => Pin::new(&mut this.io).poll_write_vectored(cx, bufs),
+            }
+        })
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.check()?;
-        ready!(this.outbox.poll_send(&mut this.io, cx))?;
-        let flushed = Pin::new(&mut this.io).poll_flush(cx);
-        if flushed.is_ready() {
-            this.outbox = Outbox::Clear;
-        }
-        flushed
+        this.poll_sending(cx, Half::Writer, |this, cx| {
+            ready!(this.outbox.poll_send(&mut this.io, cx))?;
+            let flushed = Pin::new(&mut this.io).poll_flush(cx);
+            if flushed.is_ready() {
+                this.outbox = Outbox::Clear;
+            }
+            flushed
+        })
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        ready!(this.outbox.poll_send(&mut this.io, cx))?;
-        Pin::new(&mut this.io).poll_close(cx)
+        this.poll_sending(cx, Half::Writer, |this, cx| {
+            ready!(this.outbox.poll_send(&mut this.io, cx))?;
+            Pin::new(&mut this.io).poll_close(cx)
+        })
     }
 }
 

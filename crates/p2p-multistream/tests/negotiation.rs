@@ -10,8 +10,10 @@
 mod common;
 
 use std::io;
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 
 use common::{End, link, narrow_link};
 use futures::executor::block_on;
@@ -460,8 +462,8 @@ fn a_reset_below_is_not_mistaken_for_an_answer() {
     struct Reset;
     impl AsyncRead for Reset {
         fn poll_read(
-            self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
             _: &mut [u8],
         ) -> Poll<io::Result<usize>> {
             Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
@@ -469,22 +471,16 @@ fn a_reset_below_is_not_mistaken_for_an_answer() {
     }
     impl AsyncWrite for Reset {
         fn poll_write(
-            self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
             buf: &[u8],
         ) -> Poll<io::Result<usize>> {
             Poll::Ready(Ok(buf.len()))
         }
-        fn poll_flush(
-            self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-        ) -> Poll<io::Result<()>> {
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
-        fn poll_close(
-            self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-        ) -> Poll<io::Result<()>> {
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
     }
@@ -567,5 +563,104 @@ proptest! {
             dial(far, &[A, B], &Config::default()).await.is_ok()
         });
         prop_assert_eq!(agreed, sent.starts_with(AGREE_A));
+    }
+}
+
+#[test]
+fn a_waiting_reader_does_not_take_the_wake_up_of_a_waiting_writer() {
+    let link = Jammed::default();
+    let mut stream = dial_lazy(link.clone(), A);
+    let (writer, reader) = (Arc::new(Counter::default()), Arc::new(Counter::default()));
+    let (write_waker, read_waker) = (writer.clone().into(), reader.clone().into());
+    let mut write_cx = Context::from_waker(&write_waker);
+    let mut read_cx = Context::from_waker(&read_waker);
+
+    // The halves of a split stream, each in a task of its own.
+    let mut stream = Pin::new(&mut stream);
+    assert!(
+        stream
+            .as_mut()
+            .poll_write(&mut write_cx, b"question")
+            .is_pending()
+    );
+    assert!(
+        stream
+            .as_mut()
+            .poll_read(&mut read_cx, &mut [0; 8])
+            .is_pending()
+    );
+    link.clear();
+    if reader.0.load(Ordering::SeqCst) > 0 {
+        assert!(
+            stream
+                .as_mut()
+                .poll_read(&mut read_cx, &mut [0; 8])
+                .is_pending()
+        );
+    }
+
+    assert_eq!(writer.0.load(Ordering::SeqCst), 1);
+    assert!(
+        stream
+            .as_mut()
+            .poll_write(&mut write_cx, b"question")
+            .is_ready()
+    );
+}
+
+#[derive(Default)]
+struct Counter(AtomicUsize);
+
+impl Wake for Counter {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A link that takes nothing until it is cleared, brings nothing, and wakes who asked last.
+#[derive(Clone, Default)]
+struct Jammed(Arc<Mutex<(bool, Option<Waker>)>>);
+
+impl Jammed {
+    fn clear(&self) {
+        let waker = {
+            let mut state = self.0.lock().unwrap();
+            state.0 = true;
+            state.1.take()
+        };
+        waker.unwrap().wake();
+    }
+}
+
+impl AsyncRead for Jammed {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Jammed {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut state = self.0.lock().unwrap();
+        if state.0 {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        state.1 = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

@@ -37,6 +37,9 @@ pub struct Config {
     /// Streams that are answered at the same time on one connection; more are reset.
     /// Default: 2, as the specification asks for.
     pub max_inbound: usize,
+    /// Events kept for a subscriber that does not read them; older ones are dropped and counted.
+    /// Default: 256.
+    pub event_backlog: usize,
 }
 
 impl Default for Config {
@@ -48,6 +51,7 @@ impl Default for Config {
             max_missed: NonZeroU8::new(3).unwrap_or(NonZeroU8::MIN),
             close_dead: true,
             max_inbound: 2,
+            event_backlog: 256,
         }
     }
 }

@@ -33,6 +33,7 @@
 mod config;
 mod driver;
 mod error;
+mod events;
 mod exchange;
 mod liveness;
 mod service;
@@ -41,6 +42,7 @@ mod wire;
 pub use config::Config;
 pub use driver::{Ended, drive};
 pub use error::{EchoError, PingError};
+pub use events::{Event, Events};
 pub use exchange::{answer, ping};
 pub use liveness::{Liveness, Output};
 pub use service::{Ping, Pinger};

@@ -9,13 +9,14 @@ use std::time::Duration;
 use futures::io::AsyncWriteExt;
 use p2p_core::{Elapsed, ErrorCode, PeerId};
 use p2p_swarm::{
-    Connection, ConnectionId, DialError, HandleError, HandlerOptions, Stream, Swarm, Target,
-    WeakConnection, WeakSwarm,
+    Connection, ConnectionId, DialError, HandleError, HandlerOptions, Publisher, Stream, Swarm,
+    Target, WeakConnection, WeakSwarm,
 };
 
 use crate::config::Config;
 use crate::driver::{Ended, drive};
 use crate::error::PingError;
+use crate::events::{Event, Events};
 use crate::exchange::{answer, ping};
 use crate::liveness::Liveness;
 use crate::wire::PROTOCOL;
@@ -32,6 +33,7 @@ type Rtts = BTreeMap<PeerId, BTreeMap<ConnectionId, Option<Duration>>>;
 
 struct Shared {
     config: Config,
+    events: Publisher<Event>,
     /// The last round trip of each watched connection. Invariant: no empty map inside.
     rtts: Mutex<Rtts>,
 }
@@ -51,6 +53,7 @@ impl Ping {
         })?;
         let shared = Arc::new(Shared {
             config,
+            events: Publisher::default(),
             rtts: Mutex::default(),
         });
         if shared.config.watch {
@@ -70,6 +73,13 @@ impl Ping {
     pub fn rtt(&self, peer: &PeerId) -> Option<Duration> {
         let rtts = self.shared.rtts();
         rtts.get(peer)?.values().flatten().min().copied()
+    }
+
+    /// What the watch learns from now on. Bounded: see [`Event::Lagged`].
+    pub fn events(&self) -> Events {
+        self.shared
+            .events
+            .subscribe(self.shared.config.event_backlog)
     }
 
     /// Pings `target` once, dialing if needed.
@@ -198,12 +208,21 @@ async fn watch(shared: Arc<Shared>, connection: WeakConnection) {
         let on_rtt = |rtt| {
             tracing::trace!(%peer, connection = %id, ?rtt, "echo");
             shared.record(peer, id, rtt);
+            shared.events.publish(&Event::Echoed {
+                peer,
+                connection: id,
+                rtt,
+            });
         };
         match drive(&mut machine, stream, &rt, on_rtt).await {
             Ended::Abandoned => {
                 tracing::debug!(%peer, connection = %id, "no echo in time");
+                shared.missed(peer, id);
             }
-            Ended::Dead => break,
+            Ended::Dead => {
+                shared.missed(peer, id);
+                break;
+            }
             Ended::Echo(error) => {
                 tracing::debug!(%peer, connection = %id, %error, "no longer watched");
                 return;
@@ -215,6 +234,10 @@ async fn watch(shared: Arc<Shared>, connection: WeakConnection) {
         }
     }
     tracing::info!(%peer, connection = %id, close = shared.config.close_dead, "no sign of life");
+    shared.events.publish(&Event::Dead {
+        peer,
+        connection: id,
+    });
     if shared.config.close_dead {
         connection.close(ErrorCode::GARBAGE_COLLECTED);
     }
@@ -253,6 +276,10 @@ impl Drop for Watched {
 impl Shared {
     fn rtts(&self) -> MutexGuard<'_, Rtts> {
         self.rtts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn missed(&self, peer: PeerId, connection: ConnectionId) {
+        self.events.publish(&Event::Missed { peer, connection });
     }
 
     /// Stores the round trip of a watched connection; those of others would never be forgotten.

@@ -7,9 +7,9 @@ use std::num::NonZeroU8;
 use std::time::Duration;
 
 use common::{LATENCY, keys, listen, patient, sim, swarm};
-use futures::{AsyncReadExt, AsyncWriteExt};
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use p2p_core::{Blame, ConnectionEnd, ErrorCode, StreamReset};
-use p2p_ping::{Config, PROTOCOL, Ping, PingError, SIZE};
+use p2p_ping::{Config, Event, PROTOCOL, Ping, PingError, SIZE};
 use p2p_swarm::{HandlerOptions, Stream, Swarm};
 
 const ROUND_TRIP: Duration = Duration::from_millis(100);
@@ -343,5 +343,50 @@ fn a_service_does_not_keep_its_swarm_alive() {
         b.rt().sleep(Duration::from_secs(1)).await;
         assert!(b.peers().is_empty());
         assert_eq!(pings.rtt(&keys(2).to_peer_id()), None);
+    });
+}
+
+#[test]
+fn whoever_subscribes_hears_of_every_echo() {
+    let sim = sim(20);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let (pings, _answers) = (ping(&a), unwatched(&b));
+    let mut events = pings.events();
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let held = a.dial(addr).await.unwrap();
+        let (peer, connection) = (held.peer(), held.id());
+        let rtt = ROUND_TRIP;
+        let echoed = Event::Echoed {
+            peer,
+            connection,
+            rtt,
+        };
+        assert_eq!(events.next().await, Some(echoed));
+        assert_eq!(events.next().await, Some(echoed));
+    });
+}
+
+#[test]
+fn three_misses_and_the_end_of_a_connection_are_told_in_this_order() {
+    let sim = sim(21);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let pings = ping(&a);
+    handle(&b, swallow);
+    let mut events = pings.events();
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let held = a.dial(addr).await.unwrap();
+        let (peer, connection) = (held.peer(), held.id());
+        for _ in 0..3 {
+            let missed = Event::Missed { peer, connection };
+            assert_eq!(events.next().await, Some(missed));
+        }
+        assert_eq!(events.next().await, Some(Event::Dead { peer, connection }));
+        assert!(matches!(held.ended().await, ConnectionEnd::Local(_)));
     });
 }

@@ -118,6 +118,12 @@ impl Base {
         for id in gone.queue.waiting() {
             self.drop_out(ix, id, DropCause::Disconnected);
         }
+        for topic in gone.topics {
+            self.output(Output::Left {
+                peer: gone.id,
+                topic,
+            });
+        }
         Some(ix)
     }
 
@@ -421,6 +427,19 @@ impl Base {
             self.stats.sent += rpc.messages.len() as u64;
         }
         rpc.is_some()
+    }
+
+    pub(crate) fn topic_peers(&self, topic: &Topic) -> Vec<PeerId> {
+        let numbers = self.table.in_topic(topic);
+        numbers.filter_map(|ix| self.table.id(ix)).collect()
+    }
+
+    pub(crate) fn block(&mut self, peer: PeerId, blocked: bool) {
+        if blocked {
+            self.blocked.insert(peer);
+        } else {
+            self.blocked.remove(&peer);
+        }
     }
 
     fn compute_id(&self, view: &MessageView<'_>, topic: &Topic, id: &mut Vec<u8>) {

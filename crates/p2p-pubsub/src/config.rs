@@ -59,7 +59,8 @@ pub struct Config {
     /// What waits for one peer, and how it is cut into RPCs. Default: see `QueueLimits`.
     pub queue: QueueLimits,
     /// Memory for received messages, in caches and queues together, in bytes; more are rejected.
-    /// Used by [`Pubsub`](crate::Pubsub); a router alone gets a budget instead. Default: 128 MiB.
+    /// Used by [`Pubsub`](crate::Pubsub) as a part of the swarm's memory; a router alone gets a
+    /// budget instead. Default: 128 MiB.
     pub memory_budget: usize,
     /// The longest RPC that is read, in bytes. A longer one resets the stream. Default: 1 MiB.
     pub max_rpc_size: usize,
@@ -69,6 +70,16 @@ pub struct Config {
     /// Messages that a subscriber may leave unread; the oldest are lost then, and it is told how
     /// many. Default: 256.
     pub subscriber_backlog: usize,
+    /// Tasks that help the readers to check signatures when messages come in bulk. Default: 2.
+    ///
+    /// None: every peer's messages are checked one after the other.
+    pub verify_workers: usize,
+    /// How long a validator may judge one message before it is dropped as throttled.
+    /// Default: 30 s.
+    pub validation_timeout: Duration,
+    /// Events kept for a reader of [`Pubsub::traces`](crate::Pubsub::traces); older ones are lost
+    /// and counted. Default: 4096.
+    pub trace_backlog: usize,
     /// Report what is done and why as [`Output::Trace`](crate::Output::Trace). Default: false.
     pub trace: bool,
 }
@@ -96,6 +107,9 @@ impl Default for Config {
             max_rpc_size: 1024 * 1024,
             write_timeout: Duration::from_secs(30),
             subscriber_backlog: 256,
+            verify_workers: 2,
+            validation_timeout: Duration::from_secs(30),
+            trace_backlog: 4096,
             trace: false,
         }
     }

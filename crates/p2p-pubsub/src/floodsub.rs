@@ -139,6 +139,28 @@ impl Router for Floodsub {
     fn stats(&self) -> &Stats {
         &self.base.stats
     }
+
+    fn topic_peers(&self, topic: &Topic) -> Vec<PeerId> {
+        self.base.topic_peers(topic)
+    }
+
+    fn mesh_peers(&self, topic: &Topic) -> Vec<PeerId> {
+        self.base.topic_peers(topic)
+    }
+
+    fn score_of_peer(&self, _peer: &PeerId) -> f64 {
+        0.0
+    }
+
+    fn set_application_score(&mut self, _peer: &PeerId, _score: f64) {}
+
+    fn block(&mut self, peer: PeerId, blocked: bool) {
+        self.base.block(peer, blocked);
+    }
+
+    fn set_trace(&mut self, on: bool) {
+        self.base.config.trace = on;
+    }
 }
 
 impl fmt::Debug for Floodsub {

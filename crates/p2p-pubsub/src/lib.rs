@@ -39,6 +39,7 @@
 //! Specs: libp2p/specs `pubsub/README.md`, `pubsub/gossipsub/`.
 
 mod base;
+mod check;
 mod config;
 mod floodsub;
 mod gossipsub;
@@ -52,8 +53,10 @@ mod seen;
 mod service;
 mod session;
 mod sign;
+mod state;
 mod table;
 mod trace;
+mod validator;
 pub mod wire;
 
 pub use config::{Config, CustomId, MessageIdFn};
@@ -66,6 +69,9 @@ pub use router::{
 };
 pub use score_params::{Finding, ParamError, ScoreParams, Thresholds, TopicParams, decay_factor};
 pub use seen::SeenBy;
-pub use service::{PublishFailed, Pubsub, Received, StartError, Subscription};
+pub use service::{
+    Node, Presence, PublishFailed, Pubsub, Received, StartError, Subscribers, Subscription, Traces,
+};
 pub use sign::{Author, SignatureError, SignaturePolicy};
-pub use trace::{DropCause, GraftCause, PruneCause, Refusal, Reject, Trace};
+pub use trace::{DropCause, GraftCause, PruneCause, Refusal, Reject, Trace, Traced};
+pub use validator::{Candidate, Opinion, Validator};

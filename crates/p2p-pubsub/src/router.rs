@@ -68,6 +68,24 @@ pub trait Router: Send {
 
     /// What has been counted so far.
     fn stats(&self) -> &Stats;
+
+    /// The connected peers in `topic`.
+    fn topic_peers(&self, topic: &Topic) -> Vec<PeerId>;
+
+    /// The peers that get messages of `topic` at once: the mesh, or everybody without one.
+    fn mesh_peers(&self, topic: &Topic) -> Vec<PeerId>;
+
+    /// The score of a peer; 0 if it is not known or nothing is scored.
+    fn score_of_peer(&self, peer: &PeerId) -> f64;
+
+    /// P5: what the application thinks of a connected peer. Does nothing without scores.
+    fn set_application_score(&mut self, peer: &PeerId, score: f64);
+
+    /// Takes no more messages from a peer or by it, or takes them again.
+    fn block(&mut self, peer: PeerId, blocked: bool);
+
+    /// Turns [`Output::Trace`] on or off.
+    fn set_trace(&mut self, on: bool);
 }
 
 /// A connected peer.
@@ -173,7 +191,7 @@ pub enum Output {
         /// Which one.
         topic: Topic,
     },
-    /// A peer left a topic. Not reported for peers that disconnect.
+    /// A peer left a topic, or left altogether.
     Left {
         /// Who.
         peer: PeerId,

@@ -1,28 +1,53 @@
 //! A router on a swarm.
 //!
 //! The router is behind a lock that is never held across an await. Each peer has two tasks: one
-//! writes what waits for it, one reads its RPCs and checks its messages, one after the other, so
-//! that a peer which sends much waits for itself and for nobody else.
+//! writes what waits for it, one reads its RPCs and has its messages checked, one RPC after the
+//! other, so that a peer which sends much waits for itself and for nobody else.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::Stream;
-use futures::future::{AbortHandle, poll_fn};
-use p2p_core::{Blame, Budget, Instant, PeerId, Rt};
-use p2p_keys::{Keypair, PeerRecord, SignError};
-use p2p_swarm::{HandleError, HandlerOptions, Lag, Publisher, Swarm, WeakSwarm};
+use futures::future::poll_fn;
+use p2p_core::{Blame, Budget, PeerId};
+use p2p_keys::{Keypair, SignError};
+use p2p_swarm::{HandleError, HandlerOptions, Lag, Swarm};
 
+use crate::check::Pool;
 use crate::config::Config;
-use crate::router::{Output, PublishError, Published, Router, Stats, Ticket, Verdict};
+use crate::router::{PublishError, Published, Router, Stats};
+use crate::state::Shared;
+use crate::trace::Traced;
+use crate::validator::Validator;
 use crate::{
     Author, ConfigError, Floodsub, GossipConfig, Gossipsub, Message, MessageId, SignaturePolicy,
     Topic, session,
 };
+
+/// What pubsub runs on: a swarm, and in whose name messages are written.
+///
+/// Implemented by the facade's host, and by a pair of both for a swarm on its own.
+pub trait Node {
+    /// The swarm.
+    fn swarm(&self) -> &Swarm;
+
+    /// The key pair that signs our messages.
+    fn identity(&self) -> &Keypair;
+}
+
+impl Node for (Swarm, Keypair) {
+    fn swarm(&self) -> &Swarm {
+        &self.0
+    }
+
+    fn identity(&self) -> &Keypair {
+        &self.1
+    }
+}
 
 /// Publish and subscribe on a swarm. Cheap to clone; does not keep its swarm alive.
 #[derive(Clone)]
@@ -30,7 +55,8 @@ pub struct Pubsub {
     shared: Arc<Shared>,
 }
 
-/// Messages of a topic, as a [`Stream`]. The last one of a topic that is dropped leaves the topic.
+/// Messages of a topic, as a [`Stream`] of [`Received`]. The last one of a topic that is dropped
+/// leaves the topic.
 pub struct Subscription {
     topic: Topic,
     messages: p2p_swarm::Subscription<Received>,
@@ -58,6 +84,32 @@ impl Lag for Received {
         Self::Lagged(lost)
     }
 }
+
+/// The peers in a topic, as a [`Stream`] of [`Presence`]: first those that are there already.
+pub struct Subscribers {
+    present: VecDeque<PeerId>,
+    changes: p2p_swarm::Subscription<Presence>,
+}
+
+/// A change of who is in a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// This peer is in the topic.
+    Joined(PeerId),
+    /// So many changes were lost because they were not read in time: ask [`Pubsub::peers`].
+    Lagged(u64),
+    /// This peer left the topic, or left altogether.
+    Left(PeerId),
+}
+
+impl Lag for Presence {
+    fn lagged(lost: u64) -> Self {
+        Self::Lagged(lost)
+    }
+}
+
+/// What is done and why, as a stream of [`Traced`].
+pub type Traces = p2p_swarm::Subscription<Traced>;
 
 /// Why [`Pubsub`] could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -101,57 +153,44 @@ impl PublishFailed {
 }
 
 impl Pubsub {
-    /// Gossipsub on `swarm`; messages are written in the name of `identity`.
+    /// Gossipsub on `node`.
     ///
     /// # Errors
     /// [`StartError`]
-    pub fn gossip(
-        swarm: &Swarm,
-        identity: Keypair,
-        config: GossipConfig,
-    ) -> Result<Self, StartError> {
-        let (rt, base) = (swarm.rt(), config.base.clone());
+    pub fn gossip(node: &impl Node, config: GossipConfig) -> Result<Self, StartError> {
+        let (swarm, base) = (node.swarm(), config.base.clone());
+        let rt = swarm.rt();
         let seed = u64::from_be_bytes(rt.random());
-        let budget = budget(&base);
+        let budget = budget(swarm, &base);
         let router = Gossipsub::new(swarm.local_peer(), config, budget, seed, rt.now())?;
-        Ok(Self::start(swarm, identity, base, Box::new(router))?)
+        Ok(Self::start(node, base, Box::new(router))?)
     }
 
-    /// Floodsub on `swarm`; messages are written in the name of `identity`.
+    /// Floodsub on `node`.
     ///
     /// # Errors
     /// [`StartError::Handle`]
-    pub fn flood(swarm: &Swarm, identity: Keypair, config: Config) -> Result<Self, StartError> {
+    pub fn flood(node: &impl Node, config: Config) -> Result<Self, StartError> {
+        let swarm = node.swarm();
         let seed = u64::from_be_bytes(swarm.rt().random());
-        let budget = budget(&config);
+        let budget = budget(swarm, &config);
         let router = Floodsub::new(swarm.local_peer(), config.clone(), budget, seed);
-        Ok(Self::start(swarm, identity, config, Box::new(router))?)
+        Ok(Self::start(node, config, Box::new(router))?)
     }
 
     fn start(
-        swarm: &Swarm,
-        identity: Keypair,
+        node: &impl Node,
         config: Config,
         router: Box<dyn Router>,
     ) -> Result<Self, HandleError> {
+        let swarm = node.swarm();
         let protocols = router.protocols();
         let author = match config.policy {
-            SignaturePolicy::StrictSign => Author::signing(identity),
+            SignaturePolicy::StrictSign => Author::signing(node.identity().clone()),
             SignaturePolicy::StrictNoSign => Author::anonymous(),
         };
-        let shared = Arc::new(Shared {
-            rt: swarm.rt().clone(),
-            swarm: swarm.downgrade(),
-            config,
-            state: Mutex::new(State {
-                router,
-                author,
-                peers: BTreeMap::new(),
-                topics: BTreeMap::new(),
-                waiting: Vec::new(),
-                readers: 0,
-            }),
-        });
+        let workers = config.verify_workers;
+        let shared = Arc::new(Shared::new(swarm, config, router, author));
         for protocol in protocols {
             let shared = Arc::clone(&shared);
             // One, and a second that replaces it.
@@ -165,6 +204,9 @@ impl Pubsub {
             session::talk(Arc::clone(&watcher), connection)
         });
         swarm.spawn("pubsub clock", tick(Arc::clone(&shared)));
+        for _ in 0..workers {
+            swarm.spawn("pubsub check", Pool::work(Arc::clone(&shared)));
+        }
         Ok(Self { shared })
     }
 
@@ -193,19 +235,96 @@ impl Pubsub {
     pub async fn publish(
         &self,
         topic: impl Into<Topic>,
-        data: &[u8],
+        data: impl AsRef<[u8]>,
     ) -> Result<Published, PublishFailed> {
-        let (topic, unix_time) = (topic.into(), self.shared.rt.unix_time());
+        self.publish_unless(topic.into(), data.as_ref(), |error| {
+            matches!(error, PublishError::QueuesFull)
+        })
+        .await
+    }
+
+    /// The same, but also waits while nobody is in the topic.
+    ///
+    /// Has no deadline of its own. Cancel-safe: a dropped call has published nothing.
+    ///
+    /// # Errors
+    /// [`PublishFailed`], but never [`PublishError::NoPeers`].
+    pub async fn publish_when_ready(
+        &self,
+        topic: impl Into<Topic>,
+        data: impl AsRef<[u8]>,
+    ) -> Result<Published, PublishFailed> {
+        self.publish_unless(topic.into(), data.as_ref(), |error| {
+            matches!(error, PublishError::QueuesFull | PublishError::NoPeers)
+        })
+        .await
+    }
+
+    async fn publish_unless(
+        &self,
+        topic: Topic,
+        data: &[u8],
+        wait: impl Fn(&PublishError) -> bool,
+    ) -> Result<Published, PublishFailed> {
+        let unix_time = self.shared.rt.unix_time();
         let message = self.shared.lock().author.write(topic, data, unix_time)?;
         let message = Arc::new(message);
         let published = poll_fn(|cx| {
             self.shared
                 .step(|state, now| match state.router.publish(&message, now) {
-                    Err(PublishError::QueuesFull) => state.wait(cx),
+                    Err(error) if wait(&error) => state.wait(cx),
                     done => Poll::Ready(done),
                 })
         });
         Ok(published.await?)
+    }
+
+    /// Has every message of `topic` judged before it is delivered and forwarded; replaces an
+    /// earlier validator. Our own messages are not judged.
+    pub fn set_validator(&self, topic: impl Into<Topic>, validator: Validator) {
+        let topic = topic.into();
+        self.shared.lock().validators.insert(topic, validator);
+    }
+
+    /// Takes the validator of `topic` away; messages under way are still judged by it.
+    pub fn remove_validator(&self, topic: impl Into<Topic>) {
+        self.shared.lock().validators.remove(&topic.into());
+    }
+
+    /// The connected peers in `topic`.
+    pub fn peers(&self, topic: impl Into<Topic>) -> Vec<PeerId> {
+        self.shared.lock().router.topic_peers(&topic.into())
+    }
+
+    /// The peers that get messages of `topic` at once: the mesh of gossipsub, everybody for
+    /// floodsub.
+    pub fn mesh(&self, topic: impl Into<Topic>) -> Vec<PeerId> {
+        self.shared.lock().router.mesh_peers(&topic.into())
+    }
+
+    /// The score of a peer; 0 if it is not known or nothing is scored.
+    pub fn score(&self, peer: &PeerId) -> f64 {
+        self.shared.lock().router.score_of_peer(peer)
+    }
+
+    /// P5: what the application thinks of a connected peer.
+    pub fn set_application_score(&self, peer: &PeerId, score: f64) {
+        let mut state = self.shared.lock();
+        state.router.set_application_score(peer, score);
+    }
+
+    /// Takes no more messages from a peer or by it, or takes them again.
+    pub fn block(&self, peer: PeerId, blocked: bool) {
+        self.shared.lock().router.block(peer, blocked);
+    }
+
+    /// What is done from now on, and why. Costs nothing as long as nobody has asked; bounded by
+    /// [`Config::trace_backlog`].
+    pub fn traces(&self) -> Traces {
+        let mut state = self.shared.lock();
+        state.router.set_trace(true);
+        let publisher = state.traces.get_or_insert_with(Arc::default);
+        publisher.subscribe(self.shared.config.trace_backlog)
     }
 
     /// What has been counted so far.
@@ -234,9 +353,51 @@ impl Subscription {
     ///
     /// # Errors
     /// [`PublishFailed`]
-    pub async fn publish(&self, data: &[u8]) -> Result<Published, PublishFailed> {
+    pub async fn publish(&self, data: impl AsRef<[u8]>) -> Result<Published, PublishFailed> {
+        self.pubsub().publish(self.topic.clone(), data).await
+    }
+
+    /// The same as [`Pubsub::publish_when_ready`] in this topic.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// [`PublishFailed`]
+    pub async fn publish_when_ready(
+        &self,
+        data: impl AsRef<[u8]>,
+    ) -> Result<Published, PublishFailed> {
+        let topic = self.topic.clone();
+        self.pubsub().publish_when_ready(topic, data).await
+    }
+
+    /// Who else is in the topic: those that are there now, then every change. Ends with the last
+    /// subscription of the topic.
+    pub fn subscribers(&self) -> Subscribers {
+        let mut state = self.shared.lock();
+        let present = state.router.topic_peers(&self.topic).into();
+        let local = state.topics.entry(self.topic.clone()).or_default();
+        let backlog = self.shared.config.subscriber_backlog;
+        Subscribers {
+            present,
+            changes: local.presence.subscribe(backlog),
+        }
+    }
+
+    fn pubsub(&self) -> Pubsub {
         let shared = Arc::clone(&self.shared);
-        Pubsub { shared }.publish(self.topic.clone(), data).await
+        Pubsub { shared }
+    }
+}
+
+impl Stream for Subscribers {
+    type Item = Presence;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Presence>> {
+        match self.present.pop_front() {
+            Some(peer) => Poll::Ready(Some(Presence::Joined(peer))),
+            None => Pin::new(&mut self.changes).poll_next(cx),
+        }
     }
 }
 
@@ -261,161 +422,15 @@ impl fmt::Debug for Pubsub {
     }
 }
 
+impl fmt::Debug for Subscribers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscribers").finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Subscription").field(&self.topic).finish()
-    }
-}
-
-/// What all tasks share.
-pub(crate) struct Shared {
-    pub(crate) rt: Rt,
-    swarm: WeakSwarm,
-    pub(crate) config: Config,
-    state: Mutex<State>,
-}
-
-pub(crate) struct State {
-    pub(crate) router: Box<dyn Router>,
-    author: Author,
-    pub(crate) peers: BTreeMap<PeerId, Session>,
-    topics: BTreeMap<Topic, Local>,
-    /// Who waits for a peer or for room in a queue.
-    waiting: Vec<Waker>,
-    readers: u64,
-}
-
-/// The one connection on which we talk with a peer.
-pub(crate) struct Session {
-    /// The router knows of it.
-    pub(crate) connected: bool,
-    /// It does not read what it must know.
-    pub(crate) stalled: bool,
-    pub(crate) writer: Option<Waker>,
-    pub(crate) reader: Option<(u64, AbortHandle)>,
-}
-
-/// Our own subscribers of a topic.
-#[derive(Default)]
-struct Local {
-    publisher: Arc<Publisher<Received>>,
-    users: usize,
-}
-
-/// What is left to do after the lock is gone.
-#[derive(Default)]
-struct Todo {
-    wake: Vec<Waker>,
-    deliver: Vec<(Arc<Publisher<Received>>, Received)>,
-    dial: Vec<(PeerId, Option<PeerRecord>)>,
-    check: Vec<(Ticket, Arc<Message>)>,
-}
-
-impl State {
-    /// Waits for the next change of peers or queues.
-    pub(crate) fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
-        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.waiting.push(cx.waker().clone());
-        }
-        Poll::Pending
-    }
-
-    /// Something has changed for those who wait.
-    pub(crate) fn changed(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.waiting)
-    }
-
-    fn drain(&mut self, todo: &mut Todo) {
-        while let Some(output) = self.router.poll_output() {
-            match output {
-                Output::Connect { peer, record } => todo.dial.push((peer, record)),
-                Output::Deliver { id, from, message } => {
-                    if let Some(local) = self.topics.get(message.topic()) {
-                        let publisher = Arc::clone(&local.publisher);
-                        let received = Received::Message { id, from, message };
-                        todo.deliver.push((publisher, received));
-                    }
-                }
-                Output::Ready { peer } => {
-                    let session = self.peers.get_mut(&peer);
-                    todo.wake
-                        .extend(session.and_then(|session| session.writer.take()));
-                }
-                Output::Stalled { peer } => {
-                    if let Some(session) = self.peers.get_mut(&peer) {
-                        session.stalled = true;
-                        todo.wake.extend(session.writer.take());
-                    }
-                }
-                Output::Trace(trace) => tracing::trace!(?trace, "pubsub"),
-                Output::Validate {
-                    ticket, message, ..
-                } => todo.check.push((ticket, message)),
-                Output::Joined { .. } | Output::Left { .. } => {}
-            }
-        }
-    }
-}
-
-impl Shared {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A number for a stream that a peer opened, higher than all before.
-    pub(crate) fn next_reader(&self) -> u64 {
-        let mut state = self.lock();
-        state.readers += 1;
-        state.readers
-    }
-
-    /// Changes the state, then does what the router asks for, without the lock.
-    pub(crate) fn step<T>(&self, change: impl FnOnce(&mut State, Instant) -> T) -> T {
-        let now = self.rt.now();
-        let mut todo = Todo::default();
-        let result = {
-            let mut state = self.lock();
-            let result = change(&mut state, now);
-            state.drain(&mut todo);
-            result
-        };
-        self.finish(todo);
-        result
-    }
-
-    fn finish(&self, todo: Todo) {
-        todo.wake.into_iter().for_each(Waker::wake);
-        for (publisher, received) in todo.deliver {
-            publisher.publish(&received);
-        }
-        for (peer, record) in todo.dial {
-            self.dial(peer, record);
-        }
-        for (ticket, message) in todo.check {
-            let verdict = match self.config.policy.verify(&message) {
-                Ok(()) => Verdict::Accept,
-                Err(error) => Verdict::BadSignature(error),
-            };
-            self.step(|state, now| state.router.handle_verdict(ticket, verdict, now));
-        }
-    }
-
-    fn dial(&self, peer: PeerId, record: Option<PeerRecord>) {
-        let Some(swarm) = self.swarm.upgrade() else {
-            return;
-        };
-        if let Some(record) = record {
-            swarm.add_addrs(peer, record.addrs);
-        }
-        let weak = self.swarm.clone();
-        swarm.spawn("pubsub dial", async move {
-            let Some(swarm) = weak.upgrade() else {
-                return;
-            };
-            if let Err(error) = swarm.dial(peer).await {
-                tracing::debug!(%peer, %error, "proposed peer not reached");
-            }
-        });
     }
 }
 
@@ -427,13 +442,18 @@ async fn tick(shared: Arc<Shared>) {
             return;
         };
         shared.rt.sleep_until(due).await;
-        shared.step(|state, now| state.router.handle_timeout(now));
+        let waiting = shared.step(|state, now| {
+            state.router.handle_timeout(now);
+            state.changed()
+        });
+        waiting.into_iter().for_each(Waker::wake);
     }
 }
 
-fn budget(config: &Config) -> Budget {
+fn budget(swarm: &Swarm, config: &Config) -> Budget {
     let limit = config.memory_budget;
-    Budget::new("messages of pubsub", "memory_budget", limit)
+    let swarm = swarm.budget();
+    swarm.child("messages of pubsub", "memory_budget", limit)
 }
 
 /// The first pause before we try again to open a stream; each next one is twice as long.

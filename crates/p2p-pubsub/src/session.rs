@@ -12,8 +12,10 @@ use futures::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use p2p_core::{AddrExt, PeerId, Role, frame};
 use p2p_swarm::{OpenError, Stream, WeakConnection};
 
+use crate::check::check;
 use crate::router::{Remote, Version};
-use crate::service::{PAUSE, Session, Shared};
+use crate::service::PAUSE;
+use crate::state::{Session, Shared};
 
 /// Talks with the peer at the other end of `connection`, unless another connection does.
 pub(crate) async fn talk(shared: Arc<Shared>, connection: WeakConnection) {
@@ -119,8 +121,9 @@ impl Drop for Turn<'_> {
 async fn write(shared: &Shared, peer: PeerId, stream: Stream) -> io::Result<()> {
     let (mut reader, mut writer) = stream.split();
     let send = async {
+        let mut batch = Vec::new();
         loop {
-            let batch = next_batch(shared, peer).await?;
+            next_batch(shared, peer, &mut batch).await?;
             let written = async {
                 writer.write_all(&batch).await?;
                 writer.flush().await
@@ -128,6 +131,7 @@ async fn write(shared: &Shared, peer: PeerId, stream: Stream) -> io::Result<()> 
             let timeout = shared.config.write_timeout;
             let written = shared.rt.timeout(timeout, written).await;
             written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            batch.clear();
         }
     };
     let mut byte = [0];
@@ -139,17 +143,20 @@ async fn write(shared: &Shared, peer: PeerId, stream: Stream) -> io::Result<()> 
     }
 }
 
-/// Frames for `peer`, about 64 KiB of them at most.
-async fn next_batch(shared: &Shared, peer: PeerId) -> io::Result<Vec<u8>> {
-    let mut batch = Vec::new();
+/// Appends frames for `peer` to `batch`, about 64 KiB of them at most. The memory of an empty
+/// batch is given back before it waits.
+async fn next_batch(shared: &Shared, peer: PeerId, batch: &mut Vec<u8>) -> io::Result<()> {
     let waiting = poll_fn(|cx| {
         let mut state = shared.lock();
         if state.peers.get(&peer).is_none_or(|session| session.stalled) {
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)));
         }
-        while batch.len() < BATCH && state.router.take_frame(&peer, &mut batch) {}
+        while batch.len() < BATCH && state.router.take_frame(&peer, batch) {}
         if !batch.is_empty() {
             return Poll::Ready(Ok(state.changed()));
+        }
+        if batch.capacity() > IDLE_BATCH {
+            *batch = Vec::new();
         }
         if let Some(session) = state.peers.get_mut(&peer) {
             session.writer = Some(cx.waker().clone());
@@ -158,7 +165,7 @@ async fn next_batch(shared: &Shared, peer: PeerId) -> io::Result<Vec<u8>> {
     })
     .await?;
     waiting.into_iter().for_each(Waker::wake);
-    Ok(batch)
+    Ok(())
 }
 
 /// Reads the RPCs of a peer from the stream that it opened.
@@ -215,7 +222,7 @@ async fn wait_for(shared: &Shared, peer: PeerId) {
     .await;
 }
 
-async fn read(shared: &Shared, peer: PeerId, stream: Stream) -> Result<(), frame::Error> {
+async fn read(shared: &Arc<Shared>, peer: PeerId, stream: Stream) -> Result<(), frame::Error> {
     let mut stream = BufReader::with_capacity(READ_BUFFER, stream);
     loop {
         let rpc = match frame::read(&mut stream, shared.config.max_rpc_size).await {
@@ -223,8 +230,10 @@ async fn read(shared: &Shared, peer: PeerId, stream: Stream) -> Result<(), frame
             Err(frame::Error::Ended) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let read = shared.step(|state, now| state.router.handle_rpc(&peer, rpc.into(), now));
+        let (read, jobs) =
+            shared.step_and_check(|state, now| state.router.handle_rpc(&peer, rpc.into(), now));
         read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        check(shared, jobs).await;
     }
 }
 
@@ -232,5 +241,7 @@ async fn read(shared: &Shared, peer: PeerId, stream: Stream) -> Result<(), frame
 const ATTEMPTS: u32 = 4;
 /// Frames gather up to this many bytes.
 const BATCH: usize = 64 * 1024;
+/// What the writer of an idle peer keeps, in bytes.
+const IDLE_BATCH: usize = 4 * 1024;
 /// Small RPCs are read together.
 const READ_BUFFER: usize = 16 * 1024;

@@ -3,7 +3,8 @@
 //! Every graft, prune, drop and reject has a cause. Causes are always counted; [`Trace`] events
 //! are made only if [`Config::trace`](crate::Config::trace) is on.
 
-use p2p_core::PeerId;
+use p2p_core::{Instant, PeerId};
+use p2p_swarm::Lag;
 
 use crate::{MessageId, SignatureError, Topic};
 
@@ -178,4 +179,24 @@ pub enum Trace {
         /// Why.
         why: Reject,
     },
+}
+
+/// A [`Trace`] with its time.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Traced {
+    /// Something happened.
+    Event {
+        /// When, on the clock of the runtime.
+        at: Instant,
+        /// What.
+        event: Trace,
+    },
+    /// So many of the oldest events were lost because they were not read in time.
+    Lagged(u64),
+}
+
+impl Lag for Traced {
+    fn lagged(lost: u64) -> Self {
+        Self::Lagged(lost)
+    }
 }

@@ -8,7 +8,8 @@ use p2p_core::{Multiaddr, Rt};
 use p2p_keys::Keypair;
 use p2p_noise::Noise;
 use p2p_pubsub::{
-    Config, GossipConfig, PublishError, PublishFailed, Pubsub, Received, Subscription,
+    Config, GossipConfig, Opinion, Presence, PublishError, PublishFailed, Pubsub, Received, Reject,
+    Subscription, Trace, Traced, Validator,
 };
 use p2p_sim::{Host, Link, Sim};
 use p2p_swarm::Swarm;
@@ -49,7 +50,7 @@ async fn network(hosts: &[Host], config: &GossipConfig) -> Vec<(Swarm, Pubsub)> 
     let mut addrs = Vec::new();
     for (n, host) in hosts.iter().enumerate() {
         let swarm = swarm(host, n);
-        let pubsub = Pubsub::gossip(&swarm, keypair(n), config.clone()).unwrap();
+        let pubsub = Pubsub::gossip(&(swarm.clone(), keypair(n)), config.clone()).unwrap();
         addrs.push(listen(&swarm, host).await);
         all.push((swarm, pubsub));
     }
@@ -110,8 +111,8 @@ fn floodsub_carries_many_messages_in_order_on_one_stream() {
     let rt = hosts.first().unwrap().rt();
     sim.block_on(async {
         let [a, b] = [0, 1].map(|n| swarm(hosts.get(n).unwrap(), n));
-        let alice = Pubsub::flood(&a, keypair(0), Config::default()).unwrap();
-        let bob = Pubsub::flood(&b, keypair(1), Config::default()).unwrap();
+        let alice = Pubsub::flood(&(a.clone(), keypair(0)), Config::default()).unwrap();
+        let bob = Pubsub::flood(&(b.clone(), keypair(1)), Config::default()).unwrap();
         let mut chat = bob.subscribe("chat");
         let addr = listen(&b, hosts.last().unwrap()).await;
         let connection = a.dial(addr).await.unwrap();
@@ -245,5 +246,213 @@ fn closing_the_swarm_ends_every_task() {
             swarm.close().await;
             assert_eq!(swarm.census().tasks, [""; 0]);
         }
+    });
+}
+
+#[test]
+fn a_validator_decides_what_is_delivered() {
+    let sim = sim(8);
+    let hosts = sim.hosts(2);
+    let rt = hosts.first().unwrap().rt();
+    sim.block_on(async {
+        let network = network(&hosts, &GossipConfig::default()).await;
+        let [(_, alice), (_, bob)] = network.as_slice() else {
+            panic!("two hosts");
+        };
+        let opinion = |byte: Option<&u8>| match byte {
+            Some(0) => Opinion::Accept,
+            Some(1) => Opinion::Ignore,
+            Some(_) | None => Opinion::Reject,
+        };
+        bob.set_validator(
+            "now",
+            Validator::new(move |candidate| opinion(candidate.message.data().first())),
+        );
+        let clock = rt.clone();
+        bob.set_validator(
+            "later",
+            Validator::later(8, move |candidate| {
+                let clock = clock.clone();
+                async move {
+                    clock.sleep(Duration::from_millis(500)).await;
+                    opinion(candidate.message.data().first())
+                }
+            }),
+        );
+        for topic in ["now", "later"] {
+            let mut chat = bob.subscribe(topic);
+            for byte in [2, 1, 0] {
+                alice.publish_when_ready(topic, [byte]).await.unwrap();
+            }
+            assert_eq!(next(&mut chat, &rt).await, [0]);
+        }
+        rt.sleep(Duration::from_secs(1)).await;
+        let stats = bob.stats();
+        assert_eq!(stats.rejected.get(&Reject::Ignored), Some(&2), "{stats:?}");
+        assert_eq!(stats.rejected.get(&Reject::Invalid), Some(&2), "{stats:?}");
+        assert_eq!((stats.received, stats.delivered), (6, 2));
+    });
+}
+
+#[test]
+fn a_validator_that_never_answers_costs_its_places_and_nothing_else() {
+    let sim = sim(9);
+    let hosts = sim.hosts(2);
+    let rt = hosts.first().unwrap().rt();
+    sim.block_on(async {
+        let network = network(&hosts, &GossipConfig::default()).await;
+        let [(_, alice), (_, bob)] = network.as_slice() else {
+            panic!("two hosts");
+        };
+        bob.set_validator("slow", Validator::later(3, |_| std::future::pending()));
+        let _slow = bob.subscribe("slow");
+        let mut quick = bob.subscribe("quick");
+        for n in 0..10u8 {
+            alice.publish_when_ready("slow", [n]).await.unwrap();
+        }
+        alice.publish_when_ready("quick", b"hello").await.unwrap();
+        assert_eq!(next(&mut quick, &rt).await, b"hello");
+        let throttled = bob.stats().rejected.get(&Reject::Throttled).copied();
+        assert_eq!(throttled, Some(7));
+        rt.sleep(Duration::from_secs(31)).await;
+        let stats = bob.stats();
+        let lost: u64 = stats
+            .rejected
+            .values()
+            .chain(stats.dropped_in.values())
+            .sum();
+        assert_eq!(stats.received, stats.delivered + lost, "{stats:?}");
+    });
+}
+
+#[test]
+fn messages_in_bulk_are_checked_by_several_tasks_and_stay_in_order() {
+    let sim = sim(10);
+    let hosts = sim.hosts(2);
+    let rt = hosts.first().unwrap().rt();
+    sim.block_on(async {
+        let mut config = GossipConfig::default();
+        config.base.subscriber_backlog = 1000;
+        let network = network(&hosts, &config).await;
+        let [(_, alice), (_, bob)] = network.as_slice() else {
+            panic!("two hosts");
+        };
+        let mut chat = bob.subscribe("chat");
+        alice.publish_when_ready("chat", b"first").await.unwrap();
+        assert_eq!(next(&mut chat, &rt).await, b"first");
+        for n in 0..500u16 {
+            alice.publish("chat", n.to_be_bytes()).await.unwrap();
+        }
+        for n in 0..500u16 {
+            assert_eq!(next(&mut chat, &rt).await, n.to_be_bytes());
+        }
+        let stats = bob.stats();
+        assert_eq!((stats.received, stats.delivered), (501, 501));
+    });
+}
+
+#[test]
+fn a_publisher_can_wait_for_the_first_subscriber() {
+    let sim = sim(11);
+    let hosts = sim.hosts(2);
+    let rt = hosts.first().unwrap().rt();
+    sim.block_on(async {
+        let network = network(&hosts, &GossipConfig::default()).await;
+        let [(_, alice), (_, bob)] = network.as_slice() else {
+            panic!("two hosts");
+        };
+        let early = alice.publish_when_ready("chat", b"for the first");
+        let later = async {
+            rt.sleep(Duration::from_secs(5)).await;
+            let mut chat = bob.subscribe("chat");
+            next(&mut chat, &rt).await
+        };
+        let (published, got) = futures::join!(early, later);
+        assert_eq!(published.unwrap().sent, 1);
+        assert_eq!(got, b"for the first");
+    });
+}
+
+#[test]
+fn subscribers_come_and_go_as_a_stream() {
+    let sim = sim(12);
+    let hosts = sim.hosts(3);
+    let rt = hosts.first().unwrap().rt();
+    sim.block_on(async {
+        let network = network(&hosts, &GossipConfig::default()).await;
+        let [(_, alice), (b, bob), (c, carol)] = network.as_slice() else {
+            panic!("three hosts");
+        };
+        let here = bob.subscribe("chat");
+        rt.sleep(Duration::from_secs(1)).await;
+        let chat = alice.subscribe("chat");
+        let mut present = chat.subscribers();
+        assert_eq!(present.next().await, Some(Presence::Joined(b.local_peer())));
+        let other = carol.subscribe("chat");
+        assert_eq!(present.next().await, Some(Presence::Joined(c.local_peer())));
+        drop(here);
+        assert_eq!(present.next().await, Some(Presence::Left(b.local_peer())));
+        c.close().await;
+        assert_eq!(present.next().await, Some(Presence::Left(c.local_peer())));
+        assert!(alice.peers("chat").is_empty());
+        drop((chat, other));
+        assert_eq!(present.next().await, None);
+    });
+}
+
+#[test]
+fn what_is_held_for_subscribers_is_paid_from_the_memory_of_the_swarm() {
+    let sim = sim(13);
+    let hosts = sim.hosts(2);
+    let rt = hosts.first().unwrap().rt();
+    sim.block_on(async {
+        let mut config = GossipConfig::default();
+        config.history_length = 1;
+        config.history_gossip = 1;
+        let network = network(&hosts, &config).await;
+        let [(_, alice), (b, bob)] = network.as_slice() else {
+            panic!("two hosts");
+        };
+        let chat = bob.subscribe("chat");
+        for n in 0..50u8 {
+            alice
+                .publish_when_ready("chat", vec![n; 10_000])
+                .await
+                .unwrap();
+        }
+        rt.sleep(Duration::from_secs(5)).await;
+        let held = b.budget().used();
+        drop(chat);
+        rt.sleep(Duration::from_secs(5)).await;
+        let freed = held - b.budget().used();
+        assert!((500_000..600_000).contains(&freed), "{freed} of {held}");
+    });
+}
+
+#[test]
+fn traces_tell_why_and_cost_nothing_until_asked_for() {
+    let sim = sim(14);
+    let hosts = sim.hosts(2);
+    let rt = hosts.first().unwrap().rt();
+    sim.block_on(async {
+        let network = network(&hosts, &GossipConfig::default()).await;
+        let [(a, alice), (_, bob)] = network.as_slice() else {
+            panic!("two hosts");
+        };
+        let mut traces = bob.traces();
+        let _chat = bob.subscribe("chat");
+        let _too = alice.subscribe("chat");
+        rt.sleep(Duration::from_secs(1)).await;
+        let mut grafts = 0;
+        while let Some(Some(traced)) = traces.next().now_or_never() {
+            let Traced::Event { event, .. } = traced else {
+                panic!("{traced:?}");
+            };
+            if let Trace::Grafted { peer, .. } = event {
+                assert_eq!(peer, a.local_peer());
+                grafts += 1;
+            }
+        }
+        assert_eq!(grafts, 1);
     });
 }

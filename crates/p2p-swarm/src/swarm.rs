@@ -244,6 +244,12 @@ impl Swarm {
         &self.shared.config
     }
 
+    /// The memory that all remotes together can make us hold: the parent of what a service keeps
+    /// for them.
+    pub fn budget(&self) -> &Budget {
+        &self.shared.memory
+    }
+
     /// A reference that does not keep the swarm alive.
     pub fn downgrade(&self) -> WeakSwarm {
         WeakSwarm {

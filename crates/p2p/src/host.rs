@@ -176,6 +176,17 @@ impl Host {
     }
 }
 
+#[cfg(feature = "pubsub")]
+impl p2p_pubsub::Node for Host {
+    fn swarm(&self) -> &Swarm {
+        &self.swarm
+    }
+
+    fn identity(&self) -> &Keypair {
+        &self.identity
+    }
+}
+
 /// An address, or the text of one.
 pub trait IntoAddr {
     /// The address.

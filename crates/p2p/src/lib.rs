@@ -55,6 +55,12 @@ pub use {
     p2p_tcp as tcp, p2p_yamux as yamux,
 };
 
+#[cfg(feature = "pubsub")]
+pub use {
+    p2p_pubsub as pubsub,
+    p2p_pubsub::{GossipConfig, Pubsub},
+};
+
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
 pub use p2p_runtime::block_on;
 

@@ -33,6 +33,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("p2p", 6),
     ("p2p-cli", 7),
     ("p2p-interop", 7),
+    ("p2p-bench", 7),
 ];
 
 /// Crates of the protocol floors that may not know a concrete runtime or the simulator.

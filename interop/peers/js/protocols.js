@@ -38,8 +38,42 @@ function guarded (name, handler) {
   }
 }
 
+/**
+ * What `for await (const chunk of stream)` should give: all data, then the end. The stream's own
+ * iterator waits forever if the remote's end came before it was asked, as happens when proposal,
+ * data and end arrive together (faults/stream-end.js).
+ */
+async function * chunks (stream) {
+  const queue = []
+  let failure
+  let wake = () => {}
+  const onMessage = ({ data }) => { queue.push(data); wake() }
+  const onEnd = ({ error }) => { failure ??= error; wake() }
+  stream.addEventListener('message', onMessage)
+  stream.addEventListener('remoteCloseWrite', onEnd)
+  stream.addEventListener('close', onEnd)
+  try {
+    while (true) {
+      while (queue.length > 0) {
+        yield queue.shift()
+      }
+      if (failure != null) {
+        throw failure
+      }
+      if (stream.remoteWriteStatus === 'closed' && stream.readBufferLength === 0) {
+        return
+      }
+      await new Promise(resolve => { wake = resolve })
+    }
+  } finally {
+    stream.removeEventListener('message', onMessage)
+    stream.removeEventListener('remoteCloseWrite', onEnd)
+    stream.removeEventListener('close', onEnd)
+  }
+}
+
 async function serveEcho (stream) {
-  for await (const chunk of stream) {
+  for await (const chunk of chunks(stream)) {
     await send(stream, chunk)
   }
   await stream.close()
@@ -49,7 +83,7 @@ async function serveTransfer (stream, event) {
   const size = new Uint8Array(SIZE_BYTES)
   let sized = 0
   let received = 0
-  for await (const chunk of stream) {
+  for await (const chunk of chunks(stream)) {
     const bytes = chunk.subarray()
     const head = Math.min(SIZE_BYTES - sized, bytes.length)
     size.set(bytes.subarray(0, head), sized)
@@ -127,11 +161,11 @@ async function testTransfer ({ connection, signal, event }) {
 }
 
 async function collect (stream) {
-  const chunks = []
-  for await (const chunk of stream) {
-    chunks.push(chunk.subarray())
+  const parts = []
+  for await (const chunk of chunks(stream)) {
+    parts.push(chunk.subarray())
   }
-  return Buffer.concat(chunks)
+  return Buffer.concat(parts)
 }
 
 async function send (stream, bytes, signal) {
@@ -154,7 +188,7 @@ async function writePattern (stream, total, signal) {
 /** Reads to the end and returns how many bytes came. */
 async function readPattern (stream) {
   let received = 0
-  for await (const chunk of stream) {
+  for await (const chunk of chunks(stream)) {
     received = checkPattern(chunk.subarray(), received)
   }
   return received

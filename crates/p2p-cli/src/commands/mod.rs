@@ -6,3 +6,4 @@ pub(crate) mod identify;
 pub(crate) mod key;
 pub(crate) mod listen;
 pub(crate) mod ping;
+pub(crate) mod sim;

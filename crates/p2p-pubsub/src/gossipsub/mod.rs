@@ -156,13 +156,6 @@ impl Gossipsub {
             .map_or(0.0, |ix| self.score_of(ix))
     }
 
-    /// P5: what the application thinks of a connected peer.
-    pub fn set_application_score(&mut self, peer: &PeerId, score: f64) {
-        if let (Some(ix), Some(scores)) = (self.base.table.find(peer), &mut self.scores) {
-            scores.set_app_score(ix, score);
-        }
-    }
-
     /// Replaces the score parameters of a topic.
     ///
     /// # Errors
@@ -185,15 +178,6 @@ impl Gossipsub {
         let short = record.len() <= MAX_RECORD;
         if let Some(ix) = self.base.table.find(peer).filter(|_| short) {
             self.records.insert(ix, record);
-        }
-    }
-
-    /// Takes no more messages from a peer or by it, or takes them again.
-    pub fn block(&mut self, peer: PeerId, blocked: bool) {
-        if blocked {
-            self.base.blocked.insert(peer);
-        } else {
-            self.base.blocked.remove(&peer);
         }
     }
 
@@ -355,6 +339,32 @@ impl Router for Gossipsub {
 
     fn stats(&self) -> &Stats {
         &self.base.stats
+    }
+
+    fn topic_peers(&self, topic: &Topic) -> Vec<PeerId> {
+        self.base.topic_peers(topic)
+    }
+
+    fn mesh_peers(&self, topic: &Topic) -> Vec<PeerId> {
+        self.mesh(topic).unwrap_or_default()
+    }
+
+    fn score_of_peer(&self, peer: &PeerId) -> f64 {
+        self.score(peer)
+    }
+
+    fn set_application_score(&mut self, peer: &PeerId, score: f64) {
+        if let (Some(ix), Some(scores)) = (self.base.table.find(peer), &mut self.scores) {
+            scores.set_app_score(ix, score);
+        }
+    }
+
+    fn block(&mut self, peer: PeerId, blocked: bool) {
+        self.base.block(peer, blocked);
+    }
+
+    fn set_trace(&mut self, on: bool) {
+        self.base.config.trace = on;
     }
 }
 

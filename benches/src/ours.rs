@@ -1,0 +1,175 @@
+//! Our own stack as a [`Node`].
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use p2p::memory::{self, Hub, Memory};
+use p2p::mplex::{self, Mplex};
+use p2p::runtime::{AsyncStd, Smol, Tokio};
+use p2p::yamux::{self, Yamux};
+use p2p::{Connection, Host, Multiaddr, Protocol, Rt, SecureChannel, Stream};
+
+use crate::node::args::{Behaviours, Options};
+use crate::node::serve::{self, PROTOCOLS};
+use crate::node::{Node, Result};
+
+/// More than any job asks for: a limit that refuses is not what is measured.
+const MANY: usize = 1_000_000;
+
+/// Where the memory transports of this process meet.
+static HUB: OnceLock<Hub> = OnceLock::new();
+
+/// A node; clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Ours {
+    host: Host,
+}
+
+impl Node for Ours {
+    type Connection = Connection;
+    type Stream = Stream;
+    const CONNECTS_TWICE: bool = true;
+
+    async fn start(options: &Options) -> Result<Self> {
+        let rt = runtime(&options.runtime)?;
+        let mut builder = Host::builder().runtime(Rt::clone(&rt)).config(config());
+        let mut parts = options.stack.split('+');
+        match parts.next() {
+            Some("tcp") => {}
+            Some("memory") => {
+                let hub = HUB.get_or_init(Hub::new).clone();
+                let memory = Memory::new(hub, memory::Config::default());
+                builder = builder.tcp(false).with_transport(memory);
+            }
+            _ => return Err(unknown(&options.stack)),
+        }
+        builder = match parts.next() {
+            Some("noise") => builder.secure_channels(&[SecureChannel::Noise]),
+            Some("plaintext") => builder.secure_channels(&[SecureChannel::Plaintext]),
+            _ => return Err(unknown(&options.stack)),
+        };
+        builder = builder.multiplexers(&[]);
+        builder = match parts.next() {
+            Some("yamux") => builder.with_muxer(yamux(options.max_streams)),
+            Some("mplex") => builder.with_muxer(mplex(options.max_streams)),
+            _ => return Err(unknown(&options.stack)),
+        };
+        if options.behaviours == Behaviours::Min {
+            builder = builder.identify(None).ping(None);
+        }
+        let host = builder.build().await?;
+        Ok(Self { host })
+    }
+
+    async fn listen(&self, addr: &str, chunk: usize) -> Result<String> {
+        for protocol in PROTOCOLS {
+            self.host
+                .handle(Protocol::from_static(protocol), move |stream| {
+                    serve::serve(protocol, stream, chunk)
+                })?;
+        }
+        Ok(self.host.listen(addr).await?.to_string())
+    }
+
+    async fn connect(&self, addr: &str) -> Result<Connection> {
+        // Without a peer id, a dial never joins a connection that exists.
+        let addr = addr.rsplit_once("/p2p/").map_or(addr, |(addr, _)| addr);
+        let addr: Multiaddr = addr.parse()?;
+        Ok(self.host.dial(addr).await?)
+    }
+
+    async fn open(&self, connection: &Connection, protocol: &'static str) -> Result<Stream> {
+        Ok(connection.open(&Protocol::from_static(protocol)).await?)
+    }
+
+    async fn disconnect(&self, connection: Connection) {
+        connection.close(p2p::ErrorCode::NONE);
+        connection.ended().await;
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.host.swarm().rt().spawn("bench", Box::pin(task));
+    }
+
+    async fn sleep(&self, seconds: f64) {
+        let rt = self.host.swarm().rt();
+        rt.sleep(Duration::from_secs_f64(seconds)).await;
+    }
+}
+
+fn unknown(stack: &str) -> crate::node::Error {
+    format!("no stack {stack}").into()
+}
+
+/// The runtime that runs the caller.
+fn runtime(name: &str) -> Result<Rt> {
+    match name {
+        "async-std" => Ok(AsyncStd::new()),
+        "smol" => Ok(Smol::new()),
+        "tokio" => Ok(Tokio::current()),
+        _ => Err(format!("no runtime {name}").into()),
+    }
+}
+
+/// Runs `work` on `threads` threads of the runtime `name`.
+///
+/// async-std and smol have their own threads, and work on the caller's would be handed over to
+/// them and back with every event: there the caller only waits.
+pub(crate) fn run<T: Send + 'static>(
+    name: &str,
+    threads: usize,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    if name == "tokio" {
+        let mut builder = match threads {
+            0 | 1 => tokio::runtime::Builder::new_current_thread(),
+            _ => tokio::runtime::Builder::new_multi_thread(),
+        };
+        if threads > 1 {
+            builder.worker_threads(threads);
+        }
+        return builder.enable_io().enable_time().build()?.block_on(work);
+    }
+    let rt = match (name, std::num::NonZeroUsize::new(threads)) {
+        ("async-std", Some(threads)) => AsyncStd::with_threads(threads),
+        _ => runtime(name)?,
+    };
+    let (say, heard) = std::sync::mpsc::channel();
+    rt.spawn(
+        "bench",
+        Box::pin(async move {
+            // The caller waits for exactly this.
+            let _ = say.send(work.await);
+        }),
+    );
+    heard.recv()?
+}
+
+fn config() -> p2p::Config {
+    let mut config = p2p::Config::default();
+    config.max_connections = MANY;
+    config.max_connections_per_peer = MANY;
+    config.max_pending_dials = MANY;
+    config.max_pending_incoming = MANY;
+    config.max_streams_per_protocol = MANY;
+    config.idle_timeout = Duration::from_secs(600);
+    config
+}
+
+fn yamux(max_streams: Option<usize>) -> Yamux {
+    let mut config = yamux::Config::default();
+    if let Some(max) = max_streams {
+        config.max_inbound = max;
+        config.max_outbound = max;
+    }
+    Yamux::new(config)
+}
+
+fn mplex(max_streams: Option<usize>) -> Mplex {
+    let mut config = mplex::Config::default();
+    if let Some(max) = max_streams {
+        config.max_inbound = max;
+        config.max_outbound = max;
+    }
+    Mplex::new(config)
+}

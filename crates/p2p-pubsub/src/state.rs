@@ -1,0 +1,239 @@
+//! What the tasks of a [`Pubsub`](crate::Pubsub) share: the router behind a lock, and what to do
+//! after each of its steps.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures::future::AbortHandle;
+use p2p_core::{Instant, PeerId, Rt};
+use p2p_keys::PeerRecord;
+use p2p_swarm::{Publisher, WeakSwarm};
+
+use crate::check::{Job, Pool};
+use crate::config::Config;
+use crate::router::{Output, Router};
+use crate::service::{Presence, Received};
+use crate::trace::Traced;
+use crate::validator::{Candidate, Validator};
+use crate::{Author, Topic};
+
+pub(crate) struct Shared {
+    pub(crate) rt: Rt,
+    pub(crate) swarm: WeakSwarm,
+    pub(crate) config: Config,
+    pub(crate) pool: Pool,
+    state: Mutex<State>,
+}
+
+pub(crate) struct State {
+    pub(crate) router: Box<dyn Router>,
+    pub(crate) author: Author,
+    pub(crate) peers: BTreeMap<PeerId, Session>,
+    pub(crate) topics: BTreeMap<Topic, Local>,
+    pub(crate) validators: BTreeMap<Topic, Validator>,
+    /// For those who want to know what is done and why.
+    pub(crate) traces: Option<Arc<Publisher<Traced>>>,
+    /// Who waits for a peer or for room in a queue.
+    waiting: Vec<Waker>,
+    readers: u64,
+}
+
+/// The one connection on which we talk with a peer.
+pub(crate) struct Session {
+    /// The router knows of it.
+    pub(crate) connected: bool,
+    /// It does not read what it must know.
+    pub(crate) stalled: bool,
+    pub(crate) writer: Option<Waker>,
+    pub(crate) reader: Option<(u64, AbortHandle)>,
+}
+
+/// A topic that we are in.
+#[derive(Default)]
+pub(crate) struct Local {
+    pub(crate) publisher: Arc<Publisher<Received>>,
+    pub(crate) presence: Arc<Publisher<Presence>>,
+    /// Our own subscriptions.
+    pub(crate) users: usize,
+}
+
+/// What is left to do after the lock is gone.
+#[derive(Default)]
+struct Todo {
+    wake: Vec<Waker>,
+    deliver: Vec<(Arc<Publisher<Received>>, Received)>,
+    presence: Vec<(Arc<Publisher<Presence>>, Presence)>,
+    traces: Vec<Traced>,
+    tracer: Option<Arc<Publisher<Traced>>>,
+    dial: Vec<(PeerId, Option<PeerRecord>)>,
+    check: Vec<Job>,
+}
+
+impl State {
+    /// Waits for the next change of peers or queues.
+    pub(crate) fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
+        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            self.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Something has changed for those who wait.
+    pub(crate) fn changed(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    fn drain(&mut self, todo: &mut Todo, now: Instant) {
+        while let Some(output) = self.router.poll_output() {
+            match output {
+                Output::Connect { peer, record } => todo.dial.push((peer, record)),
+                Output::Deliver { id, from, message } => {
+                    if let Some(local) = self.topics.get(message.topic()) {
+                        let publisher = Arc::clone(&local.publisher);
+                        let received = Received::Message { id, from, message };
+                        todo.deliver.push((publisher, received));
+                    }
+                }
+                Output::Joined { peer, topic } => {
+                    todo.wake.append(&mut self.waiting);
+                    self.tell(todo, &topic, Presence::Joined(peer));
+                }
+                Output::Left { peer, topic } => self.tell(todo, &topic, Presence::Left(peer)),
+                Output::Ready { peer } => {
+                    let session = self.peers.get_mut(&peer);
+                    let writer = session.and_then(|session| session.writer.take());
+                    todo.wake.extend(writer);
+                }
+                Output::Stalled { peer } => {
+                    if let Some(session) = self.peers.get_mut(&peer) {
+                        session.stalled = true;
+                        todo.wake.extend(session.writer.take());
+                    }
+                }
+                Output::Trace(event) => todo.traces.push(Traced::Event { at: now, event }),
+                Output::Validate {
+                    ticket,
+                    id,
+                    from,
+                    message,
+                } => {
+                    let validator = self.validators.get(message.topic()).cloned();
+                    let candidate = Candidate { id, from, message };
+                    todo.check.push(Job {
+                        ticket,
+                        candidate,
+                        validator,
+                    });
+                }
+            }
+        }
+        if !todo.traces.is_empty() {
+            todo.tracer = self.traces.clone();
+        }
+    }
+
+    fn tell(&self, todo: &mut Todo, topic: &Topic, presence: Presence) {
+        if let Some(local) = self.topics.get(topic) {
+            todo.presence.push((Arc::clone(&local.presence), presence));
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        swarm: &p2p_swarm::Swarm,
+        config: Config,
+        router: Box<dyn Router>,
+        author: Author,
+    ) -> Self {
+        Self {
+            rt: swarm.rt().clone(),
+            swarm: swarm.downgrade(),
+            config,
+            pool: Pool::default(),
+            state: Mutex::new(State {
+                router,
+                author,
+                peers: BTreeMap::new(),
+                topics: BTreeMap::new(),
+                validators: BTreeMap::new(),
+                traces: None,
+                waiting: Vec::new(),
+                readers: 0,
+            }),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number for a stream that a peer opened, higher than all before.
+    pub(crate) fn next_reader(&self) -> u64 {
+        let mut state = self.lock();
+        state.readers += 1;
+        state.readers
+    }
+
+    /// Changes the state, then does what the router asks for, without the lock.
+    pub(crate) fn step<T>(&self, change: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let (result, jobs) = self.step_and_check(change);
+        debug_assert!(jobs.is_empty(), "only RPCs bring messages");
+        result
+    }
+
+    /// The same, for RPCs; also returns the messages that must be checked.
+    pub(crate) fn step_and_check<T>(
+        &self,
+        change: impl FnOnce(&mut State, Instant) -> T,
+    ) -> (T, Vec<Job>) {
+        let now = self.rt.now();
+        let mut todo = Todo::default();
+        let result = {
+            let mut state = self.lock();
+            let result = change(&mut state, now);
+            state.drain(&mut todo, now);
+            result
+        };
+        (result, self.finish(todo))
+    }
+
+    fn finish(&self, todo: Todo) -> Vec<Job> {
+        todo.wake.into_iter().for_each(Waker::wake);
+        for (publisher, received) in todo.deliver {
+            publisher.publish(&received);
+        }
+        for (publisher, presence) in todo.presence {
+            publisher.publish(&presence);
+        }
+        for traced in todo.traces {
+            tracing::trace!(?traced, "pubsub");
+            if let Some(tracer) = &todo.tracer {
+                tracer.publish(&traced);
+            }
+        }
+        for (peer, record) in todo.dial {
+            self.dial(peer, record);
+        }
+        todo.check
+    }
+
+    fn dial(&self, peer: PeerId, record: Option<PeerRecord>) {
+        let Some(swarm) = self.swarm.upgrade() else {
+            return;
+        };
+        if let Some(record) = record {
+            swarm.add_addrs(peer, record.addrs);
+        }
+        let weak = self.swarm.clone();
+        swarm.spawn("pubsub dial", async move {
+            let Some(swarm) = weak.upgrade() else {
+                return;
+            };
+            if let Err(error) = swarm.dial(peer).await {
+                tracing::debug!(%peer, %error, "proposed peer not reached");
+            }
+        });
+    }
+}
