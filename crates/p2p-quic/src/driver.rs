@@ -192,7 +192,7 @@ impl Driver {
     }
 
     /// Sends what is unsent.
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_send(&mut self, cx: &Context<'_>) -> Poll<()> {
         let Some(transmit) = &self.unsent else {
             return Poll::Ready(());
         };

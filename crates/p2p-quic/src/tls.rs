@@ -50,7 +50,8 @@ impl Identity {
             .transport_config(transport.clone())
             .validation_token_config(tokens)
             .time_source(Arc::new(Calendar(rt.clone())))
-            .max_incoming(config.max_handshakes)
+            // One more than we take: quinn would leave dialers without an answer.
+            .max_incoming(config.max_handshakes.saturating_add(1))
             .incoming_buffer_size(BUFFERED)
             .incoming_buffer_size_total(BUFFERED * config.max_handshakes as u64);
         Ok(Arc::new(server))

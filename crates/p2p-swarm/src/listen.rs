@@ -131,7 +131,7 @@ async fn try_upgrade(
     let upgraded: Upgraded = match link {
         Link::Muxed(established) => {
             let share = shared.shares.share(established.peer);
-            Upgraded::by_transport(established, share)
+            Upgraded::by_transport(established, share)?
         }
         Link::Raw(io) => {
             let cx = Context {
