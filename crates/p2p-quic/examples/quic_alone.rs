@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures::future::try_join;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
-use p2p_core::{Link, Listener, Muxer, Rt, Transport};
+use p2p_core::{Link, Muxer, Rt, Transport};
 use p2p_keys::Keypair;
 use p2p_quic::{Config, Quic};
 

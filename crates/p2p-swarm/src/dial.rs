@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
+use p2p_core::multiaddr_parts::Part;
 use p2p_core::{AddrExt, Instant, Link, Multiaddr, PeerId, Role, TransportError};
 
 use crate::connection::{Connection, Task};
@@ -100,6 +101,7 @@ async fn race(
     mut addrs: Vec<Multiaddr>,
 ) -> Result<Connection, DialError> {
     let _permit = shared.pending_dials.reserve(1)?;
+    addrs.sort_by_key(|addr| !is_quic(addr));
     addrs.truncate(shared.config.max_dial_addrs);
     let rt = &shared.rt;
     let mut schedule = Schedule::new(addrs, shared.config.dial_stagger, rt.now());
@@ -139,6 +141,11 @@ async fn race(
             None => continue,
         }
     }
+}
+
+/// QUIC goes first: it takes the fewest round trips, and needs no upgrade.
+fn is_quic(addr: &Multiaddr) -> bool {
+    addr.iter().any(|part| matches!(part, Part::QuicV1))
 }
 
 async fn attempt(
