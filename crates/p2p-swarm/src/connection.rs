@@ -373,6 +373,21 @@ async fn accept(shared: Arc<Shared>, inner: Arc<Inner>) -> Option<ConnectionEnd>
 
 /// Negotiates the protocol of an incoming stream and hands it to its handler.
 async fn serve(shared: Arc<Shared>, inner: Arc<Inner>, stream: BoxStream, slot: Slot) {
+    // In a box of its own: what the negotiation needs is given back before the handler begins,
+    // which may take as long as the connection lives.
+    let accepted = Box::pin(accept_stream(shared, inner, stream)).await;
+    drop(slot);
+    if let Some(served) = accepted {
+        served.await;
+    }
+}
+
+/// Agrees on the protocol of an incoming stream; returns what its handler does with it.
+async fn accept_stream(
+    shared: Arc<Shared>,
+    inner: Arc<Inner>,
+    stream: BoxStream,
+) -> Option<BoxFuture<'static, ()>> {
     let handlers = shared.handlers();
     let config = multistream::Config::default();
     let agreed = async {
@@ -390,29 +405,24 @@ async fn serve(shared: Arc<Shared>, inner: Arc<Inner>, stream: BoxStream, slot: 
         Ok(Ok(agreed)) => agreed,
         Ok(Err(error)) => {
             tracing::debug!(%peer, %error, "no protocol agreed on for an incoming stream");
-            return;
+            return None;
         }
         Err(_) => {
             tracing::debug!(%peer, ?timeout, "protocol of an incoming stream not named in time");
-            return;
+            return None;
         }
     };
-    drop(slot);
-    let Some(entry) = handlers.find(&protocol).cloned() else {
-        return;
-    };
-    drop(handlers);
+    let entry = handlers.find(&protocol)?;
     let max = entry
         .options
         .max_streams
         .unwrap_or(shared.config.max_streams_per_protocol);
-    drop(shared);
     let permit = match inner.serve_permit(&protocol, max) {
         Ok(permit) => permit,
         Err(exceeded) => {
             tracing::debug!(%peer, %protocol, %exceeded, "incoming stream refused");
             io.get_mut().reset(ErrorCode::RESOURCE_LIMIT_EXCEEDED);
-            return;
+            return None;
         }
     };
     tracing::debug!(%peer, connection = inner.info.id.0, %protocol, "stream accepted");
@@ -422,7 +432,7 @@ async fn serve(shared: Arc<Shared>, inner: Arc<Inner>, stream: BoxStream, slot: 
         WeakConnection::new(inner).into()
     };
     let stream = Stream::new(io, protocol, keep, None).paid_by(permit);
-    entry.handler.serve(stream).await;
+    Some(entry.handler.serve(stream))
 }
 
 /// Closes the connection when nobody has used it for `timeout`, and up to twice that after.

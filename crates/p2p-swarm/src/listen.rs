@@ -107,7 +107,9 @@ fn admit(shared: &Arc<Shared>, incoming: Incoming) {
 /// Upgrades an incoming link and serves the connection that comes of it.
 async fn upgrade(shared: Arc<Shared>, incoming: Incoming, permit: Permit) {
     let remote = incoming.remote.clone();
-    match try_upgrade(&shared, incoming).await {
+    // In a box of its own: what the upgrade needs is given back before the connection begins.
+    let upgraded = Box::pin(try_upgrade(&shared, incoming)).await;
+    match upgraded {
         Ok(task) => {
             drop(permit);
             task.run(shared).await;
