@@ -42,7 +42,7 @@ pub enum HostListenError {
 }
 
 impl Host {
-    /// Starts to put a host together: TCP, Noise, yamux and mplex, identify and ping.
+    /// Starts to put a host together: TCP and QUIC, Noise, yamux and mplex, identify and ping.
     pub fn builder() -> HostBuilder {
         HostBuilder::default()
     }

@@ -61,6 +61,8 @@ pub use {
     p2p_pubsub::{GossipConfig, Pubsub},
 };
 
+#[cfg(feature = "quic")]
+pub use p2p_quic as quic;
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
 pub use p2p_runtime::block_on;
 

@@ -257,13 +257,19 @@ impl<'a> Driver<'a> {
                 continue;
             };
             let census = host.swarm().census();
-            assert!(census.memory <= config.memory_budget, "{census:?}");
-            assert!(census.connections <= config.max_connections, "{census:?}");
+            assert!(census.memory <= config.limits.memory_budget, "{census:?}");
+            assert!(
+                census.connections <= config.limits.max_connections,
+                "{census:?}"
+            );
             for peer in host.swarm().peers() {
                 let all = host.swarm().connections(&peer);
-                assert!(all.len() <= config.max_connections_per_peer, "{all:?}");
+                assert!(
+                    all.len() <= config.limits.max_connections_per_peer,
+                    "{all:?}"
+                );
                 for connection in all {
-                    assert!(connection.budget().used() <= config.connection_memory);
+                    assert!(connection.budget().used() <= config.limits.connection_memory);
                 }
             }
         }
@@ -286,6 +292,8 @@ impl<'a> Driver<'a> {
         let before = self.manners.ledger.ends();
         let expected = talks.len() as u64;
         self.sim.block_on(join_all(talks));
+        // Whoever was talked to may still be reading.
+        self.sim.run_for(QUIET);
         let read = self.manners.ledger.ends() - before;
         assert!(read >= expected, "{read} clean ends of {expected}");
     }

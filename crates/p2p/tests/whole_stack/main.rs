@@ -63,7 +63,9 @@ struct Told(u64, Plan);
 impl Drop for Told {
     fn drop(&mut self) {
         let Self(seed, plan) = self;
-        eprintln!("it was {plan:#?}\nagain: P2P_SIM_SEED={seed} cargo test -p p2p --test whole_stack whatever");
+        eprintln!(
+            "it was {plan:#?}\nagain: P2P_SIM_SEED={seed} cargo test -p p2p --test whole_stack whatever"
+        );
     }
 }
 

@@ -88,15 +88,15 @@ impl Plan {
         }
         config.idle_timeout = Duration::from_secs(dice.between(5, 60) as u64);
         if self.limits == Limits::Tight {
-            config.memory_budget = TIGHT_MEMORY;
-            config.peer_memory = TIGHT_MEMORY / 2;
-            config.connection_memory = TIGHT_MEMORY / 4;
-            config.max_connections = dice.between(1, 6);
-            config.max_connections_per_peer = dice.between(1, 2);
-            config.max_pending_incoming = dice.between(1, 4);
-            config.max_pending_dials = dice.between(1, 4);
-            config.max_negotiating_streams = dice.between(1, 4);
-            config.max_streams_per_protocol = dice.between(1, 8);
+            config.limits.memory_budget = TIGHT_MEMORY;
+            config.limits.peer_memory = TIGHT_MEMORY / 2;
+            config.limits.connection_memory = TIGHT_MEMORY / 4;
+            config.limits.max_connections = dice.between(1, 6);
+            config.limits.max_connections_per_peer = dice.between(1, 2);
+            config.limits.max_pending_incoming = dice.between(1, 4);
+            config.limits.max_pending_dials = dice.between(1, 4);
+            config.limits.max_negotiating_streams = dice.between(1, 4);
+            config.limits.max_streams_per_protocol = dice.between(1, 8);
         }
         config
     }
