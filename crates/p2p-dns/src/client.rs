@@ -58,7 +58,7 @@ async fn ask_one(rt: &Rt, server: SocketAddr, name: &str, kind: Kind) -> io::Res
     let question = wire::question(id, name, kind).ok_or(io::ErrorKind::InvalidInput)?;
     match over_udp(rt, server, id, &question, name, kind).await? {
         Answer::Truncated => over_tcp(rt, server, id, &question, name, kind).await,
-        answer => Ok(answer),
+        answer @ (Answer::Records(..) | Answer::NoSuchName | Answer::Refused(_)) => Ok(answer),
     }
 }
 

@@ -1,6 +1,11 @@
 //! Names against a name server on loopback: what they come to, what is remembered, and how each
 //! failure is called.
-#![expect(clippy::unwrap_used, reason = "a failed test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a failed test may panic"
+)]
 
 use std::error::Error as _;
 use std::io::{Read, Write};

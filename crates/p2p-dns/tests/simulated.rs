@@ -1,5 +1,4 @@
 //! Names of the simulator.
-#![expect(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
