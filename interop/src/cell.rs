@@ -40,12 +40,23 @@ impl Peer {
 pub(crate) enum Transport {
     /// TCP on loopback.
     Tcp,
+    /// WebSocket on TCP on loopback.
+    Ws,
 }
 
 impl Transport {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
+            Self::Ws => "ws",
+        }
+    }
+
+    /// Where a listener listens.
+    pub(crate) fn listen_addr(self) -> &'static str {
+        match self {
+            Self::Tcp => "/ip4/127.0.0.1/tcp/0",
+            Self::Ws => "/ip4/127.0.0.1/tcp/0/ws",
         }
     }
 }

@@ -5,26 +5,27 @@ use crate::{
     cli::{Role, Selection},
 };
 
-/// The cells of a selection: pairs first, then security, muxer, test, as the table shows them.
+/// The cells of a selection: pairs first, then transport, security, muxer, test, as the table shows them.
 pub(crate) fn cells(selection: &Selection) -> Vec<Cell> {
     let mut cells = Vec::new();
     for (dialer, listener) in pairs(selection) {
-        for &security in &sorted(&selection.security) {
-            for &muxer in &sorted(&selection.muxer) {
-                for &test in &sorted(&selection.test) {
-                    // Only our own dialer brings a second node for the other end of the chain.
-                    if test == Test::GossipChain && dialer != Peer::P2p {
-                        continue;
+        for &transport in &sorted(&selection.transport) {
+            for &security in &sorted(&selection.security) {
+                for &muxer in &sorted(&selection.muxer) {
+                    for &test in &sorted(&selection.test) {
+                        // Only our own dialer brings a second node for the other end of the chain.
+                        if test == Test::GossipChain && dialer != Peer::P2p {
+                            continue;
+                        }
+                        cells.push(Cell {
+                            dialer,
+                            listener,
+                            transport,
+                            security,
+                            muxer,
+                            test,
+                        });
                     }
-                    let transport = Transport::Tcp;
-                    cells.push(Cell {
-                        dialer,
-                        listener,
-                        transport,
-                        security,
-                        muxer,
-                        test,
-                    });
                 }
             }
         }
@@ -83,6 +84,12 @@ impl Defaults for Peer {
 impl Defaults for Role {
     fn defaults() -> Vec<Self> {
         vec![Self::Dial, Self::Listen]
+    }
+}
+
+impl Defaults for Transport {
+    fn defaults() -> Vec<Self> {
+        vec![Self::Tcp]
     }
 }
 

@@ -218,12 +218,13 @@ async fn dial(addr: &str, stack: &Stack, test: &str) -> Result<(), NodeError> {
 }
 
 async fn host(stack: &Stack) -> Result<Host, NodeError> {
-    if stack.transport != "tcp" {
+    if !["tcp", "ws"].contains(&stack.transport.as_str()) {
         return Err(unsupported("transport", &stack.transport));
     }
     let channel = |name: &String| match name.as_str() {
         "noise" => Ok(SecureChannel::Noise),
         "plaintext" => Ok(SecureChannel::Plaintext),
+        "tls" => Ok(SecureChannel::Tls),
         _ => Err(unsupported("security", name)),
     };
     let muxer = |name: &String| match name.as_str() {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use p2p::SecureChannel;
 use p2p::core::{Multiaddr, Protocol};
 
 use crate::sim::Scenario;
@@ -317,7 +318,7 @@ pub(crate) struct NodeArgs {
         value_name = "NAME",
         value_enum,
         value_delimiter = ',',
-        default_value = "noise"
+        default_values_t = SecurityArg::preferred()
     )]
     pub(crate) security: Vec<SecurityArg>,
 
@@ -336,6 +337,19 @@ pub(crate) struct NodeArgs {
 pub(crate) enum SecurityArg {
     Noise,
     Plaintext,
+    Tls,
+}
+
+impl SecurityArg {
+    /// What a host offers when it is not told.
+    fn preferred() -> Vec<Self> {
+        let to_arg = |channel: &SecureChannel| match channel {
+            SecureChannel::Plaintext => Self::Plaintext,
+            SecureChannel::Tls => Self::Tls,
+            SecureChannel::Noise | _ => Self::Noise,
+        };
+        SecureChannel::preferred().iter().map(to_arg).collect()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -140,6 +140,7 @@ impl From<SecurityArg> for SecureChannel {
         match arg {
             SecurityArg::Noise => Self::Noise,
             SecurityArg::Plaintext => Self::Plaintext,
+            SecurityArg::Tls => Self::Tls,
         }
     }
 }

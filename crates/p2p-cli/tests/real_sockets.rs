@@ -79,7 +79,7 @@ fn verbose_shows_every_step_in_order() {
         "listening on /ip4/127.0.0.1/tcp/",
         "dialing /ip4/127.0.0.1/tcp/",
         "connected to /ip4/127.0.0.1/tcp/",
-        "secured by /noise in ",
+        &format!("secured by {} in ", preferred()),
         "multiplexed by /yamux/1.0.0 agreed inside the handshake",
         "stream opened, /p2p-demo/transfer/1.0.0 proposed",
         "/p2p-demo/transfer/1.0.0 agreed by the other end",
@@ -106,15 +106,25 @@ fn ping_prints_each_round_trip_and_a_summary() {
     assert_eq!(
         scrub(&outcome.stdout),
         format!(
-            "ping {peer}: 32 bytes over /noise, /yamux/1.0.0\n\
+            "ping {peer}: 32 bytes over {}, /yamux/1.0.0\n\
              32 bytes back: seq=1 time=T\n\
              32 bytes back: seq=2 time=T\n\
              32 bytes back: seq=3 time=T\n\
              --- {peer}\n\
              3 sent, 3 answered, 0 % lost, T\n\
-             rtt min/avg/max/mdev = T\n"
+             rtt min/avg/max/mdev = T\n",
+            preferred()
         )
     );
+}
+
+/// The secure channel that two nodes agree on by default, which depends on the processor.
+fn preferred() -> &'static str {
+    if p2p::tls::cpu_has_aes() {
+        "/tls/1.0.0"
+    } else {
+        "/noise"
+    }
 }
 
 #[test]
@@ -125,7 +135,7 @@ fn ping_in_json_ends_with_a_summary() {
     let records = outcome.records();
     assert_eq!(records.len(), 4, "{outcome:?}");
     assert_eq!(records[0]["event"], "connected");
-    assert_eq!(records[0]["security"], "/noise");
+    assert_eq!(records[0]["security"], preferred());
     assert_eq!(
         (&records[2]["event"], &records[2]["seq"]),
         (&"ping".into(), &2.into())
@@ -206,7 +216,7 @@ fn echo_gives_back_text_and_generated_bytes() {
 
 #[test]
 fn every_security_and_muxer_carries_an_echo() {
-    for security in ["noise", "plaintext"] {
+    for security in ["noise", "plaintext", "tls"] {
         for muxer in ["yamux", "mplex"] {
             let listener = Listener::start(&["--security", security]);
             let outcome = p2p(&[
@@ -377,7 +387,7 @@ fn a_peer_that_hangs_up() {
 #[test]
 fn a_peer_with_another_secure_channel() {
     let listener = Listener::start(&["--security", "plaintext"]);
-    let outcome = p2p(&["ping", &listener.addr]);
+    let outcome = p2p(&["ping", "--security", "noise", &listener.addr]);
     outcome.assert_exit(1);
     assert!(
         outcome

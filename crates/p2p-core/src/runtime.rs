@@ -178,6 +178,9 @@ pub struct TcpOptions {
     /// Let several sockets share a port (`SO_REUSEPORT`), which dialing from a listening port
     /// needs. Default: false.
     pub reuse_port: bool,
+    /// Use several network paths at once where both ends and the system can (Multipath TCP,
+    /// RFC 8684, on Linux); plain TCP otherwise. Default: false.
+    pub multipath: bool,
     /// Local address to connect from. Default: none, the system chooses.
     pub bind: Option<SocketAddr>,
 }
@@ -188,6 +191,7 @@ impl Default for TcpOptions {
             nodelay: true,
             backlog: 1024,
             reuse_port: false,
+            multipath: false,
             bind: None,
         }
     }

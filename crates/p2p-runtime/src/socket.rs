@@ -66,7 +66,7 @@ pub(crate) fn closed(shutdown: io::Result<()>) -> io::Result<()> {
 }
 
 fn tcp_socket(addr: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
-    let socket = new_socket(addr, Type::STREAM, Protocol::TCP)?;
+    let socket = stream_socket(addr, options)?;
     // On Windows the option means something else: it lets strangers take the port over.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
@@ -76,6 +76,18 @@ fn tcp_socket(addr: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
     }
     let _ = options;
     Ok(socket)
+}
+
+/// Multipath TCP if it is asked for and the kernel has it, else TCP.
+fn stream_socket(addr: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
+    #[cfg(target_os = "linux")]
+    if options.multipath
+        && let Ok(socket) = new_socket(addr, Type::STREAM, Protocol::MPTCP)
+    {
+        return Ok(socket);
+    }
+    let _ = options;
+    new_socket(addr, Type::STREAM, Protocol::TCP)
 }
 
 fn new_socket(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
@@ -104,6 +116,7 @@ mod tests {
         for on in [true, false] {
             let mut options = TcpOptions::default();
             options.nodelay = on;
+            options.multipath = on;
             options.reuse_port = on;
             let listener = listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
             let stream = start_connect(listener.local_addr().unwrap(), &options).unwrap();

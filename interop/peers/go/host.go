@@ -18,6 +18,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/libp2p/go-libp2p/p2p/transport/websocket"
 	"github.com/multiformats/go-multiaddr"
 )
 
@@ -39,10 +40,14 @@ func newHost(opts options, listenAddrs ...string) (host.Host, error) {
 	} else {
 		config = append(config, libp2p.ListenAddrStrings(listenAddrs...))
 	}
-	if opts.transport != "tcp" {
+	switch opts.transport {
+	case "tcp":
+		config = append(config, libp2p.Transport(tcp.NewTCPTransport))
+	case "ws":
+		config = append(config, libp2p.Transport(websocket.New))
+	default:
 		return nil, unsupported{"transport " + opts.transport}
 	}
-	config = append(config, libp2p.Transport(tcp.NewTCPTransport))
 	for _, name := range opts.security {
 		switch name {
 		case "plaintext":

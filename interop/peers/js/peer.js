@@ -13,6 +13,7 @@ import { ping } from '@libp2p/ping'
 import { plaintext } from '@libp2p/plaintext'
 import { tcp } from '@libp2p/tcp'
 import { tls } from '@libp2p/tls'
+import { webSockets } from '@libp2p/websockets'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
@@ -23,11 +24,11 @@ import { flavours, Series, service } from './pubsub.js'
 const DEADLINE_MS = 55_000
 
 const USAGE = `usage:
-  peer listen --transport tcp --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
+  peer listen --transport tcp|ws --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
   peer dial ADDR --transport tcp --security .. --muxer .. --test TEST
 tests: ping, identify, echo, transfer, gossip, gossip-anonymous, gossip-chain, flood, flood-anonymous`
 
-const TRANSPORTS = { tcp: () => tcp() }
+const TRANSPORTS = { tcp: () => tcp(), ws: () => webSockets() }
 const SECURITIES = { noise: () => noise(), plaintext: () => plaintext(), tls: () => tls() }
 const MUXERS = {
   // By default six new streams within a second end the connection; five pings and identify are six.
