@@ -20,8 +20,7 @@ use futures::channel::oneshot;
 use futures::future::{join, join_all};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use p2p_core::{
-    Datagram, Instant, Net, Received, Rt, TcpListener, TcpOptions, TcpStream, UdpOptions,
-    UdpSocket,
+    Datagram, Instant, Net, Received, Rt, TcpListener, TcpOptions, TcpStream, UdpOptions, UdpSocket,
 };
 
 /// One test for each promise and provider: the name of a failure says both.
