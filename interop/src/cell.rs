@@ -40,12 +40,15 @@ impl Peer {
 pub(crate) enum Transport {
     /// TCP on loopback.
     Tcp,
+    /// QUIC on loopback: needs no security and no muxer of its own.
+    Quic,
 }
 
 impl Transport {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
+            Self::Quic => "quic",
         }
     }
 }
@@ -59,6 +62,9 @@ pub(crate) enum Security {
     Noise,
     /// `/tls/1.0.0`.
     Tls,
+    /// That of the transport.
+    #[value(skip)]
+    Own,
 }
 
 impl Security {
@@ -67,6 +73,7 @@ impl Security {
             Self::Plaintext => "plaintext",
             Self::Noise => "noise",
             Self::Tls => "tls",
+            Self::Own => "own",
         }
     }
 }
@@ -78,6 +85,9 @@ pub(crate) enum Muxer {
     Yamux,
     /// `/mplex/6.7.0`.
     Mplex,
+    /// That of the transport.
+    #[value(skip)]
+    Own,
 }
 
 impl Muxer {
@@ -85,6 +95,7 @@ impl Muxer {
         match self {
             Self::Yamux => "yamux",
             Self::Mplex => "mplex",
+            Self::Own => "own",
         }
     }
 }

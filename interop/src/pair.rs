@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    cell::{Cell, Outcome, Row, Test},
+    cell::{Cell, Outcome, Row, Test, Transport},
     faults,
     process::{Process, Program, now},
     transcript::{Transcript, Verdict, judge},
@@ -114,6 +114,9 @@ impl Ends {
 fn listen_args(cell: &Cell) -> Vec<String> {
     let mut args = vec!["listen".into()];
     args.extend(stack_args(cell));
+    if cell.transport == Transport::Quic {
+        args.extend(["--addr".into(), "/ip4/127.0.0.1/udp/0/quic-v1".into()]);
+    }
     args
 }
 
@@ -177,7 +180,7 @@ fn file_name(cell: &Cell) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::{Muxer, Peer, Security, Transport};
+    use crate::cell::{Muxer, Peer, Security};
 
     #[test]
     fn the_arguments_are_those_of_the_interop_command_line() {

@@ -17,8 +17,8 @@ use tracing_subscriber::EnvFilter;
 const DEADLINE: Duration = Duration::from_secs(55);
 
 const USAGE: &str = "usage:
-  peer listen --transport tcp --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR]
-  peer dial ADDR --transport tcp --security .. --muxer .. --test ping|identify|echo|transfer";
+  peer listen --transport tcp|quic --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR]
+  peer dial ADDR --transport tcp|quic --security .. --muxer .. --test ping|identify|echo|transfer";
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
