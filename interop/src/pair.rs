@@ -117,6 +117,9 @@ fn listen_args(cell: &Cell) -> Vec<String> {
     if cell.transport == Transport::Quic {
         args.extend(["--addr".into(), "/ip4/127.0.0.1/udp/0/quic-v1".into()]);
     }
+    if cell.test.messages().is_some() {
+        args.extend(["--test".into(), cell.test.name().into()]);
+    }
     args
 }
 

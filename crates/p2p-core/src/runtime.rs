@@ -42,6 +42,12 @@ pub trait Runtime: Send + Sync + fmt::Debug + 'static {
 
     /// Sockets and names.
     fn net(&self) -> &dyn Net;
+
+    /// Whether the same seed must give the same run, as in a simulation. Who draws randomness of
+    /// its own then keeps at least lengths and order the same. Default: false.
+    fn is_reproducible(&self) -> bool {
+        false
+    }
 }
 
 /// A future that completes at an instant that can be moved.

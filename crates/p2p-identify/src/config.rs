@@ -13,6 +13,9 @@ pub struct Config {
     ///
     /// Nobody may refuse a peer for it.
     pub protocol_version: String,
+    /// Whether addresses that only our own network can reach are told to everybody.
+    /// Default: false, they are told to those that we see there.
+    pub announce_private: bool,
     /// How long one exchange may take. Default: 10 s.
     pub timeout: Duration,
     /// From the first change of our addresses or protocols to the push that tells of it; further
@@ -40,6 +43,7 @@ impl Default for Config {
         Self {
             agent_version: concat!("p2p/", env!("CARGO_PKG_VERSION")).to_owned(),
             protocol_version: "ipfs/0.1.0".to_owned(),
+            announce_private: false,
             timeout: Duration::from_secs(10),
             push_delay: Duration::from_secs(1),
             max_pushes: NonZeroUsize::new(32).unwrap_or(NonZeroUsize::MIN),

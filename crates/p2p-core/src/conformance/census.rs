@@ -134,6 +134,10 @@ impl Runtime for Counting {
     fn net(&self) -> &dyn Net {
         self
     }
+
+    fn is_reproducible(&self) -> bool {
+        self.inner.is_reproducible()
+    }
 }
 
 impl Net for Counting {
