@@ -252,7 +252,8 @@ fn check_identify(
         ));
     }
     let observed = event.text("observed").unwrap_or_default();
-    if !observed.starts_with("/ip4/127.0.0.1/tcp/") {
+    let here = ["/ip4/127.0.0.1/tcp/", "/ip4/127.0.0.1/udp/"];
+    if !here.iter().any(|start| observed.starts_with(start)) {
         return Err(format!("dialer: identify: observed as {observed:?}"));
     }
     let agent = event.text("agent").filter(|agent| !agent.is_empty());
