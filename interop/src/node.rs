@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use futures::channel::oneshot;
 use futures::future;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt, io};
-use p2p::{Connection, Event, Host, HostBuilder, Multiaddr, Multiplexer, PeerId, SecureChannel, Stream};
+use p2p::{
+    Connection, Event, Host, HostBuilder, Multiaddr, Multiplexer, PeerId, SecureChannel, Stream,
+};
 use serde_json::{Value, json};
 
 use crate::pubsub::{self, Series};
