@@ -1,5 +1,6 @@
 //! Benchmarks of the stack: a node program, and a runner that sets it beside others.
 
+mod check;
 mod compare;
 mod floor;
 mod muxers;
@@ -28,6 +29,8 @@ enum Action {
     Node(Command),
     /// Delay what passes, as a long path does.
     Delayproxy(proxy::Args),
+    /// Fail if ours has become slower, judged by ratios within this run.
+    Check,
     /// Build the peers, run every job of theirs and ours in turn, print medians and ratios.
     Compare(compare::Args),
 }
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().action {
         Action::Node(command) => run_node(command),
         Action::Delayproxy(args) => proxy::run(&args).map_err(Into::into),
+        Action::Check => check::check(),
         Action::Compare(args) => compare::compare(&args),
     };
     match done {

@@ -502,3 +502,20 @@ fn no_colours_without_a_terminal() {
     let outcome = p2p(&["ping", &peers::closed_port()]);
     assert!(!outcome.stderr.contains('\x1b'), "{outcome:?}");
 }
+
+#[test]
+fn perf_moves_what_was_asked_for_if_the_node_answers_it() {
+    let listener = Listener::start(&["--perf"]);
+    let sizes = ["--upload", "1MiB", "--download", "2MiB"];
+    let outcome = p2p(&[&["perf", &listener.addr, "--json"], &sizes[..]].concat());
+    outcome.assert_exit(0);
+    let record = &outcome.records()[1];
+    assert_eq!(record["event"], "perf");
+    assert_eq!(record["upload_bytes"], 1 << 20);
+    assert_eq!(record["download_bytes"], 2 << 20);
+
+    let other = Listener::start(&[]);
+    let outcome = p2p(&["perf", &other.addr]);
+    outcome.assert_exit(1);
+    assert!(outcome.stderr.contains("/perf/1.0.0"), "{outcome:?}");
+}

@@ -28,6 +28,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("p2p-swarm", 4),
     ("p2p-identify", 5),
     ("p2p-mdns", 5),
+    ("p2p-perf", 5),
     ("p2p-ping", 5),
     ("p2p-pubsub", 5),
     ("p2p-request", 5),
