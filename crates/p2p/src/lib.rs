@@ -45,7 +45,7 @@ pub use p2p_ping::Ping;
 pub use p2p_request::{Call, Refusal, RequestError};
 pub use p2p_swarm::{
     Chain, Config, Connection, ConnectionId, ConnectionInfo, DialError, Event, Events, HandleError,
-    HandlerOptions, ListenError, OpenError, Stream, Swarm, Target, WeakSwarm,
+    HandlerOptions, Limits, ListenError, OpenError, Stream, Swarm, Target, WeakSwarm,
 };
 
 pub use {

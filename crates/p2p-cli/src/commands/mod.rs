@@ -4,6 +4,8 @@ pub(crate) mod demo;
 pub(crate) mod echo;
 pub(crate) mod identify;
 pub(crate) mod key;
+pub(crate) mod limits;
 pub(crate) mod listen;
 pub(crate) mod ping;
 pub(crate) mod sim;
+pub(crate) mod top;
