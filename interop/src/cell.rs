@@ -100,6 +100,18 @@ pub(crate) enum Test {
     Echo,
     /// 5 MB up, then 5 MB down.
     Transfer,
+    /// Signed messages by gossipsub, both ways.
+    Gossip,
+    /// The same without authors and signatures.
+    GossipAnonymous,
+    /// From one of our nodes to another one of ours, by way of the listener.
+    GossipChain,
+    /// Signed messages by floodsub, both ways.
+    Flood,
+    /// The same without authors and signatures.
+    FloodAnonymous,
+    /// Messages by floodsub that have an author and need no signature, none above 1 KiB.
+    FloodLax,
 }
 
 impl Test {
@@ -109,6 +121,25 @@ impl Test {
             Self::Identify => "identify",
             Self::Echo => "echo",
             Self::Transfer => "transfer",
+            Self::Gossip => "gossip",
+            Self::GossipAnonymous => "gossip-anonymous",
+            Self::GossipChain => "gossip-chain",
+            Self::Flood => "flood",
+            Self::FloodAnonymous => "flood-anonymous",
+            Self::FloodLax => "flood-lax",
+        }
+    }
+
+    /// Messages that each end sends in a pubsub test; `None` for the other tests.
+    pub(crate) fn messages(self) -> Option<u64> {
+        match self {
+            Self::Echo | Self::Identify | Self::Ping | Self::Transfer => None,
+            Self::FloodLax => Some(501),
+            Self::Flood
+            | Self::FloodAnonymous
+            | Self::Gossip
+            | Self::GossipAnonymous
+            | Self::GossipChain => Some(506),
         }
     }
 }

@@ -12,6 +12,10 @@ pub(crate) fn cells(selection: &Selection) -> Vec<Cell> {
         for &security in &sorted(&selection.security) {
             for &muxer in &sorted(&selection.muxer) {
                 for &test in &sorted(&selection.test) {
+                    // Only our own dialer brings a second node for the other end of the chain.
+                    if test == Test::GossipChain && dialer != Peer::P2p {
+                        continue;
+                    }
                     let transport = Transport::Tcp;
                     cells.push(Cell {
                         dialer,
@@ -96,7 +100,18 @@ impl Defaults for Muxer {
 
 impl Defaults for Test {
     fn defaults() -> Vec<Self> {
-        vec![Self::Ping, Self::Identify, Self::Echo, Self::Transfer]
+        vec![
+            Self::Ping,
+            Self::Identify,
+            Self::Echo,
+            Self::Transfer,
+            Self::Gossip,
+            Self::GossipAnonymous,
+            Self::GossipChain,
+            Self::Flood,
+            Self::FloodAnonymous,
+            Self::FloodLax,
+        ]
     }
 }
 
@@ -109,7 +124,7 @@ mod tests {
     fn without_filters_we_meet_every_peer_in_both_roles_and_every_combination() {
         let cells = cells(&Selection::default());
 
-        assert_eq!(cells.len(), 4 * 2 * 2 * 2 * 4);
+        assert_eq!(cells.len(), 4 * 2 * 2 * (9 + 10));
         assert!(
             cells
                 .iter()

@@ -12,6 +12,8 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt, io}
 use p2p::{Connection, Event, Host, Multiaddr, Multiplexer, PeerId, SecureChannel, Stream};
 use serde_json::{Value, json};
 
+use crate::pubsub::{self, Series};
+
 const ECHO: &str = "/p2p-interop/echo/1.0.0";
 const PERF: &str = "/perf/1.0.0";
 
@@ -53,6 +55,9 @@ enum Command {
         /// Where to listen.
         #[arg(long, default_value = "/ip4/127.0.0.1/tcp/0")]
         addr: String,
+        /// What the dialer will do; only pubsub has to be prepared.
+        #[arg(long, default_value = "ping")]
+        test: String,
     },
 }
 
@@ -103,6 +108,15 @@ pub(crate) enum NodeError {
     /// No stream could be opened.
     #[error(transparent)]
     Open(#[from] p2p::OpenError),
+    /// A message could not be published.
+    #[error(transparent)]
+    Publish(#[from] p2p::pubsub::PublishFailed),
+    /// Pubsub could not be started.
+    #[error(transparent)]
+    Pubsub(#[from] p2p::pubsub::StartError),
+    /// A message is wrong.
+    #[error("{0}")]
+    Message(String),
     /// A ping failed.
     #[error(transparent)]
     Ping(#[from] p2p::ping::PingError),
@@ -129,7 +143,7 @@ pub(crate) fn run(args: &Args) -> Result<(), NodeError> {
                 let done = rt.timeout(DIAL_DEADLINE, work).await;
                 done.unwrap_or(Err(NodeError::Deadline(DIAL_DEADLINE)))
             }
-            Command::Listen { stack, addr } => listen(stack, addr).await,
+            Command::Listen { stack, addr, test } => listen(stack, addr, test).await,
         }
     });
     if let Err(error) = &result {
@@ -145,12 +159,25 @@ pub(crate) fn run(args: &Args) -> Result<(), NodeError> {
     result
 }
 
-async fn listen(stack: &Stack, addr: &str) -> Result<(), NodeError> {
+async fn listen(stack: &Stack, addr: &str, test: &str) -> Result<(), NodeError> {
     let host = host(stack).await?;
+    let series = Series::of(test, &host)?;
     watch(&host);
     let bound = host.listen(addr).await?;
     event("listening", json!({ "addr": bound.to_string() }));
-    stdin_closed().await;
+    if let Some(mut series) = series {
+        let closed = std::pin::pin!(stdin_closed());
+        let work = std::pin::pin!(async move {
+            series.listen().await?;
+            // What was published is still on its way.
+            std::future::pending::<Result<(), NodeError>>().await
+        });
+        if let future::Either::Right((Err(error), _)) = future::select(closed, work).await {
+            return Err(error);
+        }
+    } else {
+        stdin_closed().await;
+    }
     host.close().await;
     Ok(())
 }
@@ -162,12 +189,26 @@ async fn dial(addr: &str, stack: &Stack, test: &str) -> Result<(), NodeError> {
     host.listen("/ip4/127.0.0.1/tcp/0").await?;
     watch(&host);
     let addr: Multiaddr = addr.parse().map_err(NodeError::Addr)?;
+    let far_end = match test {
+        "gossip-chain" => Some(self::host(stack).await?),
+        _ => None,
+    };
+    let far_end = match &far_end {
+        Some(host) => Some(pubsub::far_end(host, &addr, test).await?),
+        None => None,
+    };
+    let series = Series::of(test, &host)?;
     let connection = host.dial(&addr).await?;
     match test {
         "echo" => echo_test(&connection).await?,
         "identify" => identify_test(&host, &connection).await?,
         "ping" => ping_test(&host, connection.peer()).await?,
         "transfer" => transfer_test(&connection).await?,
+        _ if series.is_some() => {
+            if let Some(mut series) = series {
+                series.dial(far_end).await?;
+            }
+        }
         other => return Err(unsupported("test", other)),
     }
     event("done", json!({ "ms": millis(started.elapsed()) }));
@@ -432,7 +473,7 @@ fn millis(duration: Duration) -> f64 {
 }
 
 /// Prints one line for the runner.
-fn event(name: &str, mut fields: Value) {
+pub(crate) fn event(name: &str, mut fields: Value) {
     if let Some(fields) = fields.as_object_mut() {
         fields.insert("event".into(), name.into());
     }

@@ -114,6 +114,9 @@ impl Ends {
 fn listen_args(cell: &Cell) -> Vec<String> {
     let mut args = vec!["listen".into()];
     args.extend(stack_args(cell));
+    if cell.test.messages().is_some() {
+        args.extend(["--test".into(), cell.test.name().into()]);
+    }
     args
 }
 

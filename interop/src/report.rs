@@ -140,6 +140,12 @@ fn short_test(test: Test) -> &'static str {
         Test::Identify => "iden",
         Test::Echo => "echo",
         Test::Transfer => "xfer",
+        Test::Gossip => "goss",
+        Test::GossipAnonymous => "gano",
+        Test::GossipChain => "gchn",
+        Test::Flood => "floo",
+        Test::FloodAnonymous => "fano",
+        Test::FloodLax => "flax",
     }
 }
 

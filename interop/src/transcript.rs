@@ -177,15 +177,42 @@ fn check(cell: &Cell, listener: &Transcript, dialer: &Transcript) -> Result<Stri
     dialer
         .require("done")
         .map_err(|it| format!("dialer: {it}"))?;
+    if let Some(messages) = cell.test.messages() {
+        return check_messages(messages, dialer, listener);
+    }
     let event = dialer
         .require(cell.test.name())
         .map_err(|it| format!("dialer: {it}"))?;
     match cell.test {
+        Test::Gossip
+        | Test::GossipAnonymous
+        | Test::GossipChain
+        | Test::Flood
+        | Test::FloodAnonymous
+        | Test::FloodLax => Err("a pubsub test without messages".into()),
         Test::Echo => check_echo(event),
         Test::Identify => check_identify(event, listener_id, address, listener, accepted),
         Test::Ping => check_ping(event),
         Test::Transfer => check_transfer(event, listener),
     }
+}
+
+/// Both ends have checked every message.
+fn check_messages(
+    messages: u64,
+    dialer: &Transcript,
+    listener: &Transcript,
+) -> Result<String, String> {
+    for (role, transcript) in [("dialer", dialer), ("listener", listener)] {
+        let event = transcript
+            .require("pubsub")
+            .map_err(|it| format!("{role}: {it}"))?;
+        let received = event.number("received").unwrap_or_default();
+        if received != messages {
+            return Err(format!("{role}: {received} messages, not {messages}"));
+        }
+    }
+    Ok(format!("{messages} messages each way"))
 }
 
 fn check_ping(event: &Event) -> Result<String, String> {

@@ -144,13 +144,13 @@ pub(crate) struct Demo {
 /// Run a node that answers ping, identify and echo
 ///
 /// Prints the addresses to give to others, then who connects and who leaves, and why. Without
-/// ADDR it listens on a free port of the loopback interface; for other machines choose
-/// /ip4/0.0.0.0/tcp/4001 or the like. Ends in order on Ctrl-C and SIGTERM; a second Ctrl-C ends
+/// ADDR it listens on free ports of the loopback interface, for TCP and for QUIC; for other
+/// machines choose /ip4/0.0.0.0/tcp/4001, /ip4/0.0.0.0/udp/4001/quic-v1 or the like. Ends in order on Ctrl-C and SIGTERM; a second Ctrl-C ends
 /// at once.
 #[derive(Debug, Args)]
 pub(crate) struct Listen {
     /// Where to listen; port 0 means any free port
-    #[arg(value_name = "ADDR", default_value = "/ip4/127.0.0.1/tcp/0", value_parser = addr::parse)]
+    #[arg(value_name = "ADDR", default_values = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"], value_parser = addr::parse)]
     pub(crate) addrs: Vec<Multiaddr>,
 
     #[command(flatten)]

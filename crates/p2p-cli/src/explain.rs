@@ -155,8 +155,14 @@ fn transport_advice(addr: &Multiaddr, error: &TransportError) -> String {
         }
         .to_owned(),
         TransportError::Security(error) => handshake_advice(addr, error),
+        TransportError::Handshake(_) => {
+            "the other end is there, but did not finish the handshake: it may have no room, or \
+             not be a libp2p node"
+                .to_owned()
+        }
         TransportError::Unsupported { .. } => {
-            "this program dials TCP: /ip4/…/tcp/… and /ip6/…/tcp/…, with or without /p2p/PEER"
+            "this program dials TCP and QUIC: /ip4|ip6/…/tcp/… and /ip4|ip6/…/udp/…/quic-v1, with \
+             or without /p2p/PEER"
                 .to_owned()
         }
         _ => "check the address".to_owned(),

@@ -129,7 +129,10 @@ pub(crate) fn negotiated(info: &ConnectionInfo) -> String {
             .as_ref()
             .map_or_else(|| "the transport's own".to_owned(), ToString::to_string)
     };
-    format!("{}, {}", name(&info.security), name(&info.muxer))
+    match (&info.security, &info.muxer) {
+        (None, None) => "secured and multiplexed by the transport".to_owned(),
+        (security, muxer) => format!("{}, {}", name(security), name(muxer)),
+    }
 }
 
 impl From<SecurityArg> for SecureChannel {

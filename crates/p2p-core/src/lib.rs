@@ -49,7 +49,7 @@ pub use muxer::{
 pub use protocol::{InvalidProtocol, Protocol};
 pub use runtime::{
     Datagram, Elapsed, Net, Received, Rt, Runtime, TcpListener, TcpOptions, TcpStream, Timer,
-    UdpSocket,
+    UdpOptions, UdpSocket,
 };
 pub use security::{Secured, Security, SecurityError};
 pub use time::Instant;

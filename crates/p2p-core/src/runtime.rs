@@ -42,6 +42,12 @@ pub trait Runtime: Send + Sync + fmt::Debug + 'static {
 
     /// Sockets and names.
     fn net(&self) -> &dyn Net;
+
+    /// Whether the same seed must give the same run, as in a simulation. Who draws randomness of
+    /// its own then keeps at least lengths and order the same. Default: false.
+    fn is_reproducible(&self) -> bool {
+        false
+    }
 }
 
 /// A future that completes at an instant that can be moved.
@@ -141,6 +147,16 @@ pub trait Net: Send + Sync {
     /// What the operating system says, such as `AddrInUse`.
     fn udp_bind(&self, at: SocketAddr) -> io::Result<Arc<dyn UdpSocket>>;
 
+    /// Binds a datagram socket to `at`, set up as `options` say where the system can. Default:
+    /// the same as [`Net::udp_bind`].
+    ///
+    /// # Errors
+    /// What the operating system says, such as `AddrInUse`.
+    fn udp_open(&self, at: SocketAddr, options: &UdpOptions) -> io::Result<Arc<dyn UdpSocket>> {
+        let _ = options;
+        self.udp_bind(at)
+    }
+
     /// The addresses of a host name, by the system's resolver.
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 
@@ -206,6 +222,22 @@ pub trait TcpListener: Send {
     fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
+/// How a datagram socket is set up.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct UdpOptions {
+    /// Hand datagrams over in bulk, and with what their IP header says: several of one sender in
+    /// one call in both directions ([`Received::segment`], [`UdpSocket::max_segments`]), the
+    /// address they were sent to, congestion marks; nothing is fragmented. Default: false.
+    ///
+    /// The buffer of each [`UdpSocket::poll_recv`] must then hold 64 KiB: what does not fit is
+    /// lost.
+    pub bulk: bool,
+    /// Bytes that the system should hold for us in each direction; it may allow less.
+    /// Default: `None`, what the system thinks right.
+    pub buffer: Option<usize>,
+}
+
 /// Datagrams to send in one call.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram<'a> {
@@ -253,5 +285,11 @@ pub trait UdpSocket: Send + Sync + fmt::Debug {
     /// How many datagrams one [`Datagram`] may hold. Default: 1.
     fn max_segments(&self) -> usize {
         1
+    }
+
+    /// Whether datagrams that are too long for a link may be cut on the way, so that their size
+    /// says nothing about what the path carries. Default: true.
+    fn may_fragment(&self) -> bool {
+        true
     }
 }

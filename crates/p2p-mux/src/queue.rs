@@ -77,8 +77,7 @@ impl RecvQueue {
         account: &mut Account,
     ) -> Result<(), Exceeded> {
         let count = count.min(input.len());
-        if let Some(bytes) = input.share(count) {
-            account.charge(count)?;
+        if let Some(bytes) = input.share(count, || account.charge(count))? {
             let charged = count;
             self.chunks.push_back(Chunk::Shared { bytes, charged });
         } else {
@@ -165,6 +164,26 @@ impl RecvQueue {
     pub fn trim(&mut self, account: &mut Account) {
         if self.len == 0 {
             self.clear(account);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p2p_core::Budget;
+
+    use super::*;
+
+    #[test]
+    fn a_payload_that_cannot_be_paid_for_is_not_taken() {
+        for len in [1, CHUNK_MAX, 64 * 1024] {
+            let budget = Budget::new("memory", "memory_budget", len.min(CHUNK_MIN) - 1);
+            let mut account = Account::new(&budget);
+            let mut input = Input::from(Bytes::from(vec![7; len + 5]));
+            let mut queue = RecvQueue::default();
+
+            assert!(queue.push(&mut input, len, &mut account).is_err());
+            assert_eq!((queue.len(), input.len()), (0, len + 5));
         }
     }
 }

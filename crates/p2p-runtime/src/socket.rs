@@ -5,7 +5,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-use p2p_core::TcpOptions;
+use p2p_core::{TcpOptions, UdpOptions};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// A socket that is on its way to `to`; [`connected`] tells when it is there.
@@ -45,8 +45,13 @@ pub(crate) fn listen(at: SocketAddr, options: &TcpOptions) -> io::Result<TcpList
     Ok(socket.into())
 }
 
-pub(crate) fn udp(at: SocketAddr) -> io::Result<UdpSocket> {
+pub(crate) fn udp(at: SocketAddr, options: &UdpOptions) -> io::Result<UdpSocket> {
     let socket = new_socket(at, Type::DGRAM, Protocol::UDP)?;
+    if let Some(bytes) = options.buffer {
+        // A wish: systems have upper limits.
+        let _ = socket.set_recv_buffer_size(bytes);
+        let _ = socket.set_send_buffer_size(bytes);
+    }
     socket.bind(&at.into())?;
     Ok(socket.into())
 }

@@ -47,6 +47,10 @@ impl Runtime for HostRuntime {
     fn net(&self) -> &dyn Net {
         self
     }
+
+    fn is_reproducible(&self) -> bool {
+        true
+    }
 }
 
 impl Net for HostRuntime {

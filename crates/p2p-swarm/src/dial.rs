@@ -236,7 +236,7 @@ async fn connect(
     let upgraded: Upgraded = match dialed.link {
         Link::Muxed(established) => {
             let share = shared.shares.share(established.peer);
-            Upgraded::by_transport(established, share)
+            Upgraded::by_transport(established, share)?
         }
         Link::Raw(io) => {
             let cx = Context {

@@ -18,7 +18,7 @@ use crate::error::{
     Attempt, BuildError, Chain, DialError, HandleError, ListenError, OpenError, UpgradeError,
 };
 use crate::share::Shares;
-use crate::{Config, Damaged, Event, GateList, IpPrefix, Limits, StoreError};
+use crate::{Config, Damaged, Event, GateList, IntoTarget, IpPrefix, Limits, StoreError};
 
 #[test]
 fn every_error_and_refusal_reads_as_it_should() {
@@ -123,6 +123,7 @@ fn dials() -> Vec<String> {
         DialError::Limit(exceeded()),
         DialError::NoAddress { peer: peer(1) },
         DialError::SelfDial { peer: peer(1) },
+        DialError::Target("nowhere".into_target().unwrap_err()),
     ];
     let line = |error: &DialError| format!("[blame {}] {error}", error.blame());
     all.iter().map(line).collect()

@@ -224,7 +224,7 @@ async fn try_upgrade(shared: &Arc<Shared>, incoming: Incoming) -> Result<Task, U
     let upgraded: Upgraded = match link {
         Link::Muxed(established) => {
             let share = shared.shares.share(established.peer);
-            Upgraded::by_transport(established, share)
+            Upgraded::by_transport(established, share)?
         }
         Link::Raw(io) => {
             let cx = Context {

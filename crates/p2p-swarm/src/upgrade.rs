@@ -50,9 +50,11 @@ pub(crate) struct Upgraded {
 }
 
 impl Upgraded {
-    /// A link that its transport secured and multiplexed itself.
-    pub(crate) fn by_transport(done: Established, share: Share) -> Self {
-        Self {
+    /// A link that its transport secured and multiplexed itself. `share` pays for it from now
+    /// on.
+    pub(crate) fn by_transport(done: Established, share: Share) -> Result<Self, UpgradeError> {
+        done.muxing.muxer.charge(&share.budget)?;
+        Ok(Self {
             peer: done.peer,
             public_key: done.public_key,
             muxing: done.muxing,
@@ -62,7 +64,7 @@ impl Upgraded {
             muxer_took: Duration::ZERO,
             traffic: None,
             share,
-        }
+        })
     }
 }
 

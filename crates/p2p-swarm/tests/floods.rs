@@ -124,8 +124,7 @@ fn flood(seed: u64, stage: Stage, count: u32, prefixes: u16) -> (Sim, Outcome) {
     let (idle, worst, peak_memory) = sim.block_on(async {
         let addr = listen(&swarm, &server).await;
         let idle = visit(&honest, &addr, 1).await;
-        for n in 0..count {
-            let host = &crowd[usize::try_from(n).unwrap() % crowd.len()];
+        for (n, host) in (0..count).zip(crowd.iter().cycle()) {
             let rt = host.rt();
             // All within four seconds.
             let at = rt.now() + Duration::from_millis(u64::from(n) * 4000 / u64::from(count));

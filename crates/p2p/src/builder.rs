@@ -49,6 +49,10 @@ pub enum HostError {
     /// The identity cannot be used for Noise.
     #[error("Noise cannot be set up with this identity")]
     Noise(#[from] p2p_noise::SetupError),
+    /// The identity cannot be used for QUIC.
+    #[cfg(feature = "quic")]
+    #[error("QUIC cannot be set up with this identity")]
+    Quic(#[from] p2p_quic::SetupError),
     /// No runtime was given, and no feature that brings one is enabled.
     #[error("no runtime: enable the feature async-std, smol or tokio, or pass one to runtime()")]
     NoRuntime,
@@ -60,6 +64,8 @@ pub struct HostBuilder {
     rt: Option<Rt>,
     config: Config,
     tcp: bool,
+    #[cfg(feature = "quic")]
+    quic: Option<p2p_quic::Config>,
     channels: Vec<SecureChannel>,
     muxers: Vec<Multiplexer>,
     extra: Vec<Extra>,
@@ -77,6 +83,8 @@ impl Default for HostBuilder {
             rt: None,
             config: Config::default(),
             tcp: true,
+            #[cfg(feature = "quic")]
+            quic: Some(p2p_quic::Config::default()),
             channels: vec![SecureChannel::Noise],
             muxers: vec![Multiplexer::Yamux, Multiplexer::Mplex],
             extra: Vec::new(),
@@ -108,6 +116,13 @@ impl HostBuilder {
     /// Whether TCP is spoken. Default: true.
     pub fn tcp(mut self, enabled: bool) -> Self {
         self.tcp = enabled;
+        self
+    }
+
+    /// Sets QUIC up, or leaves it out. Default: on.
+    #[cfg(feature = "quic")]
+    pub fn quic(mut self, config: Option<p2p_quic::Config>) -> Self {
+        self.quic = config;
         self
     }
 
@@ -185,6 +200,10 @@ impl HostBuilder {
         let mut swarm = Swarm::builder(Rt::clone(&rt), identity.to_peer_id()).config(self.config);
         if self.tcp {
             swarm = swarm.transport(Tcp::new(Rt::clone(&rt), p2p_tcp::Config::default()));
+        }
+        #[cfg(feature = "quic")]
+        if let Some(config) = self.quic {
+            swarm = swarm.transport(p2p_quic::Quic::new(Rt::clone(&rt), &identity, config)?);
         }
         for channel in self.channels {
             swarm = match channel {

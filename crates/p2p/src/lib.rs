@@ -45,7 +45,8 @@ pub use p2p_ping::Ping;
 pub use p2p_request::{Call, Refusal, RequestError};
 pub use p2p_swarm::{
     Chain, Config, Connection, ConnectionId, ConnectionInfo, DialError, Event, Events, HandleError,
-    HandlerOptions, Limits, ListenError, OpenError, Stream, Swarm, Target, WeakSwarm,
+    HandlerOptions, IntoTarget, InvalidTarget, Limits, ListenError, OpenError, Stream, Swarm,
+    Target, WeakSwarm,
 };
 
 pub use {
@@ -61,6 +62,8 @@ pub use {
     p2p_pubsub::{GossipConfig, Pubsub},
 };
 
+#[cfg(feature = "quic")]
+pub use p2p_quic as quic;
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
 pub use p2p_runtime::block_on;
 

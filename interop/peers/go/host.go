@@ -78,6 +78,17 @@ func listen(opts options) error {
 	h.Network().Notify(&network.NotifyBundle{
 		ConnectedF: func(_ network.Network, conn network.Conn) { reportConnection(conn) },
 	})
+	if flavour, ok := flavours[opts.test]; ok {
+		messages, err := newSeries(context.Background(), h, flavour, 'L')
+		if err != nil {
+			return err
+		}
+		go func() {
+			if err := messages.listen(context.Background()); err != nil {
+				fail(fmt.Errorf("%s: %w", opts.test, err))
+			}
+		}()
+	}
 	identified, err := h.EventBus().Subscribe(new(coreevent.EvtPeerIdentificationCompleted))
 	if err != nil {
 		return err
@@ -97,7 +108,8 @@ func listen(opts options) error {
 func dial(ctx context.Context, opts options) error {
 	started := time.Now()
 	test, ok := tests[opts.test]
-	if !ok {
+	flavour, isPubsub := flavours[opts.test]
+	if !ok && !isPubsub {
 		return unsupported{"test " + opts.test}
 	}
 	h, err := newHost(opts)
@@ -106,6 +118,12 @@ func dial(ctx context.Context, opts options) error {
 	}
 	defer h.Close()
 	serve(h)
+	var messages *series
+	if isPubsub {
+		if messages, err = newSeries(ctx, h, flavour, 'D'); err != nil {
+			return err
+		}
+	}
 	addr, err := multiaddr.NewMultiaddr(opts.addr)
 	if err != nil {
 		return err
@@ -128,7 +146,12 @@ func dial(ctx context.Context, opts options) error {
 	for _, conn := range h.Network().ConnsToPeer(remote.ID) {
 		reportConnection(conn)
 	}
-	if err := test(ctx, h, remote.ID, identified.Out()); err != nil {
+	if isPubsub {
+		err = messages.dial(ctx)
+	} else {
+		err = test(ctx, h, remote.ID, identified.Out())
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", opts.test, err)
 	}
 	event("done", map[string]any{"ms": millis(time.Since(started))})

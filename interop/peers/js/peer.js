@@ -17,13 +17,15 @@ import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { millis, serve, tests } from './protocols.js'
+import { flavours, Series, service } from './pubsub.js'
 
 // How long a dialer may take for everything.
 const DEADLINE_MS = 55_000
 
 const USAGE = `usage:
-  peer listen --transport tcp --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR]
-  peer dial ADDR --transport tcp --security .. --muxer .. --test ping|identify|echo|transfer`
+  peer listen --transport tcp --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
+  peer dial ADDR --transport tcp --security .. --muxer .. --test TEST
+tests: ping, identify, echo, transfer, gossip, gossip-anonymous, gossip-chain, flood, flood-anonymous`
 
 const TRANSPORTS = { tcp: () => tcp() }
 const SECURITIES = { noise: () => noise(), plaintext: () => plaintext(), tls: () => tls() }
@@ -94,7 +96,12 @@ async function createNode (options, listen) {
     transports: pick('transport', TRANSPORTS, options.transport),
     connectionEncrypters: pick('security', SECURITIES, options.security),
     streamMuxers: pick('muxer', MUXERS, options.muxer),
-    services: { identify: identify(), identifyPush: identifyPush(), ping: ping() }
+    services: {
+      identify: identify(),
+      identifyPush: identifyPush(),
+      ping: ping(),
+      ...service(options.test)
+    }
   })
 }
 
@@ -123,6 +130,12 @@ async function listen (args) {
   node.addEventListener('connection:open', ({ detail }) => reportConnection(detail))
   node.addEventListener('peer:identify', ({ detail }) => reportIdentify(detail))
   await serve(node, event)
+  if (/^(gossip|flood)/.test(options.test) && !Object.hasOwn(flavours, options.test)) {
+    throw new Unsupported(`js does not have test ${options.test}`)
+  }
+  if (Object.hasOwn(flavours, options.test)) {
+    new Series(node, options.test, 'L', event).listen().catch(fail)
+  }
   for (const addr of node.getMultiaddrs()) {
     event('listening', { addr: addr.toString() })
   }
@@ -133,20 +146,23 @@ async function listen (args) {
 async function dial (addr, args) {
   const started = performance.now()
   const options = parse(args)
+  const isPubsub = Object.hasOwn(flavours, options.test)
   const test = tests[options.test]
-  if (test == null) {
+  if (test == null && !isPubsub) {
     throw new Unsupported(`js does not have test ${options.test}`)
   }
   const signal = AbortSignal.timeout(DEADLINE_MS)
   const node = await createNode(options, [])
   await serve(node, event)
+  const series = isPubsub ? new Series(node, options.test, 'D', event) : undefined
   // Before the dial: identify starts with the connection.
   const identified = new Promise(resolve => {
     node.addEventListener('peer:identify', ({ detail }) => resolve(detail), { once: true })
   })
   const connection = await node.dial(multiaddr(addr), { signal })
   reportConnection(connection)
-  await test({ node, connection, signal, event, identified, reportIdentify, stdinClosed })
+  await series?.dial()
+  await test?.({ node, connection, signal, event, identified, reportIdentify, stdinClosed })
   event('done', { ms: millis(performance.now() - started) })
   await node.stop()
   process.exit(0)

@@ -14,7 +14,7 @@ use futures::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     Datagram, Instant, Net, Received, Rt, Runtime, TcpListener, TcpOptions, TcpStream, Timer,
-    UdpSocket,
+    UdpOptions, UdpSocket,
 };
 
 /// Wraps a runtime: its sockets and tasks are counted.
@@ -134,6 +134,10 @@ impl Runtime for Counting {
     fn net(&self) -> &dyn Net {
         self
     }
+
+    fn is_reproducible(&self) -> bool {
+        self.inner.is_reproducible()
+    }
 }
 
 impl Net for Counting {
@@ -159,6 +163,11 @@ impl Net for Counting {
 
     fn udp_bind(&self, at: SocketAddr) -> io::Result<Arc<dyn UdpSocket>> {
         let socket = self.inner.net().udp_bind(at)?;
+        Ok(Arc::new(Counted(socket, self.census.enter(sockets))))
+    }
+
+    fn udp_open(&self, at: SocketAddr, options: &UdpOptions) -> io::Result<Arc<dyn UdpSocket>> {
+        let socket = self.inner.net().udp_open(at, options)?;
         Ok(Arc::new(Counted(socket, self.census.enter(sockets))))
     }
 
@@ -251,6 +260,10 @@ impl UdpSocket for Counted<Arc<dyn UdpSocket>> {
 
     fn max_segments(&self) -> usize {
         self.0.max_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.0.may_fragment()
     }
 }
 
