@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -104,6 +105,22 @@ Examples:
 ", "Exit codes: 0 it ran, 1 something was left over at its end, 2 wrong command line"))]
     Sim(Sim),
 
+    #[command(after_help = concat!("\
+Examples:
+  p2p limits
+  p2p limits --memory 64MiB --json
+
+", "Exit codes: 0 shown, 1 the limits let nothing through, 2 wrong command line"))]
+    Limits(LimitsArgs),
+
+    #[command(after_help = concat!("\
+Examples:
+  p2p listen --metrics 127.0.0.1:9464
+  p2p top 127.0.0.1:9464
+
+", "Exit codes: 0 ended by Ctrl-C, 1 the node does not answer, 2 wrong command line"))]
+    Top(Top),
+
     /// Make, show and convert key files
     ///
     /// A node is known by the hash of its public key, its peer id. The file of the private key is
@@ -155,6 +172,41 @@ pub(crate) struct Listen {
     /// End when stdin ends, so that a program that started this node takes it along
     #[arg(long)]
     pub(crate) until_eof: bool,
+
+    /// Show what the node does over HTTP: /metrics for Prometheus, /top for `p2p top`. To
+    /// everybody who can reach this address
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
+}
+
+/// Show what remotes can make a node hold or do
+///
+/// Prints every limit with its default, widest scope first, and what one peer can cost at most.
+/// docs/LIMITS.md says what each means; a refusal names the setting that raises it.
+#[derive(Debug, Args)]
+pub(crate) struct LimitsArgs {
+    /// Show them for a node that may hold so much for all remotes together, such as 64MiB
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    pub(crate) memory: Option<u64>,
+}
+
+/// Watch a running node: connections, streams, protocols, rates, limits
+///
+/// Asks a node that was started with `p2p listen --metrics IP:PORT` once a second and shows the
+/// answer, until Ctrl-C. Without a terminal the frames follow each other; --once shows one.
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// What was given to --metrics
+    #[arg(value_name = "IP:PORT", default_value = "127.0.0.1:9464")]
+    pub(crate) addr: SocketAddr,
+
+    /// Seconds from one look to the next
+    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = units::parse_seconds)]
+    pub(crate) interval: Duration,
+
+    /// Look once
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 /// Measure the round trip to a node

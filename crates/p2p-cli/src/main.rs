@@ -15,6 +15,7 @@ mod cli;
 mod commands;
 mod explain;
 mod failure;
+mod http;
 mod keyfile;
 mod node;
 mod output;
@@ -22,6 +23,7 @@ mod pattern;
 mod progress;
 mod signals;
 mod sim;
+mod state;
 mod steps;
 mod transfer;
 mod units;
@@ -63,7 +65,9 @@ fn run(output: Output, command: Command) -> Result<(), Failure> {
         Command::Echo(args) => p2p::runtime::block_on(commands::echo::run(output, args)),
         Command::Perf(args) => p2p::runtime::block_on(commands::perf::run(output, args)),
         Command::Key(key) => commands::key::run(output, key),
+        Command::Limits(args) => commands::limits::run(output, &args),
         Command::Sim(args) => commands::sim::run(output, &args),
+        Command::Top(args) => p2p::runtime::block_on(commands::top::run(output, args)),
     }
 }
 

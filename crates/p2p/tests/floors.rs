@@ -26,6 +26,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("p2p-websocket", 4),
     ("p2p-yamux", 3),
     ("p2p-swarm", 4),
+    ("p2p-bootstrap", 5),
     ("p2p-identify", 5),
     ("p2p-mdns", 5),
     ("p2p-perf", 5),
