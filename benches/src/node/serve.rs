@@ -40,7 +40,7 @@ async fn perf<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, chunk: usize) ->
 }
 
 async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<()> {
-    let mut buffer = [0; 2048];
+    let mut buffer = vec![0; 2048];
     loop {
         let count = stream.read(&mut buffer).await?;
         if count == 0 {
