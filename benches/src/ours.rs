@@ -148,11 +148,16 @@ pub(crate) fn run<T: Send + 'static>(
 
 fn config() -> p2p::Config {
     let mut config = p2p::Config::default();
-    config.max_connections = MANY;
-    config.max_connections_per_peer = MANY;
-    config.max_pending_dials = MANY;
-    config.max_pending_incoming = MANY;
-    config.max_streams_per_protocol = MANY;
+    let limits = &mut config.limits;
+    limits.max_connections = MANY;
+    limits.max_connections_per_peer = MANY;
+    limits.max_pending_dials = MANY;
+    limits.max_pending_incoming = MANY;
+    limits.max_streams = MANY;
+    limits.max_streams_per_peer = MANY;
+    limits.max_streams_per_connection = MANY;
+    limits.max_streams_per_protocol = MANY;
+    limits.max_streams_per_protocol_and_peer = MANY;
     config.idle_timeout = Duration::from_secs(600);
     config
 }

@@ -40,12 +40,27 @@ impl Peer {
 pub(crate) enum Transport {
     /// TCP on loopback.
     Tcp,
+    /// QUIC on loopback: needs no security and no muxer of its own.
+    Quic,
+    /// WebSocket on TCP on loopback.
+    Ws,
 }
 
 impl Transport {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
+            Self::Ws => "ws",
+            Self::Quic => "quic",
+        }
+    }
+
+    /// Where a listener listens.
+    pub(crate) fn listen_addr(self) -> &'static str {
+        match self {
+            Self::Tcp => "/ip4/127.0.0.1/tcp/0",
+            Self::Ws => "/ip4/127.0.0.1/tcp/0/ws",
+            Self::Quic => "/ip4/127.0.0.1/udp/0/quic-v1",
         }
     }
 }
@@ -59,6 +74,9 @@ pub(crate) enum Security {
     Noise,
     /// `/tls/1.0.0`.
     Tls,
+    /// That of the transport.
+    #[value(skip)]
+    Own,
 }
 
 impl Security {
@@ -67,6 +85,7 @@ impl Security {
             Self::Plaintext => "plaintext",
             Self::Noise => "noise",
             Self::Tls => "tls",
+            Self::Own => "own",
         }
     }
 }
@@ -78,6 +97,9 @@ pub(crate) enum Muxer {
     Yamux,
     /// `/mplex/6.7.0`.
     Mplex,
+    /// That of the transport.
+    #[value(skip)]
+    Own,
 }
 
 impl Muxer {
@@ -85,6 +107,7 @@ impl Muxer {
         match self {
             Self::Yamux => "yamux",
             Self::Mplex => "mplex",
+            Self::Own => "own",
         }
     }
 }
@@ -100,6 +123,18 @@ pub(crate) enum Test {
     Echo,
     /// 5 MB up, then 5 MB down.
     Transfer,
+    /// Signed messages by gossipsub, both ways.
+    Gossip,
+    /// The same without authors and signatures.
+    GossipAnonymous,
+    /// From one of our nodes to another one of ours, by way of the listener.
+    GossipChain,
+    /// Signed messages by floodsub, both ways.
+    Flood,
+    /// The same without authors and signatures.
+    FloodAnonymous,
+    /// Messages by floodsub that have an author and need no signature, none above 1 KiB.
+    FloodLax,
 }
 
 impl Test {
@@ -109,6 +144,25 @@ impl Test {
             Self::Identify => "identify",
             Self::Echo => "echo",
             Self::Transfer => "transfer",
+            Self::Gossip => "gossip",
+            Self::GossipAnonymous => "gossip-anonymous",
+            Self::GossipChain => "gossip-chain",
+            Self::Flood => "flood",
+            Self::FloodAnonymous => "flood-anonymous",
+            Self::FloodLax => "flood-lax",
+        }
+    }
+
+    /// Messages that each end sends in a pubsub test; `None` for the other tests.
+    pub(crate) fn messages(self) -> Option<u64> {
+        match self {
+            Self::Echo | Self::Identify | Self::Ping | Self::Transfer => None,
+            Self::FloodLax => Some(501),
+            Self::Flood
+            | Self::FloodAnonymous
+            | Self::Gossip
+            | Self::GossipAnonymous
+            | Self::GossipChain => Some(506),
         }
     }
 }

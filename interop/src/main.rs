@@ -16,6 +16,7 @@ mod matrix;
 mod node;
 mod pair;
 mod process;
+mod pubsub;
 mod report;
 mod transcript;
 

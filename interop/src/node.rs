@@ -9,8 +9,12 @@ use std::time::{Duration, Instant};
 use futures::channel::oneshot;
 use futures::future;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt, io};
-use p2p::{Connection, Event, Host, Multiaddr, Multiplexer, PeerId, SecureChannel, Stream};
+use p2p::{
+    Connection, Event, Host, HostBuilder, Multiaddr, Multiplexer, PeerId, SecureChannel, Stream,
+};
 use serde_json::{Value, json};
+
+use crate::pubsub::{self, Series};
 
 const ECHO: &str = "/p2p-interop/echo/1.0.0";
 const PERF: &str = "/perf/1.0.0";
@@ -53,6 +57,9 @@ enum Command {
         /// Where to listen.
         #[arg(long, default_value = "/ip4/127.0.0.1/tcp/0")]
         addr: String,
+        /// What the dialer will do; only pubsub has to be prepared.
+        #[arg(long, default_value = "ping")]
+        test: String,
     },
 }
 
@@ -103,6 +110,15 @@ pub(crate) enum NodeError {
     /// No stream could be opened.
     #[error(transparent)]
     Open(#[from] p2p::OpenError),
+    /// A message could not be published.
+    #[error(transparent)]
+    Publish(#[from] p2p::pubsub::PublishFailed),
+    /// Pubsub could not be started.
+    #[error(transparent)]
+    Pubsub(#[from] p2p::pubsub::StartError),
+    /// A message is wrong.
+    #[error("{0}")]
+    Message(String),
     /// A ping failed.
     #[error(transparent)]
     Ping(#[from] p2p::ping::PingError),
@@ -129,7 +145,7 @@ pub(crate) fn run(args: &Args) -> Result<(), NodeError> {
                 let done = rt.timeout(DIAL_DEADLINE, work).await;
                 done.unwrap_or(Err(NodeError::Deadline(DIAL_DEADLINE)))
             }
-            Command::Listen { stack, addr } => listen(stack, addr).await,
+            Command::Listen { stack, addr, test } => listen(stack, addr, test).await,
         }
     });
     if let Err(error) = &result {
@@ -145,12 +161,25 @@ pub(crate) fn run(args: &Args) -> Result<(), NodeError> {
     result
 }
 
-async fn listen(stack: &Stack, addr: &str) -> Result<(), NodeError> {
+async fn listen(stack: &Stack, addr: &str, test: &str) -> Result<(), NodeError> {
     let host = host(stack).await?;
+    let series = Series::of(test, &host)?;
     watch(&host);
     let bound = host.listen(addr).await?;
     event("listening", json!({ "addr": bound.to_string() }));
-    stdin_closed().await;
+    if let Some(mut series) = series {
+        let closed = std::pin::pin!(stdin_closed());
+        let work = std::pin::pin!(async move {
+            series.listen().await?;
+            // What was published is still on its way.
+            std::future::pending::<Result<(), NodeError>>().await
+        });
+        if let future::Either::Right((Err(error), _)) = future::select(closed, work).await {
+            return Err(error);
+        }
+    } else {
+        stdin_closed().await;
+    }
     host.close().await;
     Ok(())
 }
@@ -159,15 +188,33 @@ async fn dial(addr: &str, stack: &Stack, test: &str) -> Result<(), NodeError> {
     let started = Instant::now();
     let host = host(stack).await?;
     // The listener's identify test wants to see an address of ours too.
-    host.listen("/ip4/127.0.0.1/tcp/0").await?;
+    host.listen(match stack.transport.as_str() {
+        "quic" => "/ip4/127.0.0.1/udp/0/quic-v1",
+        _ => "/ip4/127.0.0.1/tcp/0",
+    })
+    .await?;
     watch(&host);
     let addr: Multiaddr = addr.parse().map_err(NodeError::Addr)?;
+    let far_end = match test {
+        "gossip-chain" => Some(self::host(stack).await?),
+        _ => None,
+    };
+    let far_end = match &far_end {
+        Some(host) => Some(pubsub::far_end(host, &addr, test).await?),
+        None => None,
+    };
+    let series = Series::of(test, &host)?;
     let connection = host.dial(&addr).await?;
     match test {
         "echo" => echo_test(&connection).await?,
         "identify" => identify_test(&host, &connection).await?,
         "ping" => ping_test(&host, connection.peer()).await?,
         "transfer" => transfer_test(&connection).await?,
+        _ if series.is_some() => {
+            if let Some(mut series) = series {
+                series.dial(far_end).await?;
+            }
+        }
         other => return Err(unsupported("test", other)),
     }
     event("done", json!({ "ms": millis(started.elapsed()) }));
@@ -177,12 +224,24 @@ async fn dial(addr: &str, stack: &Stack, test: &str) -> Result<(), NodeError> {
 }
 
 async fn host(stack: &Stack) -> Result<Host, NodeError> {
-    if stack.transport != "tcp" {
-        return Err(unsupported("transport", &stack.transport));
-    }
+    let builder = match stack.transport.as_str() {
+        "tcp" => upgrades(Host::builder().quic(None).websocket(None), stack)?,
+        "ws" => upgrades(Host::builder().quic(None), stack)?,
+        // Secured and multiplexed by itself.
+        "quic" => Host::builder().tcp(false),
+        other => return Err(unsupported("transport", other)),
+    };
+    let host = builder.build().await?;
+    host.handle(ECHO, serve_echo)?;
+    host.handle(PERF, serve_transfer)?;
+    Ok(host)
+}
+
+fn upgrades(builder: HostBuilder, stack: &Stack) -> Result<HostBuilder, NodeError> {
     let channel = |name: &String| match name.as_str() {
         "noise" => Ok(SecureChannel::Noise),
         "plaintext" => Ok(SecureChannel::Plaintext),
+        "tls" => Ok(SecureChannel::Tls),
         _ => Err(unsupported("security", name)),
     };
     let muxer = |name: &String| match name.as_str() {
@@ -196,14 +255,7 @@ async fn host(stack: &Stack) -> Result<Host, NodeError> {
         .map(channel)
         .collect::<Result<_, _>>()?;
     let muxers: Vec<_> = stack.muxer.iter().map(muxer).collect::<Result<_, _>>()?;
-    let host = Host::builder()
-        .secure_channels(&channels)
-        .multiplexers(&muxers)
-        .build()
-        .await?;
-    host.handle(ECHO, serve_echo)?;
-    host.handle(PERF, serve_transfer)?;
-    Ok(host)
+    Ok(builder.secure_channels(&channels).multiplexers(&muxers))
 }
 
 fn unsupported(what: &'static str, name: &str) -> NodeError {
@@ -432,7 +484,7 @@ fn millis(duration: Duration) -> f64 {
 }
 
 /// Prints one line for the runner.
-fn event(name: &str, mut fields: Value) {
+pub(crate) fn event(name: &str, mut fields: Value) {
     if let Some(fields) = fields.as_object_mut() {
         fields.insert("event".into(), name.into());
     }

@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use crate::cell::{Cell, Muxer, Outcome, Peer, Row, Security, Test};
+use crate::cell::{Cell, Muxer, Outcome, Peer, Row, Security, Test, Transport};
 
 /// Width of one test in the table.
 const COLUMN: usize = 6;
@@ -83,17 +83,23 @@ fn table(rows: &[Row]) -> String {
         .collect()
 }
 
-fn title((security, muxer): (Security, Muxer)) -> String {
-    format!("{}/{}", security.name(), muxer.name())
+fn title((transport, security, muxer): Stack) -> String {
+    match transport {
+        Transport::Tcp => format!("{}/{}", security.name(), muxer.name()),
+        other => format!("{}/{}/{}", other.name(), security.name(), muxer.name()),
+    }
 }
 
 /// Of a group of columns: its tests, or its title if that is longer.
-fn width(group: (Security, Muxer), tests: usize) -> usize {
+fn width(group: Stack, tests: usize) -> usize {
     (tests * COLUMN).max(title(group).len() + 2)
 }
 
-fn group(cell: &Cell) -> (Security, Muxer) {
-    (cell.security, cell.muxer)
+/// What stands above a group of columns.
+type Stack = (Transport, Security, Muxer);
+
+fn group(cell: &Cell) -> Stack {
+    (cell.transport, cell.security, cell.muxer)
 }
 
 fn counts(rows: &[Row]) -> String {
@@ -140,6 +146,12 @@ fn short_test(test: Test) -> &'static str {
         Test::Identify => "iden",
         Test::Echo => "echo",
         Test::Transfer => "xfer",
+        Test::Gossip => "goss",
+        Test::GossipAnonymous => "gano",
+        Test::GossipChain => "gchn",
+        Test::Flood => "floo",
+        Test::FloodAnonymous => "fano",
+        Test::FloodLax => "flax",
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use p2p::SecureChannel;
 use p2p::core::{Multiaddr, Protocol};
 
 use crate::sim::Scenario;
@@ -135,13 +136,13 @@ pub(crate) struct Demo {
 /// Run a node that answers ping, identify and echo
 ///
 /// Prints the addresses to give to others, then who connects and who leaves, and why. Without
-/// ADDR it listens on a free port of the loopback interface; for other machines choose
-/// /ip4/0.0.0.0/tcp/4001 or the like. Ends in order on Ctrl-C and SIGTERM; a second Ctrl-C ends
+/// ADDR it listens on free ports of the loopback interface, for TCP and for QUIC; for other
+/// machines choose /ip4/0.0.0.0/tcp/4001, /ip4/0.0.0.0/udp/4001/quic-v1 or the like. Ends in order on Ctrl-C and SIGTERM; a second Ctrl-C ends
 /// at once.
 #[derive(Debug, Args)]
 pub(crate) struct Listen {
     /// Where to listen; port 0 means any free port
-    #[arg(value_name = "ADDR", default_value = "/ip4/127.0.0.1/tcp/0", value_parser = addr::parse)]
+    #[arg(value_name = "ADDR", default_values = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"], value_parser = addr::parse)]
     pub(crate) addrs: Vec<Multiaddr>,
 
     #[command(flatten)]
@@ -351,7 +352,7 @@ pub(crate) struct NodeArgs {
         value_name = "NAME",
         value_enum,
         value_delimiter = ',',
-        default_value = "noise"
+        default_values_t = SecurityArg::preferred()
     )]
     pub(crate) security: Vec<SecurityArg>,
 
@@ -370,6 +371,19 @@ pub(crate) struct NodeArgs {
 pub(crate) enum SecurityArg {
     Noise,
     Plaintext,
+    Tls,
+}
+
+impl SecurityArg {
+    /// What a host offers when it is not told.
+    fn preferred() -> Vec<Self> {
+        let to_arg = |channel: &SecureChannel| match channel {
+            SecureChannel::Plaintext => Self::Plaintext,
+            SecureChannel::Tls => Self::Tls,
+            SecureChannel::Noise | _ => Self::Noise,
+        };
+        SecureChannel::preferred().iter().map(to_arg).collect()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

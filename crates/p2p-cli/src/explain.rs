@@ -155,8 +155,15 @@ fn transport_advice(addr: &Multiaddr, error: &TransportError) -> String {
         }
         .to_owned(),
         TransportError::Security(error) => handshake_advice(addr, error),
+        TransportError::Handshake(_) => {
+            "the other end is there, but did not finish the handshake: it may have no room, or \
+             not be a libp2p node"
+                .to_owned()
+        }
         TransportError::Unsupported { .. } => {
-            "this program dials TCP: /ip4/…/tcp/… and /ip6/…/tcp/…, with or without /p2p/PEER"
+            "this program dials TCP, QUIC and WebSocket: /ip4|ip6|dns/…/tcp/…, \
+             /ip4|ip6|dns/…/udp/…/quic-v1 and /ip4|ip6|dns/…/tcp/…/ws or /wss, with or without \
+             /p2p/PEER"
                 .to_owned()
         }
         _ => "check the address".to_owned(),
@@ -173,7 +180,7 @@ fn security_advice(error: &p2p::multistream::Error) -> String {
         }
         NegotiationError::Refused { .. } => {
             "the other end is a libp2p node, but wants another secure channel; try --security \
-             noise or, for tests, --security plaintext"
+             tls,noise or, for tests, --security plaintext"
                 .to_owned()
         }
         _ => "this is not a libp2p node: check the port".to_owned(),

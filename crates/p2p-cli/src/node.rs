@@ -129,7 +129,11 @@ pub(crate) fn negotiated(info: &ConnectionInfo) -> String {
             .as_ref()
             .map_or_else(|| "the transport's own".to_owned(), ToString::to_string)
     };
-    format!("{}, {}", name(&info.security), name(&info.muxer))
+    match (&info.security, &info.muxer) {
+        // The only transport so far that brings both.
+        (None, None) => "QUIC".to_owned(),
+        (security, muxer) => format!("{}, {}", name(security), name(muxer)),
+    }
 }
 
 impl From<SecurityArg> for SecureChannel {
@@ -137,6 +141,7 @@ impl From<SecurityArg> for SecureChannel {
         match arg {
             SecurityArg::Noise => Self::Noise,
             SecurityArg::Plaintext => Self::Plaintext,
+            SecurityArg::Tls => Self::Tls,
         }
     }
 }

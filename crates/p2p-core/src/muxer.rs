@@ -49,6 +49,17 @@ pub trait Muxer: Send + Sync + fmt::Debug {
 
     /// Streams that are open, in both directions together.
     fn streams(&self) -> usize;
+
+    /// From now on, everything that the remote makes us hold is taken from `budget`. Called once,
+    /// before the driver runs, for connections that were made without one: those of transports
+    /// that multiplex themselves. Default: does nothing.
+    ///
+    /// # Errors
+    /// [`Exceeded`] if there is no room for a connection: drop it.
+    fn charge(&self, budget: &Budget) -> Result<(), Exceeded> {
+        let _ = budget;
+        Ok(())
+    }
 }
 
 /// One stream of a connection.

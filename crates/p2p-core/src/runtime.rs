@@ -42,6 +42,12 @@ pub trait Runtime: Send + Sync + fmt::Debug + 'static {
 
     /// Sockets and names.
     fn net(&self) -> &dyn Net;
+
+    /// Whether the same seed must give the same run, as in a simulation. Who draws randomness of
+    /// its own then keeps at least lengths and order the same. Default: false.
+    fn is_reproducible(&self) -> bool {
+        false
+    }
 }
 
 /// A future that completes at an instant that can be moved.
@@ -141,6 +147,19 @@ pub trait Net: Send + Sync {
     /// What the operating system says, such as `AddrInUse`.
     fn udp_bind(&self, at: SocketAddr) -> io::Result<Arc<dyn UdpSocket>>;
 
+    /// Binds a datagram socket to `at`, set up as `options` say where the system can. Default:
+    /// the same as [`Net::udp_bind`], without groups.
+    ///
+    /// # Errors
+    /// What the operating system says, such as `AddrInUse`; `Unsupported` if it cannot join a
+    /// group.
+    fn udp_open(&self, at: SocketAddr, options: &UdpOptions) -> io::Result<Arc<dyn UdpSocket>> {
+        match options.group {
+            Some(_) => Err(io::ErrorKind::Unsupported.into()),
+            None => self.udp_bind(at),
+        }
+    }
+
     /// The addresses of a host name, by the system's resolver.
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 
@@ -149,6 +168,21 @@ pub trait Net: Send + Sync {
     /// # Errors
     /// What the operating system says.
     fn interface_addrs(&self) -> io::Result<Vec<IpAddr>>;
+
+    /// The interfaces that reach others, in a stable order. Default: one without a name, with all
+    /// addresses that are not loopback.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn interfaces(&self) -> io::Result<Vec<Interface>> {
+        let mut addrs = self.interface_addrs()?;
+        addrs.retain(|addr| !addr.is_loopback());
+        Ok(vec![Interface {
+            name: String::new(),
+            index: 0,
+            addrs,
+        }])
+    }
 }
 
 /// How a TCP socket is set up.
@@ -162,6 +196,9 @@ pub struct TcpOptions {
     /// Let several sockets share a port (`SO_REUSEPORT`), which dialing from a listening port
     /// needs. Default: false.
     pub reuse_port: bool,
+    /// Use several network paths at once where both ends and the system can (Multipath TCP,
+    /// RFC 8684, on Linux); plain TCP otherwise. Default: false.
+    pub multipath: bool,
     /// Local address to connect from. Default: none, the system chooses.
     pub bind: Option<SocketAddr>,
 }
@@ -172,6 +209,7 @@ impl Default for TcpOptions {
             nodelay: true,
             backlog: 1024,
             reuse_port: false,
+            multipath: false,
             bind: None,
         }
     }
@@ -204,6 +242,47 @@ pub trait TcpListener: Send {
     /// # Errors
     /// What the operating system says.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Interface {
+    /// What the system calls it.
+    pub name: String,
+    /// Its number; 0 if it has none.
+    pub index: u32,
+    /// Its addresses, those of the link included.
+    pub addrs: Vec<IpAddr>,
+}
+
+/// A multicast group on one interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The address of the group.
+    pub addr: IpAddr,
+    /// The interface to listen and to send on.
+    pub interface: u32,
+    /// An address of that interface, of the same family.
+    pub source: IpAddr,
+}
+
+/// How a datagram socket is set up.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct UdpOptions {
+    /// Hand datagrams over in bulk, and with what their IP header says: several of one sender in
+    /// one call in both directions ([`Received::segment`], [`UdpSocket::max_segments`]), the
+    /// address they were sent to, congestion marks; nothing is fragmented. Default: false.
+    ///
+    /// The buffer of each [`UdpSocket::poll_recv`] must then hold 64 KiB: what does not fit is
+    /// lost.
+    pub bulk: bool,
+    /// Bytes that the system should hold for us in each direction; it may allow less.
+    /// Default: `None`, what the system thinks right.
+    pub buffer: Option<usize>,
+    /// A group to join. The port is then shared with others who ask for one; what is sent to the
+    /// group stays on the link, and comes back to members on this host. Default: none.
+    pub group: Option<Group>,
 }
 
 /// Datagrams to send in one call.
@@ -253,5 +332,11 @@ pub trait UdpSocket: Send + Sync + fmt::Debug {
     /// How many datagrams one [`Datagram`] may hold. Default: 1.
     fn max_segments(&self) -> usize {
         1
+    }
+
+    /// Whether datagrams that are too long for a link may be cut on the way, so that their size
+    /// says nothing about what the path carries. Default: true.
+    fn may_fragment(&self) -> bool {
+        true
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -78,6 +79,12 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     /// Whether it can dial or listen on `addr` (with or without `/p2p/<id>` at its end).
     fn supports(&self, addr: &Multiaddr) -> bool;
 
+    /// Whether its links still have to be secured and multiplexed. Default: true. A transport
+    /// whose links are all [`Link::Muxed`] says no: a swarm of such needs nothing else.
+    fn needs_upgrade(&self) -> bool {
+        true
+    }
+
     /// Connects to `addr`. `expect` is who should be there; only transports that secure their
     /// links themselves need it.
     ///
@@ -95,6 +102,27 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
         &self,
         addr: Multiaddr,
     ) -> BoxFuture<'static, Result<Box<dyn Listener>, TransportError>>;
+}
+
+impl<T: Transport + ?Sized> Transport for Arc<T> {
+    fn supports(&self, addr: &Multiaddr) -> bool {
+        T::supports(self, addr)
+    }
+
+    fn dial(
+        &self,
+        addr: Multiaddr,
+        expect: Option<PeerId>,
+    ) -> BoxFuture<'static, Result<Dialed, TransportError>> {
+        T::dial(self, addr, expect)
+    }
+
+    fn listen(
+        &self,
+        addr: Multiaddr,
+    ) -> BoxFuture<'static, Result<Box<dyn Listener>, TransportError>> {
+        T::listen(self, addr)
+    }
 }
 
 /// A listening socket. Dropping it closes it.
@@ -151,10 +179,32 @@ impl TransportError {
     /// Who to hold responsible.
     pub fn blame(&self) -> Blame {
         match self {
+            // An address that no socket can connect to, such as port 0.
+            Self::Connect { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
+                Blame::Us
+            }
             Self::Connect { .. } => Blame::Network,
             Self::Limit(_) | Self::Listen { .. } | Self::Unsupported { .. } => Blame::Us,
             Self::Handshake(_) => Blame::Remote,
             Self::Security(error) => error.blame(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_connected_to_is_our_mistake() {
+        let failed = |kind: io::ErrorKind| TransportError::Connect {
+            addr: Multiaddr::empty(),
+            source: kind.into(),
+        };
+        assert_eq!(failed(io::ErrorKind::InvalidInput).blame(), Blame::Us);
+        assert_eq!(
+            failed(io::ErrorKind::ConnectionRefused).blame(),
+            Blame::Network
+        );
     }
 }

@@ -27,7 +27,6 @@ mod info;
 mod proto;
 mod push;
 mod rate;
-mod scope;
 mod service;
 mod state;
 

@@ -28,7 +28,9 @@ pub(crate) async fn run(shared: Arc<Shared>, events: Events) {
 fn is_change(event: &Event) -> bool {
     matches!(
         event,
-        Event::ListenAddr(_)
+        Event::ExternalAddr(_)
+            | Event::ExternalAddrGone(_)
+            | Event::ListenAddr(_)
             | Event::ListenAddrGone(_)
             | Event::ProtocolsChanged
             | Event::Lagged(_)
@@ -56,7 +58,6 @@ async fn push_all(shared: &Shared, current: &Current) {
 
 async fn push(connection: &WeakConnection, current: &Current) -> Result<(), IdentifyError> {
     let mut stream = connection.open(&PUSH_PROTOCOL).await?;
-    let remote = &connection.info().remote;
-    let message = current.announcement.encode(Some(remote));
+    let message = current.message(&connection.info().remote);
     Ok(send(&mut stream, &message).await?)
 }

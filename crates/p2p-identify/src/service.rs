@@ -8,7 +8,7 @@ use futures::channel::oneshot;
 use p2p_core::{Elapsed, ErrorCode, Multiaddr, PeerId, Rt};
 use p2p_keys::{Keypair, RecordSeq, SignError};
 use p2p_swarm::{
-    Connection, ConnectionId, HandleError, HandlerOptions, Publisher, Stream, Swarm,
+    Connection, ConnectionId, HandleError, HandlerOptions, Publisher, Reach, Stream, Swarm,
     WeakConnection, WeakSwarm,
 };
 
@@ -18,8 +18,7 @@ use crate::error::IdentifyError;
 use crate::events::{Event, Events};
 use crate::exchange::{receive, request, send};
 use crate::info::IdentifyInfo;
-use crate::scope::Scope;
-use crate::state::{Current, Outcome, State};
+use crate::state::{Announcements, Current, Outcome, State};
 use crate::{PROTOCOL, PUSH_PROTOCOL, push};
 
 /// Tells peers who we are, and learns who they are. Cheap to clone; does not keep its swarm
@@ -200,7 +199,7 @@ impl Shared {
         let current = self.current()?;
         let info = stream.info();
         let (peer, id) = (info.peer, info.id);
-        let message = current.announcement.encode(Some(&info.remote));
+        let message = current.message(&info.remote);
         self.state().told(&peer, id, current.version);
         let after = self.config.timeout;
         match self.rt.timeout(after, send(&mut stream, &message)).await {
@@ -243,17 +242,27 @@ impl Shared {
         let Some(swarm) = self.swarm.upgrade() else {
             return;
         };
-        let seen = Scope::of(&connection.info().remote);
+        let remote = connection.info();
+        let seen = Reach::of(&remote.remote);
         let addrs = info.listen_addrs.iter();
-        let addrs = addrs.filter(|addr| Scope::of(addr).useful_for(seen));
-        swarm.add_addrs(info.peer, addrs.cloned());
+        let addrs = addrs.filter(|addr| Reach::of(addr).useful_for(seen));
+        let addrs: Vec<Multiaddr> = addrs.cloned().collect();
+        match &info.signed_record {
+            Some(record) => {
+                swarm.learn_signed_addrs(info.peer, record.seq, addrs);
+            }
+            None => swarm.learn_addrs(info.peer, addrs),
+        }
+        if let Some(observed) = &info.observed_addr {
+            swarm.observed(remote, observed);
+        }
         swarm.set_protocols_of(info.peer, info.protocols.clone());
     }
 
     /// What we say now; made anew, and signed, only when something changed.
     pub(crate) fn current(&self) -> Result<Current, IdentifyError> {
         let swarm = self.swarm.upgrade().ok_or(IdentifyError::Ended)?;
-        let (addrs, protocols) = (swarm.listen_addrs(), swarm.protocols());
+        let (addrs, protocols) = (swarm.announced_addrs(), swarm.protocols());
         let mut slot = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(current) = &*slot
             && current.addrs == addrs
@@ -261,10 +270,10 @@ impl Shared {
         {
             return Ok(current.clone());
         }
-        let announcement = self.announce(&addrs, &protocols);
-        let announcement = announcement.map_err(std::io::Error::other)?;
+        let announcements = self.announce(&addrs, &protocols);
+        let announcements = announcements.map_err(std::io::Error::other)?;
         let current = Current {
-            announcement,
+            announcements,
             addrs,
             protocols,
             version: slot.as_ref().map_or(1, |last| last.version + 1),
@@ -273,25 +282,30 @@ impl Shared {
         Ok(current)
     }
 
+    /// What peers are told, by from how far away they are seen. The farthest gets the newest
+    /// record: it is passed on most widely.
     fn announce(
         &self,
         addrs: &[Multiaddr],
         protocols: &[p2p_core::Protocol],
-    ) -> Result<Announcement, SignError> {
-        let seq = self.seq.next(self.rt.unix_time());
-        let Config {
-            agent_version,
-            protocol_version,
-            ..
-        } = &self.config;
-        Announcement::new(
-            &self.keypair,
-            addrs,
-            protocols,
-            agent_version,
-            protocol_version,
-            seq,
-        )
+    ) -> Result<Announcements, SignError> {
+        let config = &self.config;
+        let announce = |seen: Reach| {
+            let useful = |addr: &&Multiaddr| {
+                let reach = Reach::of(addr);
+                let told = config.announce_private && reach == Reach::Network;
+                config.announce_addrs && (told || reach.useful_for(seen))
+            };
+            let addrs: Vec<Multiaddr> = addrs.iter().filter(useful).cloned().collect();
+            let seq = self.seq.next(self.rt.unix_time());
+            let (agent, version) = (&config.agent_version, &config.protocol_version);
+            Announcement::new(&self.keypair, &addrs, protocols, agent, version, seq)
+        };
+        Ok(Announcements {
+            host: announce(Reach::Host)?,
+            network: announce(Reach::Network)?,
+            world: announce(Reach::World)?,
+        })
     }
 }
 

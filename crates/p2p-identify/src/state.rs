@@ -6,8 +6,9 @@ use std::sync::Arc;
 use futures::channel::oneshot;
 use futures::future::Shared;
 use p2p_core::{Budget, Instant, Multiaddr, PeerId, Permit};
-use p2p_swarm::{ConnectionId, WeakConnection};
+use p2p_swarm::{ConnectionId, Reach, WeakConnection};
 
+use crate::announcement::Announcement;
 use crate::config::Config;
 use crate::error::IdentifyError;
 use crate::info::IdentifyInfo;
@@ -182,9 +183,29 @@ fn pay(budget: &Budget, info: &IdentifyInfo) -> Result<Permit, IdentifyError> {
 /// A message of ours, made once for every change.
 #[derive(Clone)]
 pub(crate) struct Current {
-    pub(crate) announcement: crate::Announcement,
+    pub(crate) announcements: Announcements,
     pub(crate) addrs: Vec<Multiaddr>,
     pub(crate) protocols: Vec<p2p_core::Protocol>,
     /// Above 0, and higher with each change.
     pub(crate) version: u64,
+}
+
+/// What is told to whom, by from how far away the peer is seen.
+#[derive(Clone)]
+pub(crate) struct Announcements {
+    pub(crate) host: Announcement,
+    pub(crate) network: Announcement,
+    pub(crate) world: Announcement,
+}
+
+impl Current {
+    /// The message for a peer that we see at `remote`.
+    pub(crate) fn message(&self, remote: &Multiaddr) -> Vec<u8> {
+        let announcement = match Reach::of(remote) {
+            Reach::Host => &self.announcements.host,
+            Reach::Network => &self.announcements.network,
+            Reach::Nowhere | Reach::World => &self.announcements.world,
+        };
+        announcement.encode(Some(remote))
+    }
 }

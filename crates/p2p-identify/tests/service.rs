@@ -321,3 +321,87 @@ fn the_service_does_not_keep_its_swarm_alive() {
         assert!(service.observed().is_empty());
     });
 }
+
+/// A host with these addresses.
+fn at(sim: &p2p_sim::Sim, name: &str, addrs: &[&str]) -> p2p_sim::Host {
+    let addrs = addrs
+        .iter()
+        .map(|addr| addr.parse::<std::net::IpAddr>().unwrap());
+    sim.host_at(name, addrs)
+}
+
+#[test]
+fn private_addresses_are_told_to_the_own_network_only_unless_asked_for() {
+    let sim = sim(40);
+    let bob = at(&sim, "bob", &["203.0.113.1", "10.0.0.5"]);
+    let (far, near) = (
+        at(&sim, "far", &["198.51.100.1"]),
+        at(&sim, "near", &["10.0.0.6"]),
+    );
+    let b = patient(&bob, 2);
+    let open = at(&sim, "open", &["203.0.113.2", "10.0.0.7"]);
+    let o = patient(&open, 5);
+    let _ib = identify(&b, 2);
+    let mut config = Config::default();
+    config.announce_private = true;
+    let _io = Identify::new(&o, keys(5), config).unwrap();
+
+    sim.block_on(async {
+        let everywhere = || "/ip4/0.0.0.0/tcp/4001".parse::<Multiaddr>().unwrap();
+        b.listen(everywhere()).await.unwrap();
+        o.listen(everywhere()).await.unwrap();
+        let told = async |host: &p2p_sim::Host, n, to: &str| {
+            let swarm = patient(host, n);
+            let identify = identify(&swarm, n);
+            let to: Multiaddr = to.parse().unwrap();
+            let connection = swarm.dial(to).await.unwrap();
+            let info = identify.identified(&connection).await.unwrap();
+            let addrs = info.listen_addrs.iter().map(ToString::to_string);
+            addrs.collect::<Vec<_>>().join(" ")
+        };
+        let public = "/ip4/203.0.113.1/tcp/4001";
+        assert_eq!(told(&far, 3, public).await, public);
+        let both = "/ip4/203.0.113.1/tcp/4001 /ip4/10.0.0.5/tcp/4001";
+        assert_eq!(told(&near, 4, "/ip4/10.0.0.5/tcp/4001").await, both);
+        let both = "/ip4/203.0.113.2/tcp/4001 /ip4/10.0.0.7/tcp/4001";
+        assert_eq!(told(&far, 3, "/ip4/203.0.113.2/tcp/4001").await, both);
+    });
+}
+
+#[test]
+fn an_address_that_three_networks_see_us_at_is_confirmed_and_pushed() {
+    let sim = sim(41);
+    let bob = at(&sim, "bob", &["203.0.113.1"]);
+    let b = patient(&bob, 2);
+    let _ib = identify(&b, 2);
+    let mut events = b.events();
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let mut held = Vec::new();
+        // The first two share a network and count as one.
+        for (n, ip) in (10..).zip(["198.51.100.1", "198.51.100.2", "192.0.2.1", "192.0.3.1"]) {
+            assert!(b.external_addrs().is_empty(), "before {ip}");
+            let host = at(&sim, ip, &[ip]);
+            let swarm = patient(&host, n);
+            let identify = identify(&swarm, n);
+            let connection = swarm.dial(addr.clone()).await.unwrap();
+            identify.identified(&connection).await.unwrap();
+            b.rt().sleep(LATENCY * 4).await;
+            held.push((swarm, identify, connection));
+        }
+        assert_eq!(b.external_addrs(), [addr.clone()]);
+        while events.next().await.is_some_and(|event| {
+            !matches!(event, p2p_swarm::Event::ExternalAddr(seen) if seen == addr.without_peer())
+        }) {}
+
+        // What the operator adds is told to everybody at once.
+        let forwarded: Multiaddr = "/ip4/203.0.113.99/tcp/9".parse().unwrap();
+        assert!(b.add_external_addr(&forwarded));
+        b.rt().sleep(Duration::from_secs(2)).await;
+        for (_, identify, _) in &held {
+            let info = identify.info(&b.local_peer()).unwrap();
+            assert!(info.listen_addrs.contains(&forwarded), "{info:?}");
+        }
+    });
+}

@@ -52,13 +52,19 @@ impl Input<'_> {
         count
     }
 
-    /// The first `count` bytes as a slice of the buffer, if it is large enough to be worth it.
-    pub(crate) fn share(&mut self, count: usize) -> Option<Bytes> {
+    /// The first `count` bytes as a slice of the buffer, if it is large enough to be worth it and
+    /// `pay` succeeds. Without that nothing is taken.
+    pub(crate) fn share<E>(
+        &mut self,
+        count: usize,
+        pay: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Option<Bytes>, E> {
         match self {
             Self::Shared(bytes) if count >= SHARE_MIN && count <= bytes.len() => {
-                Some(bytes.split_to(count))
+                pay()?;
+                Ok(Some(bytes.split_to(count)))
             }
-            Self::Borrowed(_) | Self::Shared(_) => None,
+            Self::Borrowed(_) | Self::Shared(_) => Ok(None),
         }
     }
 }

@@ -122,8 +122,7 @@ impl RecvQueue {
         account: &mut Account,
     ) -> Result<(), Exceeded> {
         let count = count.min(input.len());
-        if let Some(bytes) = input.share(count) {
-            self.charge(count, account)?;
+        if let Some(bytes) = input.share(count, || self.charge(count, account))? {
             let charged = count;
             self.chunks.push_back(Chunk::Shared { bytes, charged });
         } else {
@@ -216,9 +215,10 @@ impl RecvQueue {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use p2p_core::Budget;
     use proptest::prelude::*;
+
+    use super::*;
 
     proptest! {
         #[test]
@@ -264,6 +264,19 @@ mod tests {
             let bytes = vec![7; size];
             prop_assert!(queue.push(&mut Input::from(&bytes[..]), size, &mut account).is_err());
             prop_assert_eq!((account.used(), queue.len()), (prepaid, 0));
+        }
+    }
+
+    #[test]
+    fn a_payload_that_cannot_be_paid_for_is_not_taken() {
+        for len in [1, CHUNK_MAX, 64 * 1024] {
+            let budget = Budget::new("memory", "memory_budget", len.min(CHUNK_MIN) - 1);
+            let mut account = Account::new(&budget);
+            let mut input = Input::from(Bytes::from(vec![7; len + 5]));
+            let mut queue = RecvQueue::default();
+
+            assert!(queue.push(&mut input, len, &mut account).is_err());
+            assert_eq!((queue.len(), input.len()), (0, len + 5));
         }
     }
 }

@@ -204,6 +204,10 @@ impl<X> Table<X> {
         } else {
             self.inbound -= 1;
         }
+        if self.ended {
+            // Nothing comes any more that the rest could be kept for.
+            self.account.trim();
+        }
     }
 
     /// Pays in advance for `bytes` more that the stream may come to hold, for as long as it lives.

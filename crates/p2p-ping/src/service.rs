@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::ErrorKind;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::io::AsyncWriteExt;
+use futures::io::{AsyncReadExt, AsyncWriteExt};
 use p2p_core::{Elapsed, ErrorCode, PeerId};
 use p2p_swarm::{
-    Connection, ConnectionId, DialError, HandleError, HandlerOptions, Publisher, Stream, Swarm,
-    Target, WeakConnection, WeakSwarm,
+    Connection, ConnectionId, DialError, HandleError, HandlerOptions, IntoTarget, Publisher, Slot,
+    Stream, Swarm, WeakConnection, WeakSwarm,
 };
 
 use crate::config::Config;
@@ -19,7 +20,7 @@ use crate::error::PingError;
 use crate::events::{Event, Events};
 use crate::exchange::{answer, ping};
 use crate::liveness::Liveness;
-use crate::wire::PROTOCOL;
+use crate::wire::{PROTOCOL, SIZE};
 
 /// Answers pings, watches connections, and pings on request. Cheap to clone; does not keep its
 /// swarm alive.
@@ -89,7 +90,7 @@ impl Ping {
     ///
     /// # Errors
     /// See [`PingError`].
-    pub async fn ping(&self, target: impl Into<Target>) -> Result<Duration, PingError> {
+    pub async fn ping(&self, target: impl IntoTarget) -> Result<Duration, PingError> {
         let mut pinger = self.pinger(target).await?;
         let rtt = pinger.ping().await?;
         pinger.close().await;
@@ -102,7 +103,7 @@ impl Ping {
     ///
     /// # Errors
     /// [`PingError::Open`].
-    pub async fn pinger(&self, target: impl Into<Target>) -> Result<Pinger, PingError> {
+    pub async fn pinger(&self, target: impl IntoTarget) -> Result<Pinger, PingError> {
         let closed = PingError::Open(DialError::Closed.into());
         let swarm = self.swarm.upgrade().ok_or(closed)?;
         let connection = swarm.dial(target).await;
@@ -110,7 +111,9 @@ impl Ping {
         Ok(Pinger {
             rt: swarm.rt().clone(),
             connection,
+            place: None,
             stream: None,
+            swarm: self.swarm.clone(),
             shared: Arc::clone(&self.shared),
         })
     }
@@ -120,8 +123,11 @@ impl Ping {
 pub struct Pinger {
     rt: p2p_core::Rt,
     connection: Connection,
+    /// The right to have a stream open.
+    place: Option<Slot>,
     /// The stream of the last ping, if that was echoed.
     stream: Option<Stream>,
+    swarm: WeakSwarm,
     shared: Arc<Shared>,
 }
 
@@ -133,7 +139,9 @@ impl Pinger {
 
     /// One ping; returns the round trip.
     ///
-    /// Opens a stream if there is none, or if the remote has ended the last one meanwhile, as go
+    /// A remote answers two streams on a connection, of which the watch takes one. So only one
+    /// pinger at a time pings on a connection; the first ping of another waits for the end of its
+    /// predecessor, which counts as a part of its patience. Opens a stream if there is none, or if the remote has ended the last one meanwhile, as go
     /// does after half a minute. Waits at most [`Config::patience`]. Cancel-safe: a dropped call
     /// drops the stream, and the next one opens another.
     ///
@@ -145,6 +153,13 @@ impl Pinger {
                 Err(PingError::Closed | PingError::Io(_)) => {}
                 other => return other,
             }
+        }
+        if self.place.is_none() {
+            let after = self.shared.config.patience;
+            let (connection, protocol) = (&self.connection, PROTOCOL);
+            let place = connection.slot(&protocol, NonZeroUsize::MIN);
+            let place = self.rt.timeout(after, place).await;
+            self.place = Some(place.map_err(|Elapsed| PingError::TimedOut { after })?);
         }
         let stream = self.connection.open(&PROTOCOL).await?;
         self.ping_on(stream).await
@@ -173,16 +188,34 @@ impl Pinger {
     /// Ends the stream in order, so that the remote does not take it for lost.
     ///
     /// Cancel-safe. Dropping a [`Pinger`] without it resets the stream, which is harmless.
+    #[expect(
+        clippy::unused_async,
+        reason = "whether closing has to wait is not for callers to know"
+    )]
     pub async fn close(mut self) {
-        if let Some(mut stream) = self.stream.take() {
-            // Nothing depends on it, and a stuck remote must not hold us up.
-            let _ = self.rt.timeout(CLOSE, stream.close()).await;
-        }
+        let (Some(stream), Some(swarm)) = (self.stream.take(), self.swarm.upgrade()) else {
+            return;
+        };
+        let farewell = farewell(stream, self.place.take());
+        let rt = self.rt.clone();
+        swarm.spawn("ping end", async move {
+            // Nothing depends on it, and a stuck remote must not hold up the next pinger.
+            let _ = rt.timeout(CLOSE, farewell).await;
+        });
     }
 }
 
-/// How long the end of a stream may wait for room in the connection.
-const CLOSE: Duration = Duration::from_secs(1);
+/// Ends a stream in order and keeps its place until the remote has ended it too: until then it
+/// counts it, and would refuse another one.
+async fn farewell(mut stream: Stream, place: Option<Slot>) -> std::io::Result<()> {
+    stream.close().await?;
+    while stream.read(&mut [0; SIZE]).await? > 0 {}
+    drop(place);
+    Ok(())
+}
+
+/// How long the end of a stream may take.
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// Pings on `connection` until it ends or is dead.
 async fn watch(shared: Arc<Shared>, connection: WeakConnection) {

@@ -390,3 +390,42 @@ fn three_misses_and_the_end_of_a_connection_are_told_in_this_order() {
         assert!(matches!(held.ended().await, ConnectionEnd::Local(_)));
     });
 }
+
+#[test]
+fn pings_at_the_same_time_take_turns_beside_the_watch() {
+    let sim = sim(22);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let (pings, _answers) = (ping(&a), ping(&b));
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let _held = a.dial(addr.clone()).await.unwrap();
+        a.rt().sleep(Duration::from_secs(20)).await;
+        let start = a.rt().now();
+        let all = (0..10).map(|_| pings.ping(addr.clone()));
+        for rtt in futures::future::join_all(all).await {
+            assert_eq!(rtt.unwrap(), ROUND_TRIP);
+        }
+        // One round trip for the echo, one until the remote has ended its side.
+        assert_eq!(a.rt().now() - start, 19 * ROUND_TRIP);
+    });
+}
+
+#[test]
+fn a_pinger_that_keeps_its_stream_costs_another_its_patience() {
+    let sim = sim(23);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let (pings, _answers) = (unwatched(&a), unwatched(&b));
+
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let mut first = pings.pinger(addr.clone()).await.unwrap();
+        first.ping().await.unwrap();
+        let refused = pings.ping(addr.clone()).await.unwrap_err();
+        assert!(matches!(refused, PingError::TimedOut { .. }), "{refused}");
+        first.close().await;
+        assert_eq!(pings.ping(addr).await.unwrap(), ROUND_TRIP);
+    });
+}

@@ -186,7 +186,9 @@ impl Pubsub {
         let swarm = node.swarm();
         let protocols = router.protocols();
         let author = match config.policy {
-            SignaturePolicy::StrictSign => Author::signing(node.identity().clone()),
+            SignaturePolicy::StrictSign | SignaturePolicy::Lax => {
+                Author::signing(node.identity().clone())
+            }
             SignaturePolicy::StrictNoSign => Author::anonymous(),
         };
         let workers = config.verify_workers;

@@ -392,7 +392,7 @@ fn questions_are_paid_for_before_they_are_read() {
     let sim = sim(12);
     let (alice, bob) = (sim.host("alice"), sim.host("bob"));
     let mut config = p2p_swarm::Config::default();
-    config.connection_memory = 600 << 10;
+    config.limits.connection_memory = 600 << 10;
     let (a, b) = (patient(&alice, 1), common::swarm_with(&bob, 2, config));
     let call: Call<Vec<u8>, ()> = Call::new("/big/1");
     b.answer(&call, |_, _| async { Ok(()) }).unwrap();

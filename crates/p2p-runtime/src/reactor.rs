@@ -11,10 +11,12 @@ use async_io::Async;
 use futures::future::{BoxFuture, FutureExt, TryFutureExt};
 use futures::io::{AsyncRead, AsyncWrite};
 use p2p_core::{
-    Datagram, Instant, Net, Received, TcpListener, TcpOptions, TcpStream, Timer, UdpSocket,
+    Datagram, Instant, Interface, Net, Received, TcpListener, TcpOptions, TcpStream, Timer,
+    UdpOptions, UdpSocket,
 };
 use socket2::SockRef;
 
+use crate::datagram::Bulk;
 use crate::readiness::Direction;
 use crate::timer::{Alarm, LazyTimer};
 use crate::{datagram, names, socket};
@@ -56,8 +58,14 @@ impl Net for Sockets {
     }
 
     fn udp_bind(&self, at: SocketAddr) -> io::Result<Arc<dyn UdpSocket>> {
+        self.udp_open(at, &UdpOptions::default())
+    }
+
+    fn udp_open(&self, at: SocketAddr, options: &UdpOptions) -> io::Result<Arc<dyn UdpSocket>> {
+        let socket = socket::udp(at, options)?;
         Ok(Arc::new(Udp {
-            io: Async::new_nonblocking(socket::udp(at)?)?,
+            bulk: Bulk::new(&socket, options)?,
+            io: Async::new_nonblocking(socket)?,
             reading: Direction::new(),
             writing: Direction::new(),
         }))
@@ -69,6 +77,10 @@ impl Net for Sockets {
 
     fn interface_addrs(&self) -> io::Result<Vec<IpAddr>> {
         names::interface_addrs()
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<Interface>> {
+        names::interfaces()
     }
 }
 
@@ -168,6 +180,7 @@ impl TcpListener for Listener {
 
 struct Udp {
     io: Async<net::UdpSocket>,
+    bulk: Option<Bulk>,
     reading: Direction,
     writing: Direction,
 }
@@ -175,27 +188,46 @@ struct Udp {
 impl UdpSocket for Udp {
     fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Received>> {
         loop {
+            let socket = self.io.get_ref();
             let received = self.reading.poll(
                 cx,
                 |cx| self.io.poll_readable(cx),
-                || self.io.get_ref().recv_from(buffer),
+                || match &self.bulk {
+                    Some(bulk) => bulk.receive(socket.into(), buffer),
+                    None => {
+                        let (len, from) = socket.recv_from(buffer)?;
+                        Ok(datagram::received(len, from))
+                    }
+                },
             );
             match ready!(received) {
                 Err(error) if datagram::is_refusal(&error) => {}
-                Err(error) => return Poll::Ready(Err(error)),
-                Ok((len, from)) => return Poll::Ready(Ok(datagram::received(len, from))),
+                done => return Poll::Ready(done),
             }
         }
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, datagram: &Datagram<'_>) -> Poll<io::Result<()>> {
-        datagram::check(datagram)?;
-        let sent = self.writing.poll(
+        let socket = self.io.get_ref();
+        self.writing.poll(
             cx,
             |cx| self.io.poll_writable(cx),
-            || self.io.get_ref().send_to(datagram.contents, datagram.to),
-        );
-        sent.map_ok(drop)
+            || match &self.bulk {
+                Some(bulk) => bulk.send(socket.into(), datagram),
+                None => {
+                    datagram::check(datagram)?;
+                    socket.send_to(datagram.contents, datagram.to).map(drop)
+                }
+            },
+        )
+    }
+
+    fn max_segments(&self) -> usize {
+        self.bulk.as_ref().map_or(1, Bulk::max_segments)
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.bulk.as_ref().is_none_or(Bulk::may_fragment)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -16,11 +16,12 @@ use ::tokio::time::Sleep;
 use futures::future::{FutureExt, TryFutureExt};
 use futures::io::{AsyncRead, AsyncWrite};
 use p2p_core::{
-    BoxFuture, Datagram, Instant, Net, Received, Rt, Runtime, TcpListener, TcpOptions, TcpStream,
-    Timer, UdpSocket,
+    BoxFuture, Datagram, Instant, Interface, Net, Received, Rt, Runtime, TcpListener, TcpOptions,
+    TcpStream, Timer, UdpOptions, UdpSocket,
 };
 use socket2::SockRef;
 
+use crate::datagram::Bulk;
 use crate::timer::{Alarm, LazyTimer};
 use crate::{clock, datagram, entropy, names, socket};
 
@@ -135,8 +136,16 @@ impl Net for Tokio {
     }
 
     fn udp_bind(&self, at: SocketAddr) -> io::Result<Arc<dyn UdpSocket>> {
+        self.udp_open(at, &UdpOptions::default())
+    }
+
+    fn udp_open(&self, at: SocketAddr, options: &UdpOptions) -> io::Result<Arc<dyn UdpSocket>> {
         let _inside = self.handle.enter();
-        Ok(Arc::new(Udp(net::UdpSocket::from_std(socket::udp(at)?)?)))
+        let socket = socket::udp(at, options)?;
+        Ok(Arc::new(Udp {
+            bulk: Bulk::new(&socket, options)?,
+            io: net::UdpSocket::from_std(socket)?,
+        }))
     }
 
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
@@ -145,6 +154,10 @@ impl Net for Tokio {
 
     fn interface_addrs(&self) -> io::Result<Vec<IpAddr>> {
         names::interface_addrs()
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<Interface>> {
+        names::interfaces()
     }
 }
 
@@ -227,30 +240,79 @@ impl TcpListener for Listener {
 }
 
 #[derive(Debug)]
-struct Udp(net::UdpSocket);
+struct Udp {
+    io: net::UdpSocket,
+    bulk: Option<Bulk>,
+}
+
+impl Udp {
+    fn poll_recv_plain(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<Received>> {
+        let mut read = ReadBuf::new(buffer);
+        let from = ready!(self.io.poll_recv_from(cx, &mut read))?;
+        Poll::Ready(Ok(datagram::received(read.filled().len(), from)))
+    }
+
+    fn poll_recv_bulk(
+        &self,
+        bulk: &Bulk,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<Received>> {
+        loop {
+            ready!(self.io.poll_recv_ready(cx))?;
+            let receive = || bulk.receive((&self.io).into(), buffer);
+            match self.io.try_io(Interest::READABLE, receive) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+}
 
 impl UdpSocket for Udp {
     fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Received>> {
         loop {
-            let mut read = ReadBuf::new(buffer);
-            match ready!(self.0.poll_recv_from(cx, &mut read)) {
+            let received = match &self.bulk {
+                None => self.poll_recv_plain(cx, buffer),
+                Some(bulk) => self.poll_recv_bulk(bulk, cx, buffer),
+            };
+            match ready!(received) {
                 Err(error) if datagram::is_refusal(&error) => {}
-                Err(error) => return Poll::Ready(Err(error)),
-                Ok(from) => {
-                    return Poll::Ready(Ok(datagram::received(read.filled().len(), from)));
-                }
+                done => return Poll::Ready(done),
             }
         }
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, datagram: &Datagram<'_>) -> Poll<io::Result<()>> {
-        datagram::check(datagram)?;
-        let sent = self.0.poll_send_to(cx, datagram.contents, datagram.to);
-        sent.map_ok(drop)
+        let Some(bulk) = &self.bulk else {
+            datagram::check(datagram)?;
+            let sent = self.io.poll_send_to(cx, datagram.contents, datagram.to);
+            return sent.map_ok(drop);
+        };
+        loop {
+            ready!(self.io.poll_send_ready(cx))?;
+            let send = || bulk.send((&self.io).into(), datagram);
+            match self.io.try_io(Interest::WRITABLE, send) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.io.local_addr()
+    }
+
+    fn max_segments(&self) -> usize {
+        self.bulk.as_ref().map_or(1, Bulk::max_segments)
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.bulk.as_ref().is_none_or(Bulk::may_fragment)
     }
 }
 

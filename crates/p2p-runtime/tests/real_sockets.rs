@@ -20,7 +20,7 @@ use futures::channel::oneshot;
 use futures::future::{join, join_all};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use p2p_core::{
-    Datagram, Instant, Net, Received, Rt, TcpListener, TcpOptions, TcpStream, UdpSocket,
+    Datagram, Instant, Net, Received, Rt, TcpListener, TcpOptions, TcpStream, UdpOptions, UdpSocket,
 };
 
 /// One test for each promise and provider: the name of a failure says both.
@@ -63,6 +63,7 @@ on_every_provider! {
     udp_echoes,
     udp_waits_for_the_next_datagram,
     udp_refuses_what_it_cannot_do,
+    udp_in_bulk_keeps_datagrams_apart_and_tells_where_they_went,
     localhost_resolves,
     an_invalid_name_does_not_resolve,
     the_loopback_interface_is_listed,
@@ -354,6 +355,38 @@ async fn udp_waits_for_the_next_datagram(rt: Rt) {
         send(&client, server_at, &[round]).await;
         assert_eq!(receiving.await.len, 1);
         assert_eq!(buffer[0], round);
+    }
+}
+
+async fn udp_in_bulk_keeps_datagrams_apart_and_tells_where_they_went(rt: Rt) {
+    const SIZE: usize = 1000;
+    let mut options = UdpOptions::default();
+    options.bulk = true;
+    options.buffer = Some(1 << 20);
+    let client = rt.net().udp_open(loopback(), &options).unwrap();
+    let server = rt.net().udp_open(loopback(), &options).unwrap();
+    let to = server.local_addr().unwrap();
+    let count = client.max_segments().min(10);
+    let contents: Vec<u8> = (0..count).flat_map(|n| [n as u8; SIZE]).collect();
+    let datagram = Datagram {
+        to,
+        from: None,
+        contents: &contents[..contents.len() - 1],
+        segment: Some(SIZE),
+        ecn: 0b10,
+    };
+    poll_fn(|cx| client.poll_send(cx, &datagram)).await.unwrap();
+    let mut buffer = vec![0; 64 << 10];
+    let mut seen = 0;
+    while seen < count {
+        let received = receive(&server, &mut buffer).await;
+        assert_eq!(received.from, client.local_addr().unwrap());
+        assert!(received.to.is_none_or(|ip| ip == to.ip()));
+        for one in buffer[..received.len].chunks(received.segment) {
+            let last = usize::from(seen + 1 == count);
+            assert_eq!(one, &vec![seen as u8; SIZE - last][..]);
+            seen += 1;
+        }
     }
 }
 

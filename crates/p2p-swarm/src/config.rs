@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// Deadlines and limits of a [`Swarm`](crate::Swarm).
-///
-/// Every limit refuses with an [`Exceeded`](p2p_core::Exceeded) that names the field here, and
-/// never closes what already works.
+use crate::error::BuildError;
+use crate::limits::Limits;
+
+/// Deadlines, habits and limits of a [`Swarm`](crate::Swarm).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
@@ -14,48 +14,53 @@ pub struct Config {
     pub dial_timeout: Duration,
     /// From starting one address to starting the next while none has answered. Default: 250 ms.
     ///
-    /// Shorter finds a working address sooner and wastes more handshakes.
+    /// Shorter finds a working address sooner and wastes more handshakes. It is also the head
+    /// start of QUIC before TCP.
     pub dial_stagger: Duration,
-    /// Addresses tried for one dial; further ones are ignored. Default: 32.
-    pub max_dial_addrs: usize,
+    /// How long an address is left alone after a dial to it failed; twice as long after each
+    /// further failure. Addresses that a dial names are tried all the same. Default: 1 s.
+    pub dial_backoff: Duration,
+    /// The longest that this can become. Default: 5 min.
+    pub dial_backoff_max: Duration,
     /// How long an incoming connection may take to be secured and multiplexed. Default: 10 s.
     pub upgrade_timeout: Duration,
     /// How long the protocol of a stream may be negotiated. Default: 10 s.
     pub negotiation_timeout: Duration,
     /// How long a connection is kept that nobody uses. Default: 60 s.
     pub idle_timeout: Duration,
+    /// How long the lesser of two connections with the same peer, dialed from both sides at once,
+    /// is kept after its last use. Default: 5 s.
+    pub supplant_timeout: Duration,
     /// How long [`Swarm::close`](crate::Swarm::close) waits for connections to end in order
-    /// before it drops them. Default: 5 s.
+    /// before it drops them, and after that for tasks to end. Default: 5 s.
     pub shutdown_timeout: Duration,
-    /// Memory that all remotes together can make us hold, in bytes. Default: 256 MiB.
-    pub memory_budget: usize,
-    /// The share of `memory_budget` that one peer can take with all its connections, in bytes.
-    /// Default: 64 MiB.
-    pub peer_memory: usize,
-    /// The share of `peer_memory` that one connection can take, in bytes. Default: 32 MiB.
-    pub connection_memory: usize,
-    /// Established connections. Default: 1024.
-    pub max_connections: usize,
-    /// Established connections with one peer. Default: 8.
-    pub max_connections_per_peer: usize,
-    /// Incoming connections that are not yet secured and multiplexed. Default: 128.
-    pub max_pending_incoming: usize,
-    /// Outgoing dials under way, each with all its addresses. Default: 128.
-    pub max_pending_dials: usize,
-    /// Incoming streams of one connection whose protocol is not yet known. Default: 64.
-    pub max_negotiating_streams: usize,
-    /// Incoming streams of one connection that are being served under one protocol.
-    /// Default: 1024.
+    /// Connections from which on some are closed, the least useful first. Default: none, which
+    /// means seven eighths of [`Limits::max_connections`].
+    pub high_water: Option<usize>,
+    /// Connections that are left then. Default: none, which means three quarters of
+    /// [`Limits::max_connections`].
+    pub low_water: Option<usize>,
+    /// How old a connection must be to be closed for that reason. Default: 20 s.
+    pub trim_grace: Duration,
+    /// How long an address of a peer is remembered that we were told of, from then or from the
+    /// end of the last connection. Default: 1 hour.
+    pub addr_ttl: Duration,
+    /// Observers, each from another prefix, that must see us at an address before we believe it.
+    /// Default: 3.
+    pub observers_needed: usize,
+    /// How long an observer's word counts. Default: 30 min.
+    pub observation_ttl: Duration,
+    /// How often the interfaces are looked at for new addresses while we listen on all of them.
+    /// Default: 10 s.
+    pub interface_interval: Duration,
+    /// How often changes of the address book are stored, if it is stored at all. Default: 30 s.
+    pub store_interval: Duration,
+    /// Whether the bytes of every connection are counted. Default: false.
     ///
-    /// [`HandlerOptions`](crate::HandlerOptions) sets it for a single protocol.
-    pub max_streams_per_protocol: usize,
-    /// Addresses remembered for one peer. Default: 64.
-    pub max_addrs_per_peer: usize,
-    /// Peers whose addresses are remembered; the least recently changed is forgotten first.
-    /// Default: 4096.
-    pub max_known_peers: usize,
-    /// What all remembered addresses and protocols may take, in bytes. Default: 8 MiB.
-    pub max_known_bytes: usize,
+    /// For links that their transport does not secure itself.
+    pub count_bytes: bool,
+    /// What remotes can make us hold or do. Default: see [`Limits`].
+    pub limits: Limits,
     /// Events kept for a subscriber that does not read them; older ones are dropped and
     /// counted. Default: 256.
     pub event_backlog: usize,
@@ -66,24 +71,78 @@ impl Default for Config {
         Self {
             dial_timeout: Duration::from_secs(10),
             dial_stagger: Duration::from_millis(250),
-            max_dial_addrs: 32,
+            dial_backoff: Duration::from_secs(1),
+            dial_backoff_max: Duration::from_secs(300),
             upgrade_timeout: Duration::from_secs(10),
             negotiation_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
+            supplant_timeout: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(5),
-            memory_budget: 256 << 20,
-            peer_memory: 64 << 20,
-            connection_memory: 32 << 20,
-            max_connections: 1024,
-            max_connections_per_peer: 8,
-            max_pending_incoming: 128,
-            max_pending_dials: 128,
-            max_negotiating_streams: 64,
-            max_streams_per_protocol: 1024,
-            max_addrs_per_peer: 64,
-            max_known_peers: 4096,
-            max_known_bytes: 8 << 20,
+            high_water: None,
+            low_water: None,
+            trim_grace: Duration::from_secs(20),
+            addr_ttl: Duration::from_secs(3600),
+            observers_needed: 3,
+            observation_ttl: Duration::from_secs(1800),
+            interface_interval: Duration::from_secs(10),
+            store_interval: Duration::from_secs(30),
+            count_bytes: false,
+            limits: Limits::default(),
             event_backlog: 256,
         }
+    }
+}
+
+impl Config {
+    /// The low and the high water mark in force.
+    pub fn water(&self) -> (usize, usize) {
+        let max = self.limits.max_connections;
+        let high = self.high_water.unwrap_or(max - max / 8).min(max);
+        let low = self.low_water.unwrap_or(max - max / 4);
+        (low.min(high), high)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), BuildError> {
+        self.limits.check()?;
+        if self.observers_needed == 0 {
+            let setting = "observers_needed";
+            return Err(BuildError::Zero { setting });
+        }
+        let times = [
+            ("dial_timeout", self.dial_timeout),
+            ("upgrade_timeout", self.upgrade_timeout),
+            ("negotiation_timeout", self.negotiation_timeout),
+            ("interface_interval", self.interface_interval),
+            ("store_interval", self.store_interval),
+        ];
+        if let Some((setting, _)) = times.into_iter().find(|(_, time)| time.is_zero()) {
+            return Err(BuildError::Zero { setting });
+        }
+        let max = self.limits.max_connections;
+        let (low, high) = (self.low_water, self.high_water);
+        let contradictions = [
+            ("low_water", low, "high_water", high),
+            ("high_water", high, "max_connections", Some(max)),
+            ("low_water", low, "max_connections", Some(max)),
+        ];
+        for (part, value, whole, limit) in contradictions {
+            if let (Some(value), Some(limit)) = (value, limit)
+                && value > limit
+            {
+                return Err(BuildError::Contradiction {
+                    part,
+                    value,
+                    whole,
+                    limit,
+                });
+            }
+        }
+        if self.dial_backoff > self.dial_backoff_max {
+            return Err(BuildError::Backoff {
+                first: self.dial_backoff,
+                longest: self.dial_backoff_max,
+            });
+        }
+        Ok(())
     }
 }

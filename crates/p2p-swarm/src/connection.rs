@@ -22,12 +22,15 @@ use p2p_core::{
 };
 use p2p_multistream::{self as multistream, Negotiated};
 
+use crate::admit::Place;
 use crate::error::OpenError;
-use crate::share::Share;
+use crate::share::{Share, StreamShare};
 use crate::shared::Shared;
 use crate::slots::{Slot, Slots};
+use crate::stats::{Counters, Traffic};
 use crate::stream::Stream;
 use crate::tasks::lock;
+use crate::upgrade::Upgraded;
 use crate::weak::WeakConnection;
 
 /// Identifies a connection of one swarm. Never reused.
@@ -86,16 +89,19 @@ pub(crate) struct Inner {
     muxer: Arc<dyn Muxer>,
     pub(crate) rt: Rt,
     pub(crate) budget: Budget,
+    streams: Arc<StreamShare>,
+    traffic: Option<Arc<Traffic>>,
+    counters: Arc<Counters>,
     pub(crate) negotiation_timeout: Duration,
     /// Whether we have asked it to close.
     closing: AtomicBool,
+    /// Whether somebody waits for it to be unused because there is a better one.
+    supplanting: AtomicBool,
     /// Handles and keeping-alive streams. The connection is idle when this is zero.
     users: AtomicUsize,
     /// When a user last left, in nanoseconds of the runtime's clock.
     idle_since: AtomicU64,
     ended: SharedFuture<oneshot::Receiver<ConnectionEnd>>,
-    /// Streams being served, counted per protocol.
-    serving: Mutex<BTreeMap<Protocol, Budget>>,
     /// Places for streams that we open, per protocol that asked for a limit.
     opening: Mutex<BTreeMap<Protocol, Slots>>,
 }
@@ -123,6 +129,7 @@ impl Inner {
         protocol: &Protocol,
     ) -> Result<Negotiated<BoxStream>, OpenError> {
         let stream = self.muxer.open().await?;
+        self.counters.stream_opened();
         let info = &self.info;
         tracing::debug!(peer = %info.peer, connection = info.id.0, %protocol, "stream opened");
         Ok(multistream::dial_lazy(stream, protocol.clone()))
@@ -133,15 +140,51 @@ impl Inner {
         ended.await.unwrap_or(ConnectionEnd::Dropped)
     }
 
-    /// Room for one more incoming stream of `protocol`.
-    fn serve_permit(&self, protocol: &Protocol, max: usize) -> Result<Permit, p2p_core::Exceeded> {
-        let budget = lock(&self.serving)
-            .entry(protocol.clone())
-            .or_insert_with(|| {
-                Budget::new("streams of one protocol", "max_streams_per_protocol", max)
-            })
-            .clone();
-        budget.reserve(1)
+    /// Whether a handle or a stream that keeps it alive exists.
+    pub(crate) fn is_used(&self) -> bool {
+        self.users.load(Ordering::Acquire) > 0
+    }
+
+    /// When a user last left; for a connection in use, now.
+    pub(crate) fn last_used(&self) -> Instant {
+        if self.is_used() {
+            return self.rt.now();
+        }
+        Instant::from_nanos(self.idle_since.load(Ordering::Relaxed))
+    }
+
+    /// Streams that are open, in both directions together.
+    pub(crate) fn streams(&self) -> usize {
+        self.muxer.streams()
+    }
+
+    /// Bytes read and written, if they are counted.
+    pub(crate) fn traffic(&self) -> Option<(u64, u64)> {
+        let traffic = self.traffic.as_ref()?;
+        let read = traffic.read.load(Ordering::Relaxed);
+        Some((read, traffic.written.load(Ordering::Relaxed)))
+    }
+
+    /// Whether the caller is the first to wait for it to be unused.
+    pub(crate) fn start_supplanting(&self) -> bool {
+        !self.supplanting.swap(true, Ordering::Relaxed)
+    }
+
+    /// Waits until nobody has used it for `timeout`; false if it ended before.
+    pub(crate) async fn unused_for(&self, timeout: Duration) -> bool {
+        loop {
+            if self.is_over() {
+                return false;
+            }
+            let now = self.rt.now();
+            let due = self.last_used() + timeout;
+            if !self.is_used() && now >= due {
+                return true;
+            }
+            let next = if due > now { due } else { now + timeout };
+            // Ended or not, the next look tells.
+            let _ = self.rt.timeout_at(next, self.ended()).await;
+        }
     }
 }
 
@@ -210,6 +253,7 @@ impl Connection {
             return self.open(only).await;
         }
         let stream = self.0.muxer.open().await?;
+        self.0.counters.stream_opened();
         let config = multistream::Config::default();
         let agreed = multistream::dial(stream, protocols, &config);
         let timeout = self.0.negotiation_timeout;
@@ -241,6 +285,13 @@ impl Connection {
     /// Streams that are open, in both directions together.
     pub fn streams(&self) -> usize {
         self.0.muxer.streams()
+    }
+
+    /// Bytes read from and written to its link, if
+    /// [`Config::count_bytes`](crate::Config::count_bytes) is set and the transport's links are
+    /// raw.
+    pub fn traffic(&self) -> Option<(u64, u64)> {
+        self.0.traffic()
     }
 
     /// The memory that this connection may make us hold.
@@ -288,38 +339,39 @@ pub(crate) struct Task {
     driver: BoxFuture<'static, ConnectionEnd>,
     ended: oneshot::Sender<ConnectionEnd>,
     /// Held as long as the connection exists.
-    permits: Vec<Permit>,
-    share: Share,
+    held: (Place, Share),
 }
 
 impl Task {
     pub(crate) fn new(
         info: ConnectionInfo,
-        muxing: p2p_core::Muxing,
-        share: Share,
+        upgraded: Upgraded,
         shared: &Shared,
-        permits: Vec<Permit>,
+        place: Place,
     ) -> Self {
         let (ended, receiver) = oneshot::channel();
+        let share = upgraded.share;
         let inner = Arc::new(Inner {
             idle_since: AtomicU64::new(info.established.as_nanos()),
             info,
-            muxer: muxing.muxer,
+            muxer: upgraded.muxing.muxer,
             rt: Rt::clone(&shared.rt),
             budget: share.budget.clone(),
+            streams: Arc::clone(&share.streams),
+            traffic: upgraded.traffic,
+            counters: Arc::clone(&shared.counters),
             negotiation_timeout: shared.config.negotiation_timeout,
             closing: AtomicBool::new(false),
+            supplanting: AtomicBool::new(false),
             users: AtomicUsize::new(0),
             ended: receiver.shared(),
-            serving: Mutex::default(),
             opening: Mutex::default(),
         });
         Self {
             inner,
-            driver: muxing.driver,
+            driver: upgraded.muxing.driver,
             ended,
-            permits,
-            share,
+            held: (place, share),
         }
     }
 
@@ -330,21 +382,20 @@ impl Task {
             inner,
             driver,
             ended,
-            permits,
-            share,
+            held,
         } = self;
         let mut goodbye = Goodbye {
             shared: Arc::clone(&shared),
             inner: Arc::clone(&inner),
             end: ConnectionEnd::Dropped,
             ended: Some(ended),
-            held: Some((permits, share)),
+            held: Some(held),
         };
         // Three futures with a waker each: a wake-up of one does not poll the others.
         let parts: FuturesUnordered<BoxFuture<'static, Option<ConnectionEnd>>> =
             FuturesUnordered::new();
         parts.push(accept(Arc::clone(&shared), Arc::clone(&inner)).boxed());
-        parts.push(idle(inner, shared.config.idle_timeout).boxed());
+        parts.push(idle(shared, inner).boxed());
         parts.push(driver.map(Some).boxed());
         async move {
             let mut parts = parts;
@@ -361,21 +412,37 @@ impl Task {
 
 /// Takes incoming streams while there is room to negotiate them.
 async fn accept(shared: Arc<Shared>, inner: Arc<Inner>) -> Option<ConnectionEnd> {
-    let slots = Slots::new(shared.config.max_negotiating_streams);
+    let slots = Slots::new(shared.config.limits.max_negotiating_streams);
     loop {
         let slot = slots.take().await;
         // The driver reports the end of the connection.
-        let stream = inner.muxer.accept().await.ok()?;
-        let served = serve(Arc::clone(&shared), Arc::clone(&inner), stream, slot);
-        shared.tasks.spawn("stream", served);
+        let mut stream = inner.muxer.accept().await.ok()?;
+        match inner.streams.accept() {
+            Ok(permit) => {
+                let place = (slot, permit);
+                let served = serve(Arc::clone(&shared), Arc::clone(&inner), stream, place);
+                shared.tasks.spawn("stream", served);
+            }
+            Err(exceeded) => {
+                let peer = inner.info.peer;
+                tracing::debug!(%peer, %exceeded, "incoming stream refused");
+                shared.limit_hit(Some(peer), &exceeded);
+                stream.reset(ErrorCode::RESOURCE_LIMIT_EXCEEDED);
+            }
+        }
     }
 }
 
 /// Negotiates the protocol of an incoming stream and hands it to its handler.
-async fn serve(shared: Arc<Shared>, inner: Arc<Inner>, stream: BoxStream, slot: Slot) {
+async fn serve(
+    shared: Arc<Shared>,
+    inner: Arc<Inner>,
+    stream: BoxStream,
+    (slot, permit): (Slot, Permit),
+) {
     // In a box of its own: what the negotiation needs is given back before the handler begins,
     // which may take as long as the connection lives.
-    let accepted = Box::pin(accept_stream(shared, inner, stream)).await;
+    let accepted = Box::pin(accept_stream(shared, inner, stream, permit)).await;
     drop(slot);
     if let Some(served) = accepted {
         served.await;
@@ -387,6 +454,7 @@ async fn accept_stream(
     shared: Arc<Shared>,
     inner: Arc<Inner>,
     stream: BoxStream,
+    permit: Permit,
 ) -> Option<BoxFuture<'static, ()>> {
     let handlers = shared.handlers();
     let config = multistream::Config::default();
@@ -412,48 +480,54 @@ async fn accept_stream(
             return None;
         }
     };
-    let entry = handlers.find(&protocol)?;
-    let max = entry
-        .options
-        .max_streams
-        .unwrap_or(shared.config.max_streams_per_protocol);
-    let permit = match inner.serve_permit(&protocol, max) {
-        Ok(permit) => permit,
+    let entry = handlers.find(&protocol)?.clone();
+    drop(handlers);
+    let (max, setting) = match entry.options.max_streams {
+        Some(max) => (max, "HandlerOptions::max_streams"),
+        None => {
+            let max = shared.config.limits.max_streams_per_protocol;
+            (max, "max_streams_per_protocol")
+        }
+    };
+    let served = match inner.streams.serve(&protocol, max, setting) {
+        Ok(served) => served,
         Err(exceeded) => {
             tracing::debug!(%peer, %protocol, %exceeded, "incoming stream refused");
+            shared.limit_hit(Some(peer), &exceeded);
             io.get_mut().reset(ErrorCode::RESOURCE_LIMIT_EXCEEDED);
             return None;
         }
     };
+    shared.counters.stream_accepted();
+    drop(shared);
     tracing::debug!(%peer, connection = inner.info.id.0, %protocol, "stream accepted");
     let keep = if entry.options.keeps_alive {
         Connection::new(inner).into()
     } else {
         WeakConnection::new(inner).into()
     };
-    let stream = Stream::new(io, protocol, keep, None).paid_by(permit);
+    let stream = Stream::new(io, protocol, keep, None).paid_by((permit, served));
     Some(entry.handler.serve(stream))
 }
 
-/// Closes the connection when nobody has used it for `timeout`, and up to twice that after.
+/// Closes the connection when nobody has used it for `idle_timeout`, and up to twice that after.
 ///
 /// Looks only now and then instead of being woken by every stream: use must cost nothing.
-async fn idle(inner: Arc<Inner>, timeout: Duration) -> Option<ConnectionEnd> {
+async fn idle(shared: Arc<Shared>, inner: Arc<Inner>) -> Option<ConnectionEnd> {
+    let timeout = shared.config.idle_timeout;
     let mut timer = inner.rt.timer(inner.rt.now() + timeout);
     loop {
         (&mut timer).await;
         let now = inner.rt.now();
-        if inner.users.load(Ordering::Acquire) > 0 {
+        let due = inner.last_used() + timeout;
+        if now < due {
+            timer.reset(due);
+        } else if lock(&shared.state).manager.is_kept(&inner.info.peer) {
             timer.reset(now + timeout);
-            continue;
-        }
-        let since = Instant::from_nanos(inner.idle_since.load(Ordering::Relaxed));
-        let due = since + timeout;
-        if now >= due {
+        } else {
             inner.close(ErrorCode::GARBAGE_COLLECTED);
             return None;
         }
-        timer.reset(due);
     }
 }
 
@@ -463,7 +537,7 @@ struct Goodbye {
     inner: Arc<Inner>,
     end: ConnectionEnd,
     ended: Option<oneshot::Sender<ConnectionEnd>>,
-    held: Option<(Vec<Permit>, Share)>,
+    held: Option<(Place, Share)>,
 }
 
 impl Drop for Goodbye {

@@ -1,143 +1,197 @@
 //! From a peer to a connection: several addresses, one winner.
 //!
 //! ```text
-//!   addresses ── first at once, the next when one fails or after dial_stagger ──> attempts
+//!   addresses ── Schedule ──> attempts, each: slot, gate, transport, security, muxer
 //!   first attempt that is a connection wins; the others are dropped
 //! ```
 //!
-//! Dials to the same peer share one race: it runs as long as somebody waits for it.
+//! Dials to the same peer share one race: it runs as long as somebody waits for it, and tries the
+//! addresses of everybody who joins. Addresses from the book that failed lately are left alone;
+//! those that somebody named are tried all the same.
 
-use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{BoxFuture, Either, select};
-use futures::stream::{FuturesUnordered, StreamExt};
-use p2p_core::{AddrExt, Instant, Link, Multiaddr, PeerId, Role, TransportError};
+use futures::future::{BoxFuture, Future};
+use futures::stream::{FuturesUnordered, Stream};
+use p2p_core::{
+    AddrExt, Instant, Link, Multiaddr, PeerId, Role, SecurityError, Timer, TransportError,
+};
 
+use crate::admit::Admitted;
 use crate::connection::{Connection, Task};
 use crate::error::{Attempt, DialError, MAX_ATTEMPTS, Step, UpgradeError};
-use crate::shared::{Admitted, Shared};
-use crate::upgrade::{Context, Upgraded};
+use crate::join::{DialKey, Offers};
+use crate::schedule::{Next, Schedule, ScheduleConfig};
+use crate::shared::Shared;
+use crate::tasks::lock;
+use crate::upgrade::{Context, Proposal, Upgraded};
 
-/// Which address to try when. Pure.
-#[derive(Debug)]
-pub(crate) struct Schedule {
-    waiting: VecDeque<Multiaddr>,
-    stagger: Duration,
-    next_at: Instant,
-    under_way: usize,
+/// What to dial.
+pub(crate) struct Plan {
+    pub(crate) key: DialKey,
+    /// Tried although they failed lately.
+    pub(crate) named: Vec<Multiaddr>,
+    /// From the address book.
+    pub(crate) known: Vec<Multiaddr>,
+    pub(crate) offers: Arc<Offers>,
 }
 
-/// What to do next.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Every address has failed.
-    Exhausted,
-    /// Start this address now.
-    Start(Multiaddr),
-    /// Wait for an attempt to end.
-    Wait,
-    /// Wait for an attempt to end, at most until then.
-    WaitUntil(Instant),
-}
-
-impl Schedule {
-    pub(crate) fn new(addrs: Vec<Multiaddr>, stagger: Duration, now: Instant) -> Self {
-        Self {
-            waiting: addrs.into(),
-            stagger,
-            next_at: now,
-            under_way: 0,
+/// Dials until one address is a connection, registers it and starts its task.
+pub(crate) async fn dial(shared: Arc<Shared>, plan: Plan) -> Result<Connection, DialError> {
+    let peer = plan.key.peer();
+    let result = match shared.pending_dials.reserve(1) {
+        Ok(_permit) => Race::new(&shared, plan).run().await,
+        Err(exceeded) => {
+            shared.limit_hit(peer, &exceeded);
+            Err(exceeded.into())
         }
-    }
-
-    pub(crate) fn next(&mut self, now: Instant) -> Next {
-        if self.waiting.is_empty() {
-            return if self.under_way == 0 {
-                Next::Exhausted
-            } else {
-                Next::Wait
-            };
-        }
-        if now < self.next_at {
-            return Next::WaitUntil(self.next_at);
-        }
-        match self.waiting.pop_front() {
-            Some(addr) => {
-                self.under_way += 1;
-                self.next_at = now + self.stagger;
-                Next::Start(addr)
-            }
-            None => Next::Wait,
-        }
-    }
-
-    /// An attempt failed at `now`: the next one need not wait.
-    pub(crate) fn handle_failure(&mut self, now: Instant) {
-        self.under_way -= 1;
-        self.next_at = now;
-    }
-}
-
-/// Dials `addrs` until one is a connection, registers it and starts its task.
-pub(crate) async fn dial(
-    shared: Arc<Shared>,
-    peer: Option<PeerId>,
-    addrs: Vec<Multiaddr>,
-) -> Result<Connection, DialError> {
-    let result = race(&shared, peer, addrs).await;
+    };
     if let Err(error) = &result {
         shared.dial_failed(peer, error);
     }
     result
 }
 
-async fn race(
-    shared: &Arc<Shared>,
+struct Race<'a> {
+    shared: &'a Arc<Shared>,
     peer: Option<PeerId>,
-    mut addrs: Vec<Multiaddr>,
-) -> Result<Connection, DialError> {
-    let _permit = shared.pending_dials.reserve(1)?;
-    addrs.truncate(shared.config.max_dial_addrs);
-    let rt = &shared.rt;
-    let mut schedule = Schedule::new(addrs, shared.config.dial_stagger, rt.now());
-    let mut attempts: FuturesUnordered<BoxFuture<'_, Result<Connection, Attempt>>> =
-        FuturesUnordered::new();
-    let mut failed = Vec::new();
-    let mut more = 0;
-    loop {
-        let outcome = match schedule.next(rt.now()) {
-            Next::Exhausted => {
-                let attempts = failed.into();
-                return Err(DialError::AllFailed { attempts, more });
-            }
-            Next::Start(addr) => {
-                attempts.push(attempt(shared, peer, addr).boxed());
-                continue;
-            }
-            Next::Wait => attempts.next().await,
-            Next::WaitUntil(at) => match select(attempts.next(), rt.timer(at)).await {
-                Either::Left((outcome, _)) => outcome,
-                Either::Right(_) => continue,
-            },
+    offers: Arc<Offers>,
+    schedule: Schedule,
+    attempts: FuturesUnordered<BoxFuture<'a, Result<Connection, Attempt>>>,
+    failed: Vec<Attempt>,
+    /// Failures beyond those that are listed.
+    more: usize,
+}
+
+/// What a race was waiting for.
+enum Woken {
+    /// The swarm is closing.
+    Closed,
+    Ended(Result<Connection, Attempt>),
+    Offered(Vec<Multiaddr>),
+    Time,
+}
+
+impl<'a> Race<'a> {
+    fn new(shared: &'a Arc<Shared>, plan: Plan) -> Self {
+        let limits = &shared.config.limits;
+        let config = ScheduleConfig {
+            stagger: shared.config.dial_stagger,
+            max_addrs: limits.max_dial_addrs,
+            max_under_way: limits.max_attempts_per_peer,
         };
-        match outcome {
-            Some(Ok(connection)) => return Ok(connection),
-            Some(Err(attempt)) => {
-                tracing::debug!(addr = %attempt.addr, step = %attempt.error.step(),
-                    error = %attempt.error, took = ?attempt.took, "dial failed");
-                schedule.handle_failure(rt.now());
-                if failed.len() < MAX_ATTEMPTS {
-                    failed.push(attempt);
-                } else {
-                    more += 1;
-                }
-            }
-            // Cannot be: an address waits for its turn only while another is under way.
-            None => continue,
+        let now = shared.rt.now();
+        let mut race = Self {
+            shared,
+            peer: plan.key.peer(),
+            offers: plan.offers,
+            schedule: Schedule::new(config, now),
+            attempts: FuturesUnordered::new(),
+            failed: Vec::new(),
+            more: 0,
+        };
+        let known = plan.known.into_iter();
+        let (later, known): (Vec<_>, Vec<_>) = known
+            .filter(|addr| !plan.named.contains(addr))
+            .map(|addr| (lock(&shared.state).backoffs.check(&addr, now), addr))
+            .partition(|(backoff, _)| backoff.is_some());
+        let known = known.into_iter().map(|(_, addr)| addr);
+        race.schedule.add(plan.named.into_iter().chain(known));
+        for backoff in later.into_iter().filter_map(|(backoff, _)| backoff) {
+            let error = UpgradeError::Backoff {
+                failures: backoff.failures,
+                left: backoff.until - now,
+            };
+            race.note_failure(Attempt {
+                addr: backoff.addr,
+                error: Arc::new(error),
+                took: Duration::ZERO,
+            });
         }
+        race
+    }
+
+    async fn run(mut self) -> Result<Connection, DialError> {
+        loop {
+            let rt = &self.shared.rt;
+            let until = match self.schedule.next(rt.now()) {
+                Next::Exhausted => match self.offers.give_up() {
+                    Some(addrs) => {
+                        self.schedule.add(addrs);
+                        continue;
+                    }
+                    None => return self.exhausted(),
+                },
+                Next::Start(addr) => {
+                    self.attempts
+                        .push(attempt(self.shared, self.peer, addr).boxed());
+                    continue;
+                }
+                Next::Wait => None,
+                Next::WaitUntil(at) => Some(at),
+            };
+            match self.wait(until).await {
+                Woken::Closed => return Err(DialError::Closed),
+                Woken::Ended(Ok(connection)) => return Ok(connection),
+                Woken::Ended(Err(attempt)) => {
+                    tracing::debug!(addr = %attempt.addr, step = %attempt.error.step(),
+                        error = %attempt.error, took = ?attempt.took, "dial failed");
+                    self.shared.counters.attempt_failed(attempt.error.step());
+                    self.schedule.handle_failure(self.shared.rt.now());
+                    self.note_failure(attempt);
+                }
+                Woken::Offered(addrs) => self.schedule.add(addrs),
+                Woken::Time => {}
+            }
+        }
+    }
+
+    async fn wait(&mut self, until: Option<Instant>) -> Woken {
+        let mut timer: Option<Box<dyn Timer>> = until.map(|at| self.shared.rt.timer(at));
+        let mut closing = self.shared.closing.clone();
+        std::future::poll_fn(|cx| self.poll_wait(&mut timer, &mut closing, cx)).await
+    }
+
+    fn poll_wait(
+        &mut self,
+        timer: &mut Option<Box<dyn Timer>>,
+        closing: &mut crate::shared::Closing,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Woken> {
+        if closing.poll_unpin(cx).is_ready() {
+            return Poll::Ready(Woken::Closed);
+        }
+        if let Poll::Ready(Some(ended)) = Pin::new(&mut self.attempts).poll_next(cx) {
+            return Poll::Ready(Woken::Ended(ended));
+        }
+        if let Poll::Ready(addrs) = self.offers.poll_offered(cx) {
+            return Poll::Ready(Woken::Offered(addrs));
+        }
+        match timer {
+            Some(timer) => Pin::new(timer).poll(cx).map(|()| Woken::Time),
+            None => Poll::Pending,
+        }
+    }
+
+    fn note_failure(&mut self, attempt: Attempt) {
+        if self.failed.len() < MAX_ATTEMPTS {
+            self.failed.push(attempt);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Every address failed; but the peer may have come to us meanwhile.
+    fn exhausted(self) -> Result<Connection, DialError> {
+        let came = self.peer.and_then(|peer| self.shared.connection(&peer));
+        came.ok_or_else(|| DialError::AllFailed {
+            attempts: self.failed.into(),
+            more: self.more,
+        })
     }
 }
 
@@ -146,8 +200,11 @@ async fn attempt(
     peer: Option<PeerId>,
     addr: Multiaddr,
 ) -> Result<Connection, Attempt> {
+    let _slot = shared.attempts.take().await;
     let start = shared.rt.now();
-    connect(shared, peer, &addr).await.map_err(|error| Attempt {
+    let result = connect(shared, peer, &addr).await;
+    shared.attempted(peer, &addr, result.as_ref().err());
+    result.map_err(|error| Attempt {
         error: Arc::new(error),
         took: shared.rt.now() - start,
         addr,
@@ -156,57 +213,101 @@ async fn attempt(
 
 async fn connect(
     shared: &Arc<Shared>,
-    peer: Option<PeerId>,
+    expect: Option<PeerId>,
     addr: &Multiaddr,
 ) -> Result<Connection, UpgradeError> {
-    let expect = peer.or_else(|| addr.peer());
-    shared.gate.dial(expect.as_ref(), addr)?;
-    let rt = &shared.rt;
-    let start = rt.now();
+    shared.gate_dial(expect, addr)?;
+    let start = shared.rt.now();
     let timeout = shared.config.dial_timeout;
     let deadline = (start + timeout, timeout);
-    tracing::debug!(%addr, "dialing");
+    let try_to = |proposal| link_up(shared, expect, addr, deadline, proposal);
+    let linked = match try_to(Proposal::Optimistic).await {
+        // The remote did not want our first secure channel, and what we said in it spoiled the
+        // rest: ask for each of them, on a new link.
+        Err(UpgradeError::Negotiation(_) | UpgradeError::Security(SecurityError::Io(_)))
+            if shared.upgrader.securities.len() > 1 =>
+        {
+            tracing::debug!(%addr, "first secure channel refused, asking for each");
+            try_to(Proposal::Asking).await
+        }
+        other => other,
+    }?;
+    let Linked {
+        upgraded,
+        local,
+        connected,
+    } = linked;
+    if let Some(expected) = expect.filter(|expected| *expected != upgraded.peer) {
+        let found = upgraded.peer;
+        let wrong = SecurityError::WrongPeer { expected, found };
+        return Err(TransportError::Security(wrong).into());
+    }
+    if expect.is_none()
+        && let Some(existing) = shared.connection(&upgraded.peer)
+    {
+        tracing::debug!(%addr, peer = %upgraded.peer, connection = %existing.id(),
+            "there is a connection with this peer already");
+        shared.hang_up(upgraded);
+        return Ok(existing);
+    }
+    let task = shared.admit(Admitted {
+        upgraded,
+        role: Role::Dialer,
+        remote: addr.without_peer(),
+        local,
+        transport_took: connected - start,
+    })?;
+    Ok(start_task(shared, task))
+}
 
+/// A finished link, before anybody else knows of it.
+struct Linked {
+    upgraded: Upgraded,
+    local: Option<Multiaddr>,
+    connected: Instant,
+}
+
+/// Dials `addr` once, secures the link and multiplexes it.
+async fn link_up(
+    shared: &Arc<Shared>,
+    expect: Option<PeerId>,
+    addr: &Multiaddr,
+    deadline: (Instant, Duration),
+    proposal: Proposal,
+) -> Result<Linked, UpgradeError> {
+    let (rt, start) = (&shared.rt, shared.rt.now());
+    tracing::debug!(%addr, "dialing");
     let transport = shared.transport(addr)?;
     let dialed = rt
         .timeout_at(deadline.0, transport.dial(addr.clone(), expect))
         .await
         .map_err(|_| UpgradeError::Timeout {
             step: Step::Transport,
-            after: timeout,
+            after: deadline.1,
         })??;
     let connected = rt.now();
     tracing::debug!(%addr, took = ?(connected - start), "transport connected");
-
-    let upgraded: Upgraded = match dialed.link {
+    let upgraded = match dialed.link {
         Link::Muxed(established) => {
             let share = shared.shares.share(established.peer);
-            Upgraded::by_transport(established, share)
+            Upgraded::by_transport(established, share)?
         }
         Link::Raw(io) => {
             let cx = Context {
-                rt,
                 role: Role::Dialer,
                 expect,
                 deadline,
-                shares: &shared.shares,
+                proposal,
+                shared,
             };
             shared.upgrader.upgrade(io, &cx).await?
         }
     };
-    if let Some(expected) = expect.filter(|expected| *expected != upgraded.peer) {
-        let found = upgraded.peer;
-        let wrong = p2p_core::SecurityError::WrongPeer { expected, found };
-        return Err(TransportError::Security(wrong).into());
-    }
-    let task = shared.admit(Admitted {
+    Ok(Linked {
         upgraded,
-        role: Role::Dialer,
-        remote: addr.without_peer(),
         local: dialed.local,
-        transport_took: connected - start,
-    })?;
-    Ok(start_task(shared, task))
+        connected,
+    })
 }
 
 /// Runs the connection's task; the handle is made first, so that it cannot be idle in between.
@@ -215,40 +316,4 @@ fn start_task(shared: &Arc<Shared>, task: Task) -> Connection {
     let run = task.run(Arc::clone(shared));
     shared.tasks.spawn("connection", run);
     connection
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn addr(port: u16) -> Multiaddr {
-        format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap()
-    }
-
-    #[test]
-    fn addresses_start_one_stagger_apart_until_one_answers() {
-        let stagger = Duration::from_millis(250);
-        let mut schedule = Schedule::new(vec![addr(1), addr(2), addr(3)], stagger, Instant::ZERO);
-
-        assert_eq!(schedule.next(Instant::ZERO), Next::Start(addr(1)));
-        let due = Instant::ZERO + stagger;
-        assert_eq!(schedule.next(Instant::ZERO), Next::WaitUntil(due));
-        assert_eq!(schedule.next(due), Next::Start(addr(2)));
-        assert_eq!(schedule.next(due), Next::WaitUntil(due + stagger));
-        assert_eq!(schedule.next(due + stagger), Next::Start(addr(3)));
-        assert_eq!(schedule.next(due + stagger), Next::Wait);
-    }
-
-    #[test]
-    fn a_failure_starts_the_next_address_at_once() {
-        let stagger = Duration::from_millis(250);
-        let mut schedule = Schedule::new(vec![addr(1), addr(2)], stagger, Instant::ZERO);
-        assert_eq!(schedule.next(Instant::ZERO), Next::Start(addr(1)));
-
-        let failed = Instant::ZERO + Duration::from_millis(3);
-        schedule.handle_failure(failed);
-        assert_eq!(schedule.next(failed), Next::Start(addr(2)));
-        schedule.handle_failure(failed);
-        assert_eq!(schedule.next(failed), Next::Exhausted);
-    }
 }

@@ -9,6 +9,8 @@ use p2p_core::{
     TransportError,
 };
 
+use crate::target::InvalidTarget;
+
 /// A step on the way from an address to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -38,6 +40,16 @@ impl fmt::Display for Step {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
+    /// Dials to this address failed lately, and nobody named it for this one.
+    #[error(
+        "left alone for another {left:.1?} after {failures} failures; Swarm::reset_backoff ends that"
+    )]
+    Backoff {
+        /// Failures in a row.
+        failures: u32,
+        /// Until it will be tried again.
+        left: Duration,
+    },
     /// Our policy said no.
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -77,7 +89,11 @@ impl UpgradeError {
     /// How far it came.
     pub fn step(&self) -> Step {
         match self {
-            Self::Denied(_) | Self::Limit(_) | Self::Closed | Self::SelfDial => Step::Admission,
+            Self::Backoff { .. }
+            | Self::Denied(_)
+            | Self::Limit(_)
+            | Self::Closed
+            | Self::SelfDial => Step::Admission,
             Self::Muxer(_) => Step::Muxer,
             Self::Negotiation(_)
             | Self::Security(_)
@@ -93,9 +109,37 @@ impl UpgradeError {
             Self::Denied(_) | Self::Limit(_) | Self::Closed | Self::SelfDial => Blame::Us,
             Self::Muxer(error) | Self::Negotiation(error) => error.blame(),
             Self::Security(error) => error.blame(),
-            Self::Timeout { .. } => Blame::Network,
+            Self::Backoff { .. } | Self::Timeout { .. } => Blame::Network,
             Self::Transport(error) => error.blame(),
         }
+    }
+
+    /// Whether it says something about the address, rather than about us.
+    pub(crate) fn concerns_address(&self) -> bool {
+        match self {
+            Self::Backoff { .. }
+            | Self::Denied(_)
+            | Self::Limit(_)
+            | Self::Closed
+            | Self::SelfDial
+            | Self::Transport(TransportError::Limit(_) | TransportError::Unsupported { .. }) => {
+                false
+            }
+            Self::Muxer(_)
+            | Self::Negotiation(_)
+            | Self::Security(_)
+            | Self::Timeout { .. }
+            | Self::Transport(_) => true,
+        }
+    }
+
+    /// Whether somebody else answered than was expected.
+    pub(crate) fn is_wrong_peer(&self) -> bool {
+        matches!(
+            self,
+            Self::Security(SecurityError::WrongPeer { .. })
+                | Self::Transport(TransportError::Security(SecurityError::WrongPeer { .. }))
+        )
     }
 }
 
@@ -141,6 +185,9 @@ pub enum DialError {
         /// Our own id.
         peer: PeerId,
     },
+    /// The text is neither an address nor a peer id.
+    #[error(transparent)]
+    Target(#[from] InvalidTarget),
 }
 
 /// The most attempts that an error lists.
@@ -186,16 +233,6 @@ impl fmt::Display for Chain<'_> {
 }
 
 impl DialError {
-    /// Whether nothing would be gained by dialing `addrs`, as far as this error tells.
-    pub(crate) fn tried_all(&self, addrs: &[Multiaddr]) -> bool {
-        match self {
-            Self::AllFailed { attempts, .. } => addrs
-                .iter()
-                .all(|addr| attempts.iter().any(|attempt| attempt.addr == *addr)),
-            Self::Closed | Self::Limit(_) | Self::NoAddress { .. } | Self::SelfDial { .. } => true,
-        }
-    }
-
     /// Who to hold responsible: the remote if any address got as far as blaming it, us if nothing
     /// ever left this host.
     pub fn blame(&self) -> Blame {
@@ -210,9 +247,11 @@ impl DialError {
                     Blame::Network
                 }
             }
-            Self::Closed | Self::Limit(_) | Self::NoAddress { .. } | Self::SelfDial { .. } => {
-                Blame::Us
-            }
+            Self::Closed
+            | Self::Limit(_)
+            | Self::NoAddress { .. }
+            | Self::SelfDial { .. }
+            | Self::Target(_) => Blame::Us,
         }
     }
 }
@@ -298,9 +337,45 @@ pub enum BuildError {
     /// A channel without security beside one with it: an attacker on the path would choose it.
     #[error("{0} gives no security and cannot be offered beside a secure channel: choose one")]
     Insecure(Protocol),
+    /// The first wait is longer than the longest.
+    #[error("dial_backoff ({first:?}) is more than dial_backoff_max ({longest:?})")]
+    Backoff {
+        /// The value of `dial_backoff`.
+        first: Duration,
+        /// The value of `dial_backoff_max`.
+        longest: Duration,
+    },
+    /// Two settings contradict each other.
+    #[error("{part} ({value}) is more than {whole} ({limit})")]
+    Contradiction {
+        /// The setting that is too high.
+        part: &'static str,
+        /// Its value.
+        value: usize,
+        /// The setting that it must not exceed.
+        whole: &'static str,
+        /// Its value.
+        limit: usize,
+    },
+    /// A transport needs a multiplexer.
+    #[error("no multiplexer: add one, or only transports that bring their own")]
+    NoMuxer,
+    /// A transport needs a secure channel.
+    #[error("no secure channel: add one, or only transports that bring their own")]
+    NoSecurity,
     /// Without a transport nobody can be reached.
     #[error("no transport: add one")]
     NoTransport,
+    /// The setting is beyond what there is.
+    #[error("{setting} is {value}, and can be at most {most}")]
+    TooMany {
+        /// The field of [`Limits`](crate::Limits).
+        setting: &'static str,
+        /// Its value.
+        value: usize,
+        /// The most that it can be.
+        most: usize,
+    },
     /// The setting must be above zero.
     #[error("{setting} must be above zero")]
     Zero {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use p2p_core::{ConnectionEnd, Multiaddr, PeerId};
+use p2p_core::{ConnectionEnd, Exceeded, Multiaddr, PeerId};
 
 use crate::broadcast::{Lag, Subscription};
 use crate::{ConnectionId, ConnectionInfo, DialError, UpgradeError};
@@ -34,6 +34,10 @@ pub enum Event {
         /// Connections with this peer that are left.
         remaining: usize,
     },
+    /// Enough others see us at an address, or the application added it.
+    ExternalAddr(Multiaddr),
+    /// Too few others still see us at an address, or the application removed it.
+    ExternalAddrGone(Multiaddr),
     /// An incoming connection was refused or failed before it was ready.
     IncomingFailed {
         /// Where it came from.
@@ -44,6 +48,15 @@ pub enum Event {
     /// This subscriber did not read fast enough; so many of the oldest events are lost. Ask the
     /// swarm for its current state.
     Lagged(u64),
+    /// A limit refused something. At most once a second for each setting.
+    LimitHit {
+        /// Which limit, and the setting that raises it.
+        exceeded: Exceeded,
+        /// Who ran into it last, if known.
+        peer: Option<PeerId>,
+        /// How often since it was last reported.
+        times: u64,
+    },
     /// We can be reached at a new address.
     ListenAddr(Multiaddr),
     /// We can no longer be reached at an address.

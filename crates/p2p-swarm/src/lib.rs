@@ -16,33 +16,71 @@
 //!
 //! Specs: libp2p/specs `connections/README.md`, `connections/inlined-muxer-negotiation.md`.
 
+mod admission;
+mod admit;
+mod backoff;
 mod book;
 mod broadcast;
+mod builder;
 mod config;
 mod connection;
+mod counted;
 mod dial;
 mod error;
 mod events;
+mod external;
+mod gates;
 mod handler;
+mod join;
+mod limits;
 mod listen;
+mod manager;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+mod peers;
+mod prefix;
+mod rank;
+mod reach;
+#[cfg(feature = "redb")]
+mod redb_store;
+mod schedule;
 mod share;
 mod shared;
 mod slots;
+mod snapshot;
+mod stats;
+mod store;
 mod stream;
 mod swarm;
+mod target;
 mod tasks;
 mod upgrade;
 mod weak;
 
+pub use backoff::Backoff;
+pub use book::{AddrSource, KnownAddr};
 pub use broadcast::{Lag, Publisher, Subscription};
+pub use builder::SwarmBuilder;
 pub use config::Config;
 pub use connection::{Connection, ConnectionId, ConnectionInfo, Timings};
 pub use error::{
     Attempt, BuildError, Chain, DialError, HandleError, ListenError, OpenError, Step, UpgradeError,
 };
 pub use events::{Event, Events};
+pub use gates::GateList;
 pub use handler::{Handler, HandlerOptions, Outcome};
+pub use limits::{LimitRow, Limits, PeerCost, Scope, Unit};
+pub use peers::KeepAlive;
+pub use prefix::{InvalidPrefix, IpPrefix};
+pub use rank::rank_addrs;
+pub use reach::Reach;
+#[cfg(feature = "redb")]
+pub use redb_store::{Opened, RedbStore};
 pub use slots::Slot;
+pub use snapshot::{ConnectionState, Snapshot, Usage};
+pub use stats::{Histogram, Stats};
+pub use store::{BookStore, Damaged, StoreError, StoredAddr, StoredPeer};
 pub use stream::Stream;
-pub use swarm::{Census, Swarm, SwarmBuilder, Target, WeakSwarm};
+pub use swarm::{Census, Swarm, WeakSwarm};
+pub use target::{IntoTarget, InvalidTarget, Target};
 pub use weak::WeakConnection;

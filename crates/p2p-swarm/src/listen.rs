@@ -1,18 +1,24 @@
 //! From a listening socket to connections.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::future::{AbortHandle, abortable};
-use p2p_core::{AddrExt, Incoming, Link, Listener, Multiaddr, Permit, Role};
+use futures::FutureExt;
+use futures::future::{AbortHandle, Either, abortable, select};
+use p2p_core::{AddrExt, Incoming, Link, Listener, Multiaddr, Role};
 
+use crate::admission::{Arrived, PendingId};
+use crate::admit::Admitted;
+use crate::connection::Task;
 use crate::error::{ListenError, Step, UpgradeError};
 use crate::events::Event;
-use crate::shared::{Admitted, ListenerEntry, Shared};
+use crate::reach::Reach;
+use crate::shared::{ListenerEntry, Shared};
 use crate::tasks::lock;
-use crate::upgrade::{Context, Upgraded};
+use crate::upgrade::{Context, Proposal, Upgraded};
 
 /// How long to wait after the socket failed to accept, for instance for want of descriptors.
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens on `addr`; returns where it can be reached.
 pub(crate) async fn listen(
@@ -23,11 +29,13 @@ pub(crate) async fn listen(
         return Err(ListenError::NotOurs { addr });
     }
     let addr = addr.without_peer();
+    let everywhere = Reach::of(&addr) == Reach::Nowhere;
     let transport = shared.transport(&addr)?;
     let listener = transport.listen(addr).await?;
     let addrs = listener.addrs();
-    let (run, stop) = abortable(run(Arc::clone(shared), listener));
-    enter(shared, addrs.clone(), stop)?;
+    let id = lock(&shared.state).next_id();
+    let (run, stop) = abortable(run(Arc::clone(shared), listener, everywhere.then_some(id)));
+    enter(shared, id, addrs.clone(), stop)?;
     shared.tasks.spawn("listener", async move {
         // Aborted when the listener is removed.
         let _ = run.await;
@@ -42,12 +50,16 @@ pub(crate) async fn listen(
         .collect())
 }
 
-fn enter(shared: &Shared, addrs: Vec<Multiaddr>, stop: AbortHandle) -> Result<(), ListenError> {
+fn enter(
+    shared: &Shared,
+    id: u64,
+    addrs: Vec<Multiaddr>,
+    stop: AbortHandle,
+) -> Result<(), ListenError> {
     let mut state = lock(&shared.state);
-    if state.closed {
+    if state.is_closed() {
         return Err(ListenError::Closed);
     }
-    let id = state.next_id();
     state.listeners.insert(id, ListenerEntry { addrs, stop });
     Ok(())
 }
@@ -74,54 +86,133 @@ pub(crate) fn unlisten(shared: &Shared, addr: &Multiaddr) -> bool {
     true
 }
 
-async fn run(shared: Arc<Shared>, mut listener: Box<dyn Listener>) {
+/// Accepts; a listener on all interfaces (`everywhere` is its number) also looks for new ones.
+async fn run(shared: Arc<Shared>, mut listener: Box<dyn Listener>, everywhere: Option<u64>) {
+    let rt = &shared.rt;
+    let interval = shared.config.interface_interval;
+    let mut look = everywhere.map(|_| rt.timer(rt.now() + interval));
     loop {
-        match listener.accept().await {
+        let accepted = match &mut look {
+            None => Some(listener.accept().await),
+            Some(timer) => match select(&mut *timer, listener.accept()).await {
+                Either::Right((accepted, _)) => Some(accepted),
+                Either::Left(_) => None,
+            },
+        };
+        let Some(accepted) = accepted else {
+            if let Some(timer) = &mut look {
+                timer.reset(rt.now() + interval);
+            }
+            expand(&shared, listener.as_ref(), everywhere);
+            continue;
+        };
+        match accepted {
             Ok(incoming) => admit(&shared, incoming),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection; trying again shortly");
-                shared.rt.sleep(ACCEPT_PAUSE).await;
+                rt.sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-fn admit(shared: &Arc<Shared>, incoming: Incoming) {
-    let permit = match shared.gate.accept(&incoming.remote) {
-        Err(denied) => Err(denied.into()),
-        Ok(()) => shared
-            .pending_incoming
-            .reserve(1)
-            .map_err(UpgradeError::from),
+/// Follows the interfaces: tells which addresses came and went.
+fn expand(shared: &Shared, listener: &dyn Listener, id: Option<u64>) {
+    let addrs = listener.addrs();
+    let old = {
+        let mut state = lock(&shared.state);
+        let entry = id.and_then(|id| state.listeners.get_mut(&id));
+        match entry {
+            Some(entry) if entry.addrs != addrs => {
+                std::mem::replace(&mut entry.addrs, addrs.clone())
+            }
+            _ => return,
+        }
     };
-    match permit {
-        Ok(permit) => {
+    for addr in old.iter().filter(|addr| !addrs.contains(addr)) {
+        tracing::debug!(%addr, "no longer listening");
+        shared.events.publish(&Event::ListenAddrGone(addr.clone()));
+    }
+    for addr in addrs.iter().filter(|addr| !old.contains(addr)) {
+        tracing::debug!(%addr, "listening");
+        shared.events.publish(&Event::ListenAddr(addr.clone()));
+    }
+}
+
+fn admit(shared: &Arc<Shared>, incoming: Incoming) {
+    match enter_pending(shared, &incoming.remote) {
+        Ok(Arrived { id, evicted }) => {
             tracing::debug!(remote = %incoming.remote, "incoming");
-            let upgraded = upgrade(Arc::clone(shared), incoming, permit);
-            shared.tasks.spawn("incoming", upgraded);
+            start(shared, incoming, id);
+            let evicted = evicted.and_then(|id| lock(&shared.state).upgrading.remove(&id));
+            if let Some(stop) = evicted {
+                stop.abort();
+            }
         }
         Err(error) => shared.incoming_failed(incoming.remote, error),
     }
 }
 
-/// Upgrades an incoming link and serves the connection that comes of it.
-async fn upgrade(shared: Arc<Shared>, incoming: Incoming, permit: Permit) {
+fn enter_pending(shared: &Shared, remote: &Multiaddr) -> Result<Arrived, UpgradeError> {
+    shared.gate_accept(remote)?;
+    let now = shared.rt.now();
+    Ok(lock(&shared.admission).arrive(remote, now)?)
+}
+
+/// Upgrades an incoming link and serves the connection that comes of it, in a task of its own.
+fn start(shared: &Arc<Shared>, incoming: Incoming, id: PendingId) {
+    let pending = Pending {
+        shared: Arc::clone(shared),
+        id,
+    };
     let remote = incoming.remote.clone();
-    // In a box of its own: what the upgrade needs is given back before the connection begins.
-    let upgraded = Box::pin(try_upgrade(&shared, incoming)).await;
-    match upgraded {
-        Ok(task) => {
-            drop(permit);
-            task.run(shared).await;
+    let work = Arc::clone(shared);
+    // Boxed, so that an established connection does not pay for the time of its making.
+    let (upgrade, stop) = abortable(async move { try_upgrade(&work, incoming).await }.boxed());
+    {
+        let mut state = lock(&shared.state);
+        if state.is_closed() {
+            return;
         }
-        Err(error) => shared.incoming_failed(remote, error),
+        state.upgrading.insert(id, stop);
+    }
+    let shared = Arc::clone(shared);
+    shared.clone().tasks.spawn("incoming", async move {
+        let result = upgrade.await;
+        drop(pending);
+        match result {
+            Ok(Ok(task)) => task.run(shared).await,
+            Ok(Err(error)) => shared.incoming_failed(remote, error),
+            Err(_) => {
+                let error = stopped(&shared);
+                shared.incoming_failed(remote, error);
+            }
+        }
+    });
+}
+
+/// Why an upgrade was stopped.
+fn stopped(shared: &Shared) -> UpgradeError {
+    if lock(&shared.state).is_closed() {
+        return UpgradeError::Closed;
+    }
+    lock(&shared.admission).evicted().into()
+}
+
+/// An incoming connection being upgraded; dropping it takes it out of the books.
+struct Pending {
+    shared: Arc<Shared>,
+    id: PendingId,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        lock(&self.shared.state).upgrading.remove(&self.id);
+        lock(&self.shared.admission).leave(self.id);
     }
 }
 
-async fn try_upgrade(
-    shared: &Arc<Shared>,
-    incoming: Incoming,
-) -> Result<crate::connection::Task, UpgradeError> {
+async fn try_upgrade(shared: &Arc<Shared>, incoming: Incoming) -> Result<Task, UpgradeError> {
     let rt = &shared.rt;
     let timeout = shared.config.upgrade_timeout;
     let deadline = (rt.now() + timeout, timeout);
@@ -133,15 +224,15 @@ async fn try_upgrade(
     let upgraded: Upgraded = match link {
         Link::Muxed(established) => {
             let share = shared.shares.share(established.peer);
-            Upgraded::by_transport(established, share)
+            Upgraded::by_transport(established, share)?
         }
         Link::Raw(io) => {
             let cx = Context {
-                rt,
                 role: Role::Listener,
                 expect: None,
                 deadline,
-                shares: &shared.shares,
+                proposal: Proposal::Asking,
+                shared,
             };
             shared.upgrader.upgrade(io, &cx).await?
         }
@@ -151,6 +242,6 @@ async fn try_upgrade(
         role: Role::Listener,
         remote: incoming.remote,
         local: Some(incoming.local),
-        transport_took: std::time::Duration::ZERO,
+        transport_took: Duration::ZERO,
     })
 }

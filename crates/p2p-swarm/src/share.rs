@@ -3,17 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use p2p_core::{Budget, PeerId};
+use p2p_core::{Budget, Exceeded, PeerId, Permit, Protocol};
 
-use crate::config::Config;
+use crate::limits::Limits;
 use crate::tasks::lock;
 
 /// The budgets of the peers that have a connection or are about to.
 pub(crate) struct Shares {
-    host: Budget,
-    peer_limit: usize,
-    connection_limit: usize,
-    peers: Mutex<BTreeMap<PeerId, (Budget, usize)>>,
+    memory: Budget,
+    streams: Budget,
+    limits: Limits,
+    peers: Mutex<BTreeMap<PeerId, (PeerShare, usize)>>,
+}
+
+#[derive(Clone)]
+struct PeerShare {
+    memory: Budget,
+    streams: Budget,
+    /// Streams being served under each protocol. Only protocols that we answer have an entry.
+    protocols: Arc<Mutex<BTreeMap<Protocol, Budget>>>,
 }
 
 /// A connection's part of its peer's share. The peer's budget lives as long as one of them.
@@ -22,41 +30,97 @@ pub(crate) struct Share {
     peer: PeerId,
     /// What the connection may make us hold.
     pub(crate) budget: Budget,
+    /// The streams that the remote may have open on it.
+    pub(crate) streams: Arc<StreamShare>,
+}
+
+/// The streams of one connection.
+pub(crate) struct StreamShare {
+    all: Budget,
+    of_peer: Arc<Mutex<BTreeMap<Protocol, Budget>>>,
+    max_per_peer: usize,
+    /// Streams being served, counted per protocol.
+    serving: Mutex<BTreeMap<Protocol, Budget>>,
 }
 
 impl Shares {
-    pub(crate) fn new(host: Budget, config: &Config) -> Self {
+    pub(crate) fn new(memory: Budget, streams: Budget, limits: &Limits) -> Self {
         Self {
-            host,
-            peer_limit: config.peer_memory,
-            connection_limit: config.connection_memory,
+            memory,
+            streams,
+            limits: limits.clone(),
             peers: Mutex::default(),
         }
     }
 
     /// A share for one more connection with `peer`.
     pub(crate) fn share(self: &Arc<Self>, peer: PeerId) -> Share {
+        let limits = &self.limits;
         let mut peers = lock(&self.peers);
-        let (budget, users) = peers.entry(peer).or_insert_with(|| {
-            let limit = self.peer_limit;
-            let budget = self.host.child("memory of a peer", "peer_memory", limit);
-            (budget, 0)
+        let (of_peer, users) = peers.entry(peer).or_insert_with(|| {
+            let (memory, streams) = (limits.peer_memory, limits.max_streams_per_peer);
+            let share = PeerShare {
+                memory: self.memory.child("memory of a peer", "peer_memory", memory),
+                streams: self
+                    .streams
+                    .child("streams of a peer", "max_streams_per_peer", streams),
+                protocols: Arc::default(),
+            };
+            (share, 0)
         });
         *users += 1;
+        let (memory, streams) = (limits.connection_memory, limits.max_streams_per_connection);
+        let setting = "max_streams_per_connection";
         Share {
             shares: Arc::clone(self),
             peer,
-            budget: budget.child(
-                "memory of a connection",
-                "connection_memory",
-                self.connection_limit,
-            ),
+            budget: of_peer
+                .memory
+                .child("memory of a connection", "connection_memory", memory),
+            streams: Arc::new(StreamShare {
+                all: of_peer
+                    .streams
+                    .child("streams of a connection", setting, streams),
+                of_peer: Arc::clone(&of_peer.protocols),
+                max_per_peer: limits.max_streams_per_protocol_and_peer,
+                serving: Mutex::default(),
+            }),
         }
     }
 
     /// Peers that have a share.
     pub(crate) fn peers(&self) -> usize {
         lock(&self.peers).len()
+    }
+}
+
+impl StreamShare {
+    /// Room for one more incoming stream, whatever it will be for.
+    pub(crate) fn accept(&self) -> Result<Permit, Exceeded> {
+        self.all.reserve(1)
+    }
+
+    /// Room for one more incoming stream of `protocol`, of which this connection may have `max`;
+    /// `setting` is where that number comes from.
+    pub(crate) fn serve(
+        &self,
+        protocol: &Protocol,
+        max: usize,
+        setting: &'static str,
+    ) -> Result<Permit, Exceeded> {
+        let mut serving = lock(&self.serving);
+        let budget = serving.entry(protocol.clone()).or_insert_with(|| {
+            let of_peer = lock(&self.of_peer)
+                .entry(protocol.clone())
+                .or_insert_with(|| {
+                    let name = "streams of one protocol and one peer";
+                    let setting = "max_streams_per_protocol_and_peer";
+                    Budget::new(name, setting, self.max_per_peer)
+                })
+                .clone();
+            of_peer.child("streams of one protocol", setting, max)
+        });
+        budget.reserve(1)
     }
 }
 
@@ -76,22 +140,58 @@ impl Drop for Share {
 mod tests {
     use super::*;
 
+    fn shares(limits: &Limits) -> Arc<Shares> {
+        let memory = Budget::new("memory of the host", "memory_budget", 1000);
+        let streams = Budget::new("streams", "max_streams", limits.max_streams);
+        Arc::new(Shares::new(memory, streams, limits))
+    }
+
+    fn peer(n: u8) -> PeerId {
+        PeerId::from_bytes(&[0, 1, n]).unwrap()
+    }
+
     #[test]
     fn the_connections_of_a_peer_share_one_limit_that_goes_with_the_last() {
-        let config = Config {
+        let shares = shares(&Limits {
             peer_memory: 100,
             connection_memory: 80,
-            ..Config::default()
-        };
-        let host = Budget::new("memory of the host", "memory_budget", 1000);
-        let shares = Arc::new(Shares::new(host, &config));
-        let peer = PeerId::from_bytes(&[0, 1, 1]).unwrap();
-
-        let (one, two) = (shares.share(peer), shares.share(peer));
+            ..Limits::default()
+        });
+        let (one, two) = (shares.share(peer(1)), shares.share(peer(1)));
         let held = one.budget.reserve(80).unwrap();
         let refused = two.budget.reserve(30).unwrap_err();
         assert_eq!(refused.setting, "peer_memory");
         drop((held, one, two));
         assert_eq!(shares.peers(), 0);
+    }
+
+    #[test]
+    fn each_level_of_streams_refuses_in_its_own_name() {
+        let shares = shares(&Limits {
+            max_streams: 4,
+            max_streams_per_peer: 3,
+            max_streams_per_connection: 2,
+            max_streams_per_protocol_and_peer: 2,
+            ..Limits::default()
+        });
+        let (one, two) = (shares.share(peer(1)), shares.share(peer(1)));
+        let other = shares.share(peer(2));
+        let setting = |refused: Result<Permit, Exceeded>| refused.unwrap_err().setting;
+
+        let mut held = vec![one.streams.accept().unwrap(), one.streams.accept().unwrap()];
+        assert_eq!(setting(one.streams.accept()), "max_streams_per_connection");
+        held.push(two.streams.accept().unwrap());
+        assert_eq!(setting(two.streams.accept()), "max_streams_per_peer");
+        held.push(other.streams.accept().unwrap());
+        assert_eq!(setting(other.streams.accept()), "max_streams");
+
+        let echo = Protocol::from_static("/echo");
+        let serve = |share: &Share| share.streams.serve(&echo, 1, "max_streams_per_protocol");
+        let mut served = vec![serve(&one).unwrap()];
+        assert_eq!(setting(serve(&one)), "max_streams_per_protocol");
+        served.push(serve(&two).unwrap());
+        let three = shares.share(peer(1));
+        assert_eq!(setting(serve(&three)), "max_streams_per_protocol_and_peer");
+        served.push(serve(&other).unwrap());
     }
 }

@@ -2,29 +2,41 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{AbortHandle, BoxFuture, Shared as SharedFuture, WeakShared};
+use futures::channel::oneshot;
+use futures::future::{AbortHandle, BoxFuture, Shared as SharedFuture};
 use p2p_core::{
-    AddrExt, Budget, ConnectionEnd, ErrorCode, Exceeded, Gate, Multiaddr, PeerId, Permit, Role, Rt,
-    Transport, TransportError,
+    AddrExt, Budget, Denied, ErrorCode, Exceeded, Gate, Multiaddr, PeerId, Role, Rt, Transport,
+    TransportError,
 };
 
+use crate::admission::{Admission, PendingId};
+use crate::backoff::Backoffs;
 use crate::book::AddressBook;
 use crate::broadcast::Publisher;
 use crate::config::Config;
-use crate::connection::{Connection, ConnectionId, ConnectionInfo, Inner, Task, Timings};
-use crate::dial::dial;
+use crate::connection::{Connection, Inner};
+use crate::dial::{Plan, dial};
 use crate::error::{Chain, DialError, UpgradeError};
 use crate::events::Event;
+use crate::external::{Change, External};
+use crate::gates::Gates;
 use crate::handler::Handlers;
+use crate::join::{DialKey, Offers, Running};
+use crate::manager::Manager;
 use crate::share::Shares;
+use crate::slots::Slots;
+use crate::stats::Counters;
+use crate::store::Keeper;
 use crate::tasks::{Tasks, lock};
 use crate::upgrade::{Upgraded, Upgrader};
 use crate::weak::Watcher;
 
 pub(crate) type DialFuture = BoxFuture<'static, Result<Connection, DialError>>;
+
+/// Done when the swarm begins to close.
+pub(crate) type Closing = SharedFuture<oneshot::Receiver<()>>;
 
 pub(crate) struct Shared {
     pub(crate) rt: Rt,
@@ -32,28 +44,39 @@ pub(crate) struct Shared {
     pub(crate) local: PeerId,
     pub(crate) transports: Vec<Arc<dyn Transport>>,
     pub(crate) upgrader: Upgrader,
-    pub(crate) gate: Arc<dyn Gate>,
+    pub(crate) gates: Gates,
     pub(crate) memory: Budget,
+    pub(crate) streams: Budget,
     pub(crate) shares: Arc<Shares>,
     pub(crate) connections: Budget,
-    pub(crate) pending_incoming: Budget,
     pub(crate) pending_dials: Budget,
+    /// Places for addresses being tried.
+    pub(crate) attempts: Slots,
+    pub(crate) admission: Arc<Mutex<Admission>>,
     pub(crate) tasks: Tasks,
     pub(crate) events: Publisher<Event>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) closing: Closing,
+    pub(crate) keeper: Option<Keeper>,
     pub(crate) state: Mutex<State>,
 }
 
 pub(crate) struct State {
-    /// No new dial, listener or connection.
-    pub(crate) closed: bool,
+    /// No new dial, listener or connection. `None` once it is so; dropping it tells the dials.
+    open: Option<oneshot::Sender<()>>,
     next_id: u64,
     /// Connections per peer, oldest first. Invariant: no empty list.
     pub(crate) connections: BTreeMap<PeerId, Vec<Arc<Inner>>>,
-    dials: BTreeMap<PeerId, WeakShared<DialFuture>>,
+    dials: BTreeMap<DialKey, Running>,
+    /// Incoming connections being upgraded.
+    pub(crate) upgrading: BTreeMap<PendingId, AbortHandle>,
     pub(crate) listeners: BTreeMap<u64, ListenerEntry>,
     pub(crate) book: AddressBook,
+    pub(crate) backoffs: Backoffs,
+    pub(crate) manager: Manager,
+    pub(crate) external: External,
     handlers: Arc<Handlers>,
-    watchers: Vec<Arc<Watcher>>,
+    pub(crate) watchers: Vec<Arc<Watcher>>,
 }
 
 pub(crate) struct ListenerEntry {
@@ -61,36 +84,58 @@ pub(crate) struct ListenerEntry {
     pub(crate) stop: AbortHandle,
 }
 
-/// A connection that wants to be admitted.
-pub(crate) struct Admitted {
-    pub(crate) upgraded: Upgraded,
-    pub(crate) role: Role,
-    pub(crate) remote: Multiaddr,
-    pub(crate) local: Option<Multiaddr>,
-    pub(crate) transport_took: Duration,
-}
-
 impl State {
-    pub(crate) fn new(config: &Config) -> Self {
-        Self {
-            closed: false,
+    /// The second is done when the swarm begins to close.
+    pub(crate) fn new(config: &Config, stored: bool) -> (Self, Closing) {
+        let (open, closing) = oneshot::channel();
+        let limits = &config.limits;
+        let state = Self {
+            open: Some(open),
             next_id: 0,
             connections: BTreeMap::new(),
             dials: BTreeMap::new(),
+            upgrading: BTreeMap::new(),
             listeners: BTreeMap::new(),
-            book: AddressBook::new(
-                config.max_known_peers,
-                config.max_addrs_per_peer,
-                config.max_known_bytes,
+            book: AddressBook::new(limits, stored),
+            backoffs: Backoffs::new(
+                config.dial_backoff,
+                config.dial_backoff_max,
+                limits.max_backoffs,
+            ),
+            manager: Manager::default(),
+            external: External::new(
+                config.observers_needed,
+                config.observation_ttl,
+                limits.max_observations,
             ),
             handlers: Arc::default(),
             watchers: Vec::new(),
-        }
+        };
+        (state, closing.shared())
     }
 
     pub(crate) fn next_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.open.is_none()
+    }
+
+    /// All connections.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Inner>> {
+        self.connections.values().flatten()
+    }
+
+    /// Dials under way.
+    pub(crate) fn dials(&self) -> usize {
+        self.dials.len()
+    }
+
+    /// Where we listen, without our peer id.
+    pub(crate) fn listen_addrs(&self) -> impl Iterator<Item = &Multiaddr> {
+        self.listeners.values().flat_map(|entry| &entry.addrs)
     }
 }
 
@@ -127,226 +172,247 @@ impl Shared {
         changed
     }
 
-    /// Joins the dial to `peer` under way, or starts one; says whether it joined one, which tries
-    /// the addresses of whoever started it.
-    pub(crate) fn dial_peer(
+    /// Joins the dial to `key` under way, which then tries `named` too, or starts one.
+    pub(crate) fn dial(
         self: &Arc<Self>,
-        peer: PeerId,
-        extra: Vec<Multiaddr>,
-    ) -> Result<(SharedFuture<DialFuture>, bool), DialError> {
-        if peer == self.local {
+        key: &DialKey,
+        named: &[Multiaddr],
+    ) -> Result<SharedFuture<DialFuture>, DialError> {
+        let peer = key.peer();
+        if let Some(peer) = peer.filter(|peer| *peer == self.local) {
             return Err(DialError::SelfDial { peer });
         }
         let mut state = lock(&self.state);
-        if state.closed {
+        if state.is_closed() {
             return Err(DialError::Closed);
         }
-        if let Some(running) = state.dials.get(&peer).and_then(WeakShared::upgrade)
-            && running.peek().is_none()
+        let max = self.config.limits.max_dial_addrs;
+        if let Some(running) = state.dials.get(key)
+            && let Some(future) = running.future.upgrade()
+            && future.peek().is_none()
+            && running.offers.offer(named, max)
         {
-            return Ok((running, true));
+            return Ok(future);
         }
-        let mut addrs = extra;
-        for addr in state.book.addrs(&peer) {
-            if !addrs.contains(&addr) {
-                addrs.push(addr);
-            }
-        }
-        if addrs.is_empty() {
+        let now = self.rt.now();
+        let known = peer
+            .map(|peer| state.book.addrs(&peer, now))
+            .unwrap_or_default();
+        if let Some(peer) = peer
+            && named.is_empty()
+            && known.is_empty()
+        {
             return Err(DialError::NoAddress { peer });
         }
+        let offers = Arc::new(Offers::default());
+        let plan = Plan {
+            key: key.clone(),
+            named: named.to_vec(),
+            known,
+            offers: Arc::clone(&offers),
+        };
+        let id = state.next_id();
+        // Forgets the dial also when everybody who waited for it has gone.
+        let entry = DialEntry {
+            shared: Arc::clone(self),
+            key: key.clone(),
+            id,
+        };
         let shared = Arc::clone(self);
         let run = async move {
-            // Forgets the dial also when everybody who waited for it has gone.
-            let _entry = DialEntry {
-                shared: Arc::clone(&shared),
-                peer,
-            };
-            dial(shared, Some(peer), addrs).await
+            let _entry = entry;
+            dial(shared, plan).await
         };
-        let running = run.boxed().shared();
-        if let Some(weak) = running.downgrade() {
-            state.dials.insert(peer, weak);
+        let future = run.boxed().shared();
+        if let Some(weak) = future.downgrade() {
+            let running = Running {
+                id,
+                future: weak,
+                offers,
+            };
+            state.dials.insert(key.clone(), running);
         }
-        Ok((running, false))
+        Ok(future)
+    }
+
+    /// Whether `addr` may be dialed: by policy, and because it is not our own.
+    pub(crate) fn gate_dial(
+        &self,
+        expect: Option<PeerId>,
+        addr: &Multiaddr,
+    ) -> Result<(), UpgradeError> {
+        self.gates.dial(expect.as_ref(), addr)?;
+        let bare = addr.without_peer();
+        if lock(&self.state).listen_addrs().any(|own| *own == bare) {
+            return Err(UpgradeError::SelfDial);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn gate_accept(&self, remote: &Multiaddr) -> Result<(), Denied> {
+        self.gates.accept(remote)
+    }
+
+    pub(crate) fn gate_secured(
+        &self,
+        peer: &PeerId,
+        addr: &Multiaddr,
+        role: Role,
+    ) -> Result<(), Denied> {
+        self.gates.secured(peer, addr, role)
+    }
+
+    /// Learns from an attempt to dial `addr`.
+    pub(crate) fn attempted(
+        &self,
+        peer: Option<PeerId>,
+        addr: &Multiaddr,
+        error: Option<&UpgradeError>,
+    ) {
+        let now = self.rt.now();
+        let mut state = lock(&self.state);
+        match error {
+            None => state.backoffs.handle_success(addr),
+            Some(error) if error.concerns_address() => {
+                state.backoffs.handle_failure(addr, now);
+                if let Some(peer) = peer {
+                    state.book.failed(peer, addr);
+                    if error.is_wrong_peer() {
+                        state.book.disprove(peer, addr);
+                    }
+                }
+            }
+            Some(_) => {}
+        }
     }
 
     pub(crate) fn dial_failed(&self, peer: Option<PeerId>, error: &DialError) {
+        self.counters.dial_failed();
         let error = error.clone();
         self.events.publish(&Event::DialFailed { peer, error });
     }
 
-    /// Enters a finished connection into the books, or refuses it.
-    pub(crate) fn admit(&self, new: Admitted) -> Result<Task, UpgradeError> {
-        let peer = new.upgraded.peer;
-        if peer == self.local {
-            return Err(UpgradeError::SelfDial);
-        }
-        self.gate.secured(&peer, &new.remote, new.role)?;
-        let mut permits: Vec<Permit> = vec![self.connections.reserve(1)?];
-        let (task, watchers) = {
-            let mut state = lock(&self.state);
-            if state.closed {
-                return Err(UpgradeError::Closed);
-            }
-            let held = state.connections.get(&peer).map_or(0, Vec::len);
-            self.check_per_peer(held)?;
-            let info = ConnectionInfo {
-                id: ConnectionId(state.next_id()),
-                peer,
-                public_key: new.upgraded.public_key,
-                role: new.role,
-                remote: new.remote,
-                local: new.local,
-                security: new.upgraded.security,
-                muxer: new.upgraded.muxer,
-                established: self.rt.now(),
-                timings: Timings {
-                    transport: new.transport_took,
-                    security: new.upgraded.security_took,
-                    muxer: new.upgraded.muxer_took,
-                },
-            };
-            if info.role == Role::Dialer {
-                state.book.confirm(peer, &info.remote);
-            }
-            let task = Task::new(
-                info,
-                new.upgraded.muxing,
-                new.upgraded.share,
-                self,
-                std::mem::take(&mut permits),
-            );
-            let list = state.connections.entry(peer).or_default();
-            list.push(Arc::clone(&task.inner));
-            (task, state.watchers.clone())
-        };
-        for watcher in watchers {
-            watcher.watch(self, &task.inner);
-        }
-        let info = &task.inner.info;
-        tracing::debug!(%peer, connection = info.id.0, role = %info.role, remote = %info.remote,
-            security = ?info.security, muxer = ?info.muxer, timings = ?info.timings, "connected");
-        self.events.publish(&Event::Connected {
-            info: Box::new(info.clone()),
-        });
-        Ok(task)
-    }
-
-    /// Starts `watcher` for every connection there is and every one to come.
-    pub(crate) fn watch_connections(&self, watcher: Watcher) {
-        let watcher = Arc::new(watcher);
-        let connections: Vec<Arc<Inner>> = {
-            let mut state = lock(&self.state);
-            state.watchers.push(Arc::clone(&watcher));
-            state.connections.values().flatten().cloned().collect()
-        };
-        for inner in connections {
-            watcher.watch(self, &inner);
-        }
-    }
-
-    fn check_per_peer(&self, held: usize) -> Result<(), Exceeded> {
-        let limit = self.config.max_connections_per_peer;
-        if held < limit {
-            return Ok(());
-        }
-        Err(Exceeded {
-            name: "connections with one peer",
-            setting: "max_connections_per_peer",
-            limit,
-            used: held,
-            wanted: 1,
-        })
-    }
-
-    /// Takes a connection out of the books.
-    pub(crate) fn unregister(&self, inner: &Arc<Inner>, end: &ConnectionEnd) {
-        let peer = inner.info.peer;
-        let remaining = {
-            let mut state = lock(&self.state);
-            let Some(list) = state.connections.get_mut(&peer) else {
-                return;
-            };
-            list.retain(|other| !Arc::ptr_eq(other, inner));
-            let remaining = list.len();
-            if remaining == 0 {
-                state.connections.remove(&peer);
-            }
-            remaining
-        };
-        tracing::debug!(%peer, connection = inner.info.id.0, why = %end, blame = %end.blame(),
-            remaining, "disconnected");
-        self.events.publish(&Event::Disconnected {
-            peer,
-            connection: inner.info.id,
-            end: end.clone(),
-            remaining,
-        });
-    }
-
     pub(crate) fn incoming_failed(&self, remote: Multiaddr, error: UpgradeError) {
         tracing::debug!(%remote, step = %error.step(), error = %Chain(&error), "incoming failed");
+        self.counters.incoming_failed(error.step());
+        if let UpgradeError::Limit(exceeded) = &error {
+            self.limit_hit(None, exceeded);
+        }
         let error = Arc::new(error);
         self.events
             .publish(&Event::IncomingFailed { remote, error });
     }
 
-    /// The newest connection with `peer` that is not over.
+    /// Counts a refusal, and now and then tells of it.
+    pub(crate) fn limit_hit(&self, peer: Option<PeerId>, exceeded: &Exceeded) {
+        if let Some(times) = self.counters.limit_hit(exceeded, self.rt.now()) {
+            let exceeded = exceeded.clone();
+            self.events.publish(&Event::LimitHit {
+                exceeded,
+                peer,
+                times,
+            });
+        }
+    }
+
+    /// Tells of changes of our external addresses.
+    pub(crate) fn tell_external(&self, changes: Vec<Change>) {
+        for change in changes {
+            let event = match change {
+                Change::Confirmed(addr) => Event::ExternalAddr(addr),
+                Change::Lost(addr) => Event::ExternalAddrGone(addr),
+            };
+            tracing::debug!(?event, "external address");
+            self.events.publish(&event);
+        }
+    }
+
+    /// The connection with `peer` to use: among those that are not over, the newest of those that
+    /// both ends prefer.
     pub(crate) fn connection(&self, peer: &PeerId) -> Option<Connection> {
         let state = lock(&self.state);
-        let mut newest = state.connections.get(peer)?.iter().rev();
-        let inner = newest.find(|inner| !inner.is_over())?;
-        Some(Connection::new(Arc::clone(inner)))
+        let list = state.connections.get(peer)?.iter();
+        let usable = list.filter(|inner| !inner.is_over());
+        let best = usable.max_by_key(|inner| (self.rank(inner), inner.info.id))?;
+        Some(Connection::new(Arc::clone(best)))
+    }
+
+    /// The connection that we dialed at `addr`, if there is one.
+    pub(crate) fn connection_at(&self, addr: &Multiaddr) -> Option<Connection> {
+        let state = lock(&self.state);
+        let mut dialed = state.all().filter(|inner| inner.info.role == Role::Dialer);
+        let found = dialed.find(|inner| inner.info.remote == *addr && !inner.is_over())?;
+        Some(Connection::new(Arc::clone(found)))
+    }
+
+    /// Ends a finished connection that was never entered in the books, in order.
+    pub(crate) fn hang_up(&self, upgraded: Upgraded) {
+        let timeout = self.config.shutdown_timeout;
+        let rt = Rt::clone(&self.rt);
+        let Upgraded { muxing, share, .. } = upgraded;
+        muxing.muxer.close(ErrorCode::SUPPLANTED);
+        self.tasks.spawn("hanging up", async move {
+            let _share = share;
+            // What is not over by then is dropped.
+            let _ = rt.timeout(timeout, muxing.driver).await;
+        });
     }
 
     /// Stops everything where it stands.
     pub(crate) fn abort(&self) {
-        let listeners = {
-            let mut state = lock(&self.state);
-            state.closed = true;
-            std::mem::take(&mut state.listeners)
-        };
-        for entry in listeners.into_values() {
-            entry.stop.abort();
-        }
+        self.stop_listening();
         self.tasks.abort_all();
         self.events.close();
     }
 
-    /// Closes listeners and connections in order, without waiting.
+    /// Closes listeners and connections in order and ends dials, without waiting.
     pub(crate) fn start_closing(&self) {
-        let (listeners, connections) = {
-            let mut state = lock(&self.state);
-            state.closed = true;
-            let listeners = std::mem::take(&mut state.listeners);
-            let connections: Vec<Arc<Inner>> =
-                state.connections.values().flatten().cloned().collect();
-            (listeners, connections)
-        };
-        for entry in listeners.into_values() {
-            entry.stop.abort();
-        }
+        self.stop_listening();
+        let connections: Vec<Arc<Inner>> = lock(&self.state).all().cloned().collect();
         for connection in connections {
             connection.close(ErrorCode::SHUTDOWN);
+        }
+    }
+
+    fn stop_listening(&self) {
+        let (open, stops) = {
+            let mut state = lock(&self.state);
+            let listeners = std::mem::take(&mut state.listeners).into_values();
+            let upgrading = std::mem::take(&mut state.upgrading).into_values();
+            let stops: Vec<_> = listeners.map(|entry| entry.stop).chain(upgrading).collect();
+            (state.open.take(), stops)
+        };
+        // Wakes the dials: not under the lock.
+        drop(open);
+        for stop in stops {
+            stop.abort();
         }
     }
 
     /// Known listen addresses, with our peer id.
     pub(crate) fn listen_addrs(&self) -> Vec<Multiaddr> {
         let state = lock(&self.state);
-        let addrs = state.listeners.values().flat_map(|entry| &entry.addrs);
+        let addrs = state.listen_addrs();
         addrs.map(|addr| addr.with_peer(self.local)).collect()
     }
 }
 
 struct DialEntry {
     shared: Arc<Shared>,
-    peer: PeerId,
+    key: DialKey,
+    id: u64,
 }
 
 impl Drop for DialEntry {
     fn drop(&mut self) {
-        lock(&self.shared.state).dials.remove(&self.peer);
+        let mut state = lock(&self.shared.state);
+        // Another dial may have taken its place.
+        if state
+            .dials
+            .get(&self.key)
+            .is_some_and(|running| running.id == self.id)
+        {
+            state.dials.remove(&self.key);
+        }
     }
 }

@@ -28,7 +28,8 @@ pub struct Stream {
     protocol: Protocol,
     connection: Keep,
     answer: Answer,
-    _permit: Option<Permit>,
+    /// For the stream, and for its being served.
+    _permits: Option<(Permit, Permit)>,
 }
 
 /// Whether the stream keeps its connection from being idle.
@@ -71,12 +72,12 @@ impl Stream {
             protocol,
             connection,
             answer: answer_within.map_or(Answer::Given, Answer::Awaited),
-            _permit: None,
+            _permits: None,
         }
     }
 
-    pub(crate) fn paid_by(mut self, permit: Permit) -> Self {
-        self._permit = Some(permit);
+    pub(crate) fn paid_by(mut self, permits: (Permit, Permit)) -> Self {
+        self._permits = Some(permits);
         self
     }
 

@@ -1,26 +1,25 @@
 //! The handle that a program holds.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use p2p_core::{
-    AddrExt, AllowAll, Budget, Gate, InvalidProtocol, Multiaddr, Multiplex,
-    OpenError as MuxerError, PeerId, Protocol, Rt, Security, Transport,
+    Budget, ErrorCode, InvalidProtocol, Multiaddr, OpenError as MuxerError, PeerId, Protocol, Rt,
 };
 
-use crate::broadcast::Publisher;
+use crate::builder::SwarmBuilder;
 use crate::config::Config;
 use crate::connection::{Connection, ConnectionId};
-use crate::error::{BuildError, DialError, HandleError, ListenError, OpenError};
+use crate::error::{DialError, HandleError, ListenError, OpenError};
 use crate::events::Events;
 use crate::handler::{Entry, Handler, HandlerOptions, Outcome};
-use crate::share::Shares;
-use crate::shared::{Shared, State};
+use crate::join::DialKey;
+use crate::listen;
+use crate::shared::Shared;
 use crate::stream::Stream;
-use crate::tasks::{Tasks, lock};
-use crate::upgrade::Upgrader;
+use crate::target::{IntoTarget, Target};
+use crate::tasks::lock;
 use crate::weak::{Watcher, WeakConnection};
-use crate::{dial, listen};
 
 /// Dials, listens, keeps connections and hands out streams.
 ///
@@ -49,184 +48,22 @@ impl Drop for Guard {
     }
 }
 
-/// Who or what to dial.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Target {
-    /// An address, with or without `/p2p/<id>` at its end. Without, whoever answers is fine.
-    Addr(Multiaddr),
-    /// A peer, at the addresses known of it.
-    Peer(PeerId),
-    /// A peer, at these addresses first.
-    PeerAt(PeerId, Vec<Multiaddr>),
-}
-
-impl From<Multiaddr> for Target {
-    fn from(addr: Multiaddr) -> Self {
-        Self::Addr(addr)
-    }
-}
-
-impl From<&Multiaddr> for Target {
-    fn from(addr: &Multiaddr) -> Self {
-        Self::Addr(addr.clone())
-    }
-}
-
-impl From<PeerId> for Target {
-    fn from(peer: PeerId) -> Self {
-        Self::Peer(peer)
-    }
-}
-
-impl From<(PeerId, Vec<Multiaddr>)> for Target {
-    fn from((peer, addrs): (PeerId, Vec<Multiaddr>)) -> Self {
-        Self::PeerAt(peer, addrs)
-    }
-}
-
-/// What to dial when no connection will do.
-enum Fresh {
-    Anybody(Multiaddr),
-    Peer(PeerId, Vec<Multiaddr>),
-}
-
-/// Puts a [`Swarm`] together.
-pub struct SwarmBuilder {
-    rt: Rt,
-    local: PeerId,
-    config: Config,
-    transports: Vec<Arc<dyn Transport>>,
-    upgrader: Upgrader,
-    gate: Arc<dyn Gate>,
-}
-
-impl SwarmBuilder {
-    /// Replaces the settings.
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// Adds a transport. The first that supports an address is used.
-    pub fn transport(mut self, transport: impl Transport) -> Self {
-        self.transports.push(Arc::new(transport));
-        self
-    }
-
-    /// Adds a secure channel, behind those already added in preference.
-    pub fn security(mut self, security: impl Security) -> Self {
-        self.upgrader.securities.push(Arc::new(security));
-        self
-    }
-
-    /// Adds a multiplexer, behind those already added in preference.
-    pub fn muxer(mut self, muxer: impl Multiplex) -> Self {
-        self.upgrader.muxers.push(Arc::new(muxer));
-        self
-    }
-
-    /// Sets the policy. Default: everything is allowed.
-    pub fn gate(mut self, gate: impl Gate) -> Self {
-        self.gate = Arc::new(gate);
-        self
-    }
-
-    /// Starts the swarm.
-    ///
-    /// # Errors
-    /// [`BuildError`] names the missing part or the contradictory setting.
-    pub fn build(self) -> Result<Swarm, BuildError> {
-        let config = self.config;
-        check(&config)?;
-        if self.transports.is_empty() {
-            return Err(BuildError::NoTransport);
-        }
-        let channels = &self.upgrader.securities;
-        if let Some(open) = channels.iter().find(|channel| !channel.is_secure())
-            && channels.iter().any(|channel| channel.is_secure())
-        {
-            return Err(BuildError::Insecure(open.protocol()));
-        }
-        let memory = Budget::new("memory of the host", "memory_budget", config.memory_budget);
-        let shared = Arc::new(Shared {
-            shares: Arc::new(Shares::new(memory.clone(), &config)),
-            memory,
-            connections: Budget::new("connections", "max_connections", config.max_connections),
-            pending_incoming: Budget::new(
-                "incoming connections being upgraded",
-                "max_pending_incoming",
-                config.max_pending_incoming,
-            ),
-            pending_dials: Budget::new(
-                "dials under way",
-                "max_pending_dials",
-                config.max_pending_dials,
-            ),
-            tasks: Tasks::new(Rt::clone(&self.rt)),
-            events: Publisher::default(),
-            state: Mutex::new(State::new(&config)),
-            rt: self.rt,
-            local: self.local,
-            transports: self.transports,
-            upgrader: self.upgrader,
-            gate: self.gate,
-            config,
-        });
-        let guard = Arc::new(Guard(Arc::clone(&shared)));
-        Ok(Swarm {
-            shared,
-            _guard: guard,
-        })
-    }
-}
-
-fn check(config: &Config) -> Result<(), BuildError> {
-    let counts = [
-        ("max_connections", config.max_connections),
-        ("max_connections_per_peer", config.max_connections_per_peer),
-        ("max_pending_incoming", config.max_pending_incoming),
-        ("max_pending_dials", config.max_pending_dials),
-        ("max_dial_addrs", config.max_dial_addrs),
-        ("max_negotiating_streams", config.max_negotiating_streams),
-        ("memory_budget", config.memory_budget),
-        ("peer_memory", config.peer_memory),
-        ("connection_memory", config.connection_memory),
-    ];
-    if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
-        return Err(BuildError::Zero { setting });
-    }
-    let tree = [
-        ("connection_memory", config.connection_memory),
-        ("peer_memory", config.peer_memory),
-        ("memory_budget", config.memory_budget),
-    ];
-    for pair in tree.windows(2) {
-        if let [(part, wanted), (whole, limit)] = *pair
-            && wanted > limit
-        {
-            return Err(BuildError::Memory {
-                part,
-                wanted,
-                whole,
-                limit,
-            });
-        }
-    }
-    Ok(())
-}
-
 impl Swarm {
     /// Starts to put a swarm together for the peer `local`.
     pub fn builder(rt: Rt, local: PeerId) -> SwarmBuilder {
-        SwarmBuilder {
-            rt,
-            local,
-            config: Config::default(),
-            transports: Vec::new(),
-            upgrader: Upgrader::default(),
-            gate: Arc::new(AllowAll),
+        SwarmBuilder::new(rt, local)
+    }
+
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let guard = Arc::new(Guard(Arc::clone(&shared)));
+        Self {
+            shared,
+            _guard: guard,
         }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Our own peer id.
@@ -336,50 +173,41 @@ impl Swarm {
     }
 
     /// A connection to `target`: one that exists, or the result of a dial. Dials to the same peer
-    /// are joined.
+    /// are joined, and try the addresses of everybody who joins.
     ///
-    /// Each address has [`Config::dial_timeout`]. Cancel-safe: a dial goes on while somebody else
-    /// waits for it.
+    /// Addresses are tried in the order of [`rank_addrs`](crate::rank_addrs), one
+    /// [`Config::dial_stagger`] apart, each for at most [`Config::dial_timeout`]. Those that failed
+    /// lately are left alone unless `target` names them. Cancel-safe: a dial goes on while
+    /// somebody else waits for it.
     ///
     /// # Errors
     /// [`DialError`] lists every address with its cause.
-    pub async fn dial(&self, target: impl Into<Target>) -> Result<Connection, DialError> {
-        match self.existing(target.into()) {
-            Ok(connection) => Ok(connection),
-            Err(fresh) => self.dial_fresh(fresh).await,
+    pub async fn dial(&self, target: impl IntoTarget) -> Result<Connection, DialError> {
+        let target = target.into_target()?;
+        if let Some(connection) = self.existing(&target) {
+            return Ok(connection);
+        }
+        let (key, named) = target.to_dial();
+        self.dial_fresh(&key, &named).await
+    }
+
+    /// A connection that there is already.
+    fn existing(&self, target: &Target) -> Option<Connection> {
+        match target.peer() {
+            Some(peer) => self.shared.connection(&peer),
+            None => match target {
+                Target::Addr(addr) => self.shared.connection_at(addr),
+                Target::Peer(_) | Target::PeerAt(..) => None,
+            },
         }
     }
 
-    /// A connection that there is already, or what to dial.
-    fn existing(&self, target: Target) -> Result<Connection, Fresh> {
-        let (peer, addrs) = match target {
-            Target::Peer(peer) => (peer, Vec::new()),
-            Target::PeerAt(peer, addrs) => (peer, addrs),
-            Target::Addr(addr) => match addr.peer() {
-                Some(peer) => (peer, vec![addr]),
-                None => return Err(Fresh::Anybody(addr)),
-            },
-        };
-        let connection = self.shared.connection(&peer);
-        connection.ok_or(Fresh::Peer(peer, addrs))
-    }
-
-    async fn dial_fresh(&self, fresh: Fresh) -> Result<Connection, DialError> {
-        match fresh {
-            Fresh::Peer(peer, addrs) => loop {
-                let (dial, joined) = self.shared.dial_peer(peer, addrs.clone())?;
-                match dial.await {
-                    Err(error) if joined && !error.tried_all(&addrs) => {}
-                    result => return result,
-                }
-            },
-            Fresh::Anybody(addr) => {
-                if lock(&self.shared.state).closed {
-                    return Err(DialError::Closed);
-                }
-                dial::dial(Arc::clone(&self.shared), None, vec![addr]).await
-            }
-        }
+    async fn dial_fresh(
+        &self,
+        key: &DialKey,
+        named: &[Multiaddr],
+    ) -> Result<Connection, DialError> {
+        self.shared.dial(key, named)?.await
     }
 
     /// Opens a stream for `protocol` to `target`, dialing if needed. On an existing connection
@@ -390,7 +218,7 @@ impl Swarm {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub async fn open<P>(&self, target: impl Into<Target>, protocol: P) -> Result<Stream, OpenError>
+    pub async fn open<P>(&self, target: impl IntoTarget, protocol: P) -> Result<Stream, OpenError>
     where
         P: TryInto<Protocol, Error: Into<InvalidProtocol>>,
     {
@@ -407,26 +235,26 @@ impl Swarm {
     /// See [`OpenError`].
     pub async fn open_any(
         &self,
-        target: impl Into<Target>,
+        target: impl IntoTarget,
         protocols: &[Protocol],
     ) -> Result<Stream, OpenError> {
-        let target = target.into();
-        let fresh = match self.existing(target.clone()) {
-            Err(fresh) => fresh,
-            Ok(connection) => match connection.open_any(protocols).await {
-                Err(OpenError::Muxer(MuxerError::Ended(_) | MuxerError::GoneAway)) => {
-                    let peer = connection.peer();
-                    let addrs = match target {
-                        Target::Addr(addr) => vec![addr],
-                        Target::PeerAt(_, addrs) => addrs,
-                        Target::Peer(_) => Vec::new(),
-                    };
-                    Fresh::Peer(peer, addrs)
+        let target = target.into_target().map_err(DialError::from)?;
+        let (mut key, named) = target.to_dial();
+        let mut ended = None;
+        if let Some(connection) = self.existing(&target) {
+            match connection.open_any(protocols).await {
+                Err(OpenError::Muxer(error @ (MuxerError::Ended(_) | MuxerError::GoneAway))) => {
+                    key = DialKey::Peer(connection.peer());
+                    ended = Some(error);
                 }
                 result => return result,
-            },
-        };
-        self.dial_fresh(fresh).await?.open_any(protocols).await
+            }
+        }
+        match (self.dial_fresh(&key, &named).await, ended) {
+            // What happened to the connection says more than that there is no other way.
+            (Err(DialError::NoAddress { .. }), Some(error)) => Err(OpenError::Muxer(error)),
+            (connection, _) => connection?.open_any(protocols).await,
+        }
     }
 
     /// The connections with `peer`, oldest first.
@@ -437,11 +265,19 @@ impl Swarm {
             .collect()
     }
 
+    /// Closes every connection with `peer`, telling it `code`; returns how many there were.
+    pub fn disconnect(&self, peer: &PeerId, code: ErrorCode) -> usize {
+        let connections = self.connections(peer);
+        for connection in &connections {
+            connection.close(code);
+        }
+        connections.len()
+    }
+
     /// The connection `id`, if it is not over.
     pub fn connection(&self, id: ConnectionId) -> Option<Connection> {
         let state = lock(&self.shared.state);
-        let mut all = state.connections.values().flatten();
-        let inner = all.find(|inner| inner.info.id == id)?;
+        let inner = state.all().find(|inner| inner.info.id == id)?;
         Some(Connection::new(Arc::clone(inner)))
     }
 
@@ -452,27 +288,6 @@ impl Swarm {
             .keys()
             .copied()
             .collect()
-    }
-
-    /// Remembers addresses of `peer` for later dials; addresses that name somebody else and those
-    /// beyond [`Config::max_addrs_per_peer`] are left out.
-    pub fn add_addrs(&self, peer: PeerId, addrs: impl IntoIterator<Item = Multiaddr>) {
-        lock(&self.shared.state).book.add(peer, addrs);
-    }
-
-    /// The addresses known of `peer`, best first.
-    pub fn addrs(&self, peer: &PeerId) -> Vec<Multiaddr> {
-        lock(&self.shared.state).book.addrs(peer)
-    }
-
-    /// Remembers which protocols `peer` answers.
-    pub fn set_protocols_of(&self, peer: PeerId, protocols: Vec<Protocol>) {
-        lock(&self.shared.state).book.set_protocols(peer, protocols);
-    }
-
-    /// The protocols that `peer` is known to answer; empty if nothing is known.
-    pub fn protocols_of(&self, peer: &PeerId) -> Vec<Protocol> {
-        lock(&self.shared.state).book.protocols(peer)
     }
 
     /// What happens from now on. Bounded: see [`Event::Lagged`](crate::Event::Lagged).
@@ -490,8 +305,9 @@ impl Swarm {
     /// Runs `watch` for every connection, those that exist and those to come, in a task of its own
     /// that ends with the connection at the latest.
     ///
-    /// `watch` is called before anybody else can use the connection; only the future that it
-    /// returns may take time. It must not keep the swarm alive: give it a [`WeakSwarm`].
+    /// `watch` is called when the connection is already in the books: somebody else may have opened
+    /// or accepted a stream on it before. Only the future that it returns may take time. It must
+    /// not keep the swarm alive: give it a [`WeakSwarm`].
     pub fn watch_connections<Watch>(
         &self,
         name: &'static str,
@@ -514,9 +330,11 @@ impl Swarm {
         }
     }
 
-    /// Closes listeners and connections in order and waits until every task of the swarm has
-    /// ended; what is not done within [`Config::shutdown_timeout`] is dropped. Afterwards the
-    /// swarm refuses everything.
+    /// Closes listeners and connections in order, ends dials with [`DialError::Closed`], and waits
+    /// until every task of the swarm has ended. What is not done within
+    /// [`Config::shutdown_timeout`] is dropped; a task that blocks its thread, and so cannot be
+    /// dropped, is waited for once more as long and then left to itself. Afterwards the swarm
+    /// refuses everything.
     ///
     /// Not cancel-safe in the sense that a dropped call leaves the swarm half closed; dropping the
     /// swarm finishes the work.
@@ -524,12 +342,9 @@ impl Swarm {
         let shared = &self.shared;
         shared.start_closing();
         let ended = async {
-            let connections: Vec<_> = {
-                let state = lock(&shared.state);
-                state.connections.values().flatten().cloned().collect()
-            };
+            let connections: Vec<_> = lock(&shared.state).all().cloned().collect();
             for inner in connections {
-                Connection::new(inner).ended().await;
+                inner.ended().await;
             }
         };
         let timeout = shared.config.shutdown_timeout;
@@ -539,8 +354,16 @@ impl Swarm {
                 "connections did not close in time and are dropped"
             );
         }
+        shared.store_book();
         shared.abort();
-        shared.tasks.ended().await;
+        let ended = shared.tasks.ended();
+        if shared.rt.timeout(timeout, ended).await.is_err() {
+            let tasks = shared.tasks.names();
+            tracing::error!(
+                ?tasks,
+                "tasks block their threads and are left to themselves"
+            );
+        }
     }
 }
 
@@ -579,11 +402,5 @@ impl fmt::Debug for Swarm {
 impl fmt::Debug for WeakSwarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WeakSwarm")
-    }
-}
-
-impl fmt::Debug for SwarmBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SwarmBuilder for {}", self.local)
     }
 }

@@ -14,13 +14,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use p2p_core::{
-    BoxIo, Established, Instant, Multiplex, Muxing, PeerId, Protocol, Role, Rt, Secured, Security,
+    BoxIo, Established, Instant, Multiplex, Muxing, PeerId, Protocol, Role, Secured, Security,
     SecurityError,
 };
 use p2p_multistream as multistream;
 
+use crate::counted::Counted;
 use crate::error::{Step, UpgradeError};
-use crate::share::{Share, Shares};
+use crate::share::Share;
+use crate::shared::Shared;
+use crate::stats::Traffic;
 
 /// The secure channels and multiplexers of a swarm, best first.
 #[derive(Default)]
@@ -40,14 +43,18 @@ pub(crate) struct Upgraded {
     pub(crate) muxer: Option<Protocol>,
     pub(crate) security_took: Duration,
     pub(crate) muxer_took: Duration,
+    /// Its bytes, if they are counted.
+    pub(crate) traffic: Option<Arc<Traffic>>,
     /// What it may make us hold.
     pub(crate) share: Share,
 }
 
 impl Upgraded {
-    /// A link that its transport secured and multiplexed itself.
-    pub(crate) fn by_transport(done: Established, share: Share) -> Self {
-        Self {
+    /// A link that its transport secured and multiplexed itself. `share` pays for it from now
+    /// on.
+    pub(crate) fn by_transport(done: Established, share: Share) -> Result<Self, UpgradeError> {
+        done.muxing.muxer.charge(&share.budget)?;
+        Ok(Self {
             peer: done.peer,
             public_key: done.public_key,
             muxing: done.muxing,
@@ -55,19 +62,29 @@ impl Upgraded {
             muxer: None,
             security_took: Duration::ZERO,
             muxer_took: Duration::ZERO,
+            traffic: None,
             share,
-        }
+        })
     }
+}
+
+/// How a dialer proposes a secure channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proposal {
+    /// Each in turn, waiting for the answer: a round trip more.
+    Asking,
+    /// The best one, together with the first bytes of its handshake.
+    Optimistic,
 }
 
 /// What an upgrade needs from its surroundings.
 pub(crate) struct Context<'a> {
-    pub(crate) rt: &'a Rt,
     pub(crate) role: Role,
     pub(crate) expect: Option<PeerId>,
     /// When to give up, and how long that was from the start.
     pub(crate) deadline: (Instant, Duration),
-    pub(crate) shares: &'a Arc<Shares>,
+    pub(crate) proposal: Proposal,
+    pub(crate) shared: &'a Arc<Shared>,
 }
 
 impl Context<'_> {
@@ -77,7 +94,7 @@ impl Context<'_> {
         work: impl Future<Output = Result<T, UpgradeError>>,
     ) -> Result<T, UpgradeError> {
         let (at, after) = self.deadline;
-        match self.rt.timeout_at(at, work).await {
+        match self.shared.rt.timeout_at(at, work).await {
             Ok(result) => result,
             Err(_) => Err(UpgradeError::Timeout { step, after }),
         }
@@ -91,9 +108,11 @@ impl Upgrader {
         io: BoxIo,
         cx: &Context<'_>,
     ) -> Result<Upgraded, UpgradeError> {
-        let start = cx.rt.now();
+        let rt = &cx.shared.rt;
+        let start = rt.now();
+        let (io, traffic) = counted(io, cx.shared);
         let (security, secured) = cx.in_time(Step::Security, self.secure(io, cx)).await?;
-        let secured_at = cx.rt.now();
+        let secured_at = rt.now();
         tracing::debug!(role = %cx.role, peer = %secured.peer, %security,
             took = ?(secured_at - start), "secured");
         let Secured {
@@ -106,10 +125,10 @@ impl Upgrader {
         let (muxer, io) = cx
             .in_time(Step::Muxer, self.choose_muxer(io, muxer, cx.role))
             .await?;
-        let muxer_took = cx.rt.now() - secured_at;
+        let muxer_took = rt.now() - secured_at;
         tracing::debug!(role = %cx.role, %peer, muxer = %muxer.protocol(), early,
             took = ?muxer_took, "multiplexed");
-        let share = cx.shares.share(peer);
+        let share = cx.shared.shares.share(peer);
         Ok(Upgraded {
             peer,
             public_key,
@@ -117,7 +136,8 @@ impl Upgrader {
             muxer: Some(muxer.protocol()),
             security_took: secured_at - start,
             muxer_took,
-            muxing: muxer.start(io, cx.role, cx.rt, &share.budget),
+            muxing: muxer.start(io, cx.role, rt, &share.budget),
+            traffic,
             share,
         })
     }
@@ -128,7 +148,7 @@ impl Upgrader {
         cx: &Context<'_>,
     ) -> Result<(Protocol, Secured), UpgradeError> {
         let offered: Vec<Protocol> = self.securities.iter().map(|one| one.protocol()).collect();
-        let (chosen, io) = negotiate(io, &offered, cx.role)
+        let (chosen, io) = negotiate_security(io, &offered, cx)
             .await
             .map_err(UpgradeError::Negotiation)?;
         let security = find(&self.securities, |one| one.protocol() == chosen)?;
@@ -149,6 +169,7 @@ impl Upgrader {
             Some(agreed) => (agreed, io),
             None => {
                 let offered: Vec<Protocol> = self.muxers.iter().map(|one| one.protocol()).collect();
+                // Not optimistic: a refusal must fail the dial, not the first stream after it.
                 negotiate(io, &offered, role)
                     .await
                     .map_err(UpgradeError::Muxer)?
@@ -159,23 +180,49 @@ impl Upgrader {
     }
 }
 
-/// Agrees on one of `offered`. A dialer with a single offer does not wait for the answer.
+/// Counts the bytes of `io`, if that is wanted.
+fn counted(io: BoxIo, shared: &Shared) -> (BoxIo, Option<Arc<Traffic>>) {
+    if !shared.config.count_bytes {
+        return (io, None);
+    }
+    let own = Arc::new(Traffic::default());
+    let io = Counted {
+        io,
+        own: Arc::clone(&own),
+        all: Arc::clone(&shared.counters.traffic),
+    };
+    (Box::new(io), Some(own))
+}
+
+/// Agrees on one of `offered`. A dialer that is optimistic, or has a single offer, does not wait
+/// for the answer: the handshake that follows does.
+async fn negotiate_security(
+    io: BoxIo,
+    offered: &[Protocol],
+    cx: &Context<'_>,
+) -> Result<(Protocol, BoxIo), multistream::Error> {
+    match (cx.role, cx.proposal, offered) {
+        (Role::Dialer, _, [best]) | (Role::Dialer, Proposal::Optimistic, [best, ..]) => {
+            let io = multistream::dial_lazy(io, best.clone());
+            Ok((best.clone(), Box::new(io)))
+        }
+        (role, ..) => negotiate(io, offered, role).await,
+    }
+}
+
+/// Agrees on one of `offered`.
 async fn negotiate(
     io: BoxIo,
     offered: &[Protocol],
     role: Role,
 ) -> Result<(Protocol, BoxIo), multistream::Error> {
     let config = multistream::Config::default();
-    match (role, offered) {
-        (Role::Dialer, [only]) => {
-            let io = multistream::dial_lazy(io, only.clone());
-            Ok((only.clone(), Box::new(io)))
-        }
-        (Role::Dialer, _) => {
+    match role {
+        Role::Dialer => {
             let (chosen, io) = multistream::dial(io, offered, &config).await?;
             Ok((chosen, Box::new(io)))
         }
-        (Role::Listener, _) => {
+        Role::Listener => {
             let (chosen, io) = multistream::listen(io, offered, &config).await?;
             Ok((chosen, Box::new(io)))
         }

@@ -46,7 +46,8 @@ pub use p2p_ping::Ping;
 pub use p2p_request::{Call, Refusal, RequestError};
 pub use p2p_swarm::{
     Chain, Config, Connection, ConnectionId, ConnectionInfo, DialError, Event, Events, HandleError,
-    HandlerOptions, ListenError, OpenError, Stream, Swarm, Target, WeakSwarm,
+    HandlerOptions, IntoTarget, InvalidTarget, ListenError, OpenError, Stream, Swarm, Target,
+    WeakSwarm,
 };
 
 pub use {
@@ -61,6 +62,17 @@ pub use {
     p2p_pubsub as pubsub,
     p2p_pubsub::{GossipConfig, Pubsub},
 };
+
+#[cfg(feature = "dns")]
+pub use p2p_dns as dns;
+#[cfg(feature = "pnet")]
+pub use p2p_pnet as pnet;
+#[cfg(feature = "quic")]
+pub use p2p_quic as quic;
+#[cfg(feature = "tls")]
+pub use p2p_tls as tls;
+#[cfg(feature = "websocket")]
+pub use p2p_websocket as websocket;
 
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
 pub use p2p_runtime::block_on;

@@ -108,7 +108,10 @@ fn both_hosts_learn_who_the_other_is_and_how_far_away() {
         let connection = a.dial(&addr).await.expect("bob is there");
         assert_eq!(
             connection.info().security.as_ref().map(|id| id.as_str()),
-            Some("/noise")
+            Some(match p2p::tls::cpu_has_aes() {
+                true => "/tls/1.0.0",
+                false => "/noise",
+            })
         );
         assert_eq!(
             connection.info().muxer.as_ref().map(|id| id.as_str()),
@@ -218,6 +221,64 @@ fn every_secure_channel_and_multiplexer_carries_a_megabyte_both_ways() {
                     .expect("the echo");
                 assert!(got == sent, "{channel:?} {muxer:?}: {} bytes", got.len());
             });
+        }
+    }
+}
+
+#[cfg(feature = "quic")]
+#[test]
+fn over_quic_the_first_answer_takes_two_round_trips() {
+    let sim = Sim::new(21);
+    sim.default_link(Link::new(LATENCY));
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+
+    let (first, second) = sim.block_on(async {
+        let (a, _) = node(&alice, 1).await;
+        let (b, _) = node(&bob, 2).await;
+        let addr = b
+            .listen(format!("/ip4/{}/udp/4001/quic-v1", bob.ip()).as_str())
+            .await
+            .expect("the port is free");
+        let first = first_answer(&a, &addr).await;
+        a.swarm().rt().sleep(Duration::from_secs(1)).await;
+        (first, first_answer(&a, &addr).await)
+    });
+
+    assert_eq!(first, LATENCY * 4, "QUIC, request");
+    assert_eq!(second, LATENCY * 2);
+}
+
+#[cfg(feature = "quic")]
+#[test]
+fn quic_goes_first_and_tcp_takes_over_after_250_ms_where_udp_does_not_pass() {
+    for listens in [true, false] {
+        let sim = Sim::new(22);
+        sim.default_link(Link::new(LATENCY));
+        let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+
+        let (took, remote) = sim.block_on(async {
+            let (a, _) = node(&alice, 1).await;
+            let (b, tcp) = node(&bob, 2).await;
+            let text = format!("/ip4/{}/udp/4001/quic-v1", bob.ip());
+            let quic: Multiaddr = text.parse().expect("an address");
+            if listens {
+                b.listen(&quic).await.expect("the port is free");
+            }
+            let start = a.swarm().rt().now();
+            let dialed = a.dial((b.peer_id(), vec![tcp, quic])).await;
+            let connection = dialed.expect("one of the addresses answers");
+            (
+                a.swarm().rt().now() - start,
+                connection.info().remote.to_string(),
+            )
+        });
+
+        if listens {
+            assert!(remote.contains("quic-v1"), "{remote}");
+            assert_eq!(took, LATENCY * 2);
+        } else {
+            assert!(remote.contains("tcp"), "{remote}");
+            assert_eq!(took, Duration::from_millis(250) + LATENCY * 4);
         }
     }
 }

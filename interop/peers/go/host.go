@@ -17,7 +17,9 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/security/insecure"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/libp2p/go-libp2p/p2p/transport/websocket"
 	"github.com/multiformats/go-multiaddr"
 )
 
@@ -39,10 +41,18 @@ func newHost(opts options, listenAddrs ...string) (host.Host, error) {
 	} else {
 		config = append(config, libp2p.ListenAddrStrings(listenAddrs...))
 	}
-	if opts.transport != "tcp" {
+	switch opts.transport {
+	case "tcp":
+		config = append(config, libp2p.Transport(tcp.NewTCPTransport))
+	case "ws":
+		config = append(config, libp2p.Transport(websocket.New))
+	case "quic":
+		// Secured and multiplexed by itself.
+		config = append(config, libp2p.Transport(libp2pquic.NewTransport))
+		return libp2p.New(config...)
+	default:
 		return nil, unsupported{"transport " + opts.transport}
 	}
-	config = append(config, libp2p.Transport(tcp.NewTCPTransport))
 	for _, name := range opts.security {
 		switch name {
 		case "plaintext":
@@ -78,6 +88,17 @@ func listen(opts options) error {
 	h.Network().Notify(&network.NotifyBundle{
 		ConnectedF: func(_ network.Network, conn network.Conn) { reportConnection(conn) },
 	})
+	if flavour, ok := flavours[opts.test]; ok {
+		messages, err := newSeries(context.Background(), h, flavour, 'L')
+		if err != nil {
+			return err
+		}
+		go func() {
+			if err := messages.listen(context.Background()); err != nil {
+				fail(fmt.Errorf("%s: %w", opts.test, err))
+			}
+		}()
+	}
 	identified, err := h.EventBus().Subscribe(new(coreevent.EvtPeerIdentificationCompleted))
 	if err != nil {
 		return err
@@ -97,7 +118,8 @@ func listen(opts options) error {
 func dial(ctx context.Context, opts options) error {
 	started := time.Now()
 	test, ok := tests[opts.test]
-	if !ok {
+	flavour, isPubsub := flavours[opts.test]
+	if !ok && !isPubsub {
 		return unsupported{"test " + opts.test}
 	}
 	h, err := newHost(opts)
@@ -106,6 +128,12 @@ func dial(ctx context.Context, opts options) error {
 	}
 	defer h.Close()
 	serve(h)
+	var messages *series
+	if isPubsub {
+		if messages, err = newSeries(ctx, h, flavour, 'D'); err != nil {
+			return err
+		}
+	}
 	addr, err := multiaddr.NewMultiaddr(opts.addr)
 	if err != nil {
 		return err
@@ -128,7 +156,12 @@ func dial(ctx context.Context, opts options) error {
 	for _, conn := range h.Network().ConnsToPeer(remote.ID) {
 		reportConnection(conn)
 	}
-	if err := test(ctx, h, remote.ID, identified.Out()); err != nil {
+	if isPubsub {
+		err = messages.dial(ctx)
+	} else {
+		err = test(ctx, h, remote.ID, identified.Out())
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", opts.test, err)
 	}
 	event("done", map[string]any{"ms": millis(time.Since(started))})

@@ -3,6 +3,7 @@
 // Prints one JSON object per line on standard output, logs on standard error, and leaves
 // with 0 or 1. A listener serves until its standard input closes.
 
+import { quic } from '@chainsafe/libp2p-quic'
 import { writeSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { identify, identifyPush } from '@libp2p/identify'
@@ -13,19 +14,22 @@ import { ping } from '@libp2p/ping'
 import { plaintext } from '@libp2p/plaintext'
 import { tcp } from '@libp2p/tcp'
 import { tls } from '@libp2p/tls'
+import { webSockets } from '@libp2p/websockets'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { millis, serve, tests } from './protocols.js'
+import { flavours, Series, service } from './pubsub.js'
 
 // How long a dialer may take for everything.
 const DEADLINE_MS = 55_000
 
 const USAGE = `usage:
-  peer listen --transport tcp --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR]
-  peer dial ADDR --transport tcp --security .. --muxer .. --test ping|identify|echo|transfer`
+  peer listen --transport tcp|quic|ws --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
+  peer dial ADDR --transport tcp|quic|ws --security .. --muxer .. --test TEST
+tests: ping, identify, echo, transfer, gossip, gossip-anonymous, gossip-chain, flood, flood-anonymous`
 
-const TRANSPORTS = { tcp: () => tcp() }
+const TRANSPORTS = { quic: () => quic(), tcp: () => tcp(), ws: () => webSockets() }
 const SECURITIES = { noise: () => noise(), plaintext: () => plaintext(), tls: () => tls() }
 const MUXERS = {
   // By default six new streams within a second end the connection; five pings and identify are six.
@@ -88,13 +92,23 @@ function pick (kind, known, names) {
 
 /** A node that offers exactly what the options name and reaches out to nobody. */
 async function createNode (options, listen) {
+  const upgrades = options.transport === 'quic'
+    ? {} // Secured and multiplexed by itself.
+    : {
+        connectionEncrypters: pick('security', SECURITIES, options.security),
+        streamMuxers: pick('muxer', MUXERS, options.muxer)
+      }
   return createLibp2p({
+    ...upgrades,
     addresses: { listen },
     nodeInfo: { userAgent: 'p2p-interop-js/js-libp2p' },
     transports: pick('transport', TRANSPORTS, options.transport),
-    connectionEncrypters: pick('security', SECURITIES, options.security),
-    streamMuxers: pick('muxer', MUXERS, options.muxer),
-    services: { identify: identify(), identifyPush: identifyPush(), ping: ping() }
+    services: {
+      identify: identify(),
+      identifyPush: identifyPush(),
+      ping: ping(),
+      ...service(options.test)
+    }
   })
 }
 
@@ -123,6 +137,12 @@ async function listen (args) {
   node.addEventListener('connection:open', ({ detail }) => reportConnection(detail))
   node.addEventListener('peer:identify', ({ detail }) => reportIdentify(detail))
   await serve(node, event)
+  if (/^(gossip|flood)/.test(options.test) && !Object.hasOwn(flavours, options.test)) {
+    throw new Unsupported(`js does not have test ${options.test}`)
+  }
+  if (Object.hasOwn(flavours, options.test)) {
+    new Series(node, options.test, 'L', event).listen().catch(fail)
+  }
   for (const addr of node.getMultiaddrs()) {
     event('listening', { addr: addr.toString() })
   }
@@ -133,20 +153,23 @@ async function listen (args) {
 async function dial (addr, args) {
   const started = performance.now()
   const options = parse(args)
+  const isPubsub = Object.hasOwn(flavours, options.test)
   const test = tests[options.test]
-  if (test == null) {
+  if (test == null && !isPubsub) {
     throw new Unsupported(`js does not have test ${options.test}`)
   }
   const signal = AbortSignal.timeout(DEADLINE_MS)
   const node = await createNode(options, [])
   await serve(node, event)
+  const series = isPubsub ? new Series(node, options.test, 'D', event) : undefined
   // Before the dial: identify starts with the connection.
   const identified = new Promise(resolve => {
     node.addEventListener('peer:identify', ({ detail }) => resolve(detail), { once: true })
   })
   const connection = await node.dial(multiaddr(addr), { signal })
   reportConnection(connection)
-  await test({ node, connection, signal, event, identified, reportIdentify, stdinClosed })
+  await series?.dial()
+  await test?.({ node, connection, signal, event, identified, reportIdentify, stdinClosed })
   event('done', { ms: millis(performance.now() - started) })
   await node.stop()
   process.exit(0)

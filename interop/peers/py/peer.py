@@ -31,6 +31,7 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL_ID
 from libp2p.stream_muxer.yamux.yamux import Yamux
 
 import protocols
+import pubsub
 
 # How long a dialer may take for everything.
 DEADLINE_SECONDS = 55
@@ -89,13 +90,13 @@ def command_line():
     common.add_argument("--transport", default="tcp")
     common.add_argument("--security", default="noise", help="several: comma between")
     common.add_argument("--muxer", default="yamux", help="several: comma between")
+    common.add_argument("--test", default="ping", help="ping, identify, echo, transfer, gossip, ..")
     parser = argparse.ArgumentParser(prog="peer")
     commands = parser.add_subparsers(dest="command", required=True)
     listening = commands.add_parser("listen", parents=[common])
     listening.add_argument("--addr", default="/ip4/127.0.0.1/tcp/0")
     dialing = commands.add_parser("dial", parents=[common])
     dialing.add_argument("addr")
-    dialing.add_argument("--test", default="ping", help="ping|identify|echo|transfer")
     return parser.parse_args()
 
 
@@ -113,9 +114,17 @@ def describe(error):
 
 def build_host(options, listen_addrs):
     """A host that offers exactly what the options name and reaches out to nobody."""
-    if options.transport != "tcp":
+    if options.transport not in ("tcp", "quic"):
         raise Unsupported(f"py does not have transport {options.transport}")
     keys = generate_new_ed25519_identity()
+    if options.transport == "quic":
+        # Secured and multiplexed by itself.
+        return new_host(
+            key_pair=keys,
+            listen_addrs=listen_addrs,
+            enable_quic=True,
+            disable_identify_address_discovery=True,
+        )
     # Always named: the default offers plaintext and secio beside the others.
     securities = {
         protocol: build(keys)
@@ -200,21 +209,28 @@ class ReportConnections(INotifee):
 
 async def listen(options):
     addr = multiaddr.Multiaddr(options.addr)
+    if options.test.startswith(("gossip", "flood")) and options.test not in pubsub.FLAVOURS:
+        raise Unsupported(f"py does not have test {options.test}")
     host = build_host(options, [addr])
     watch_identify(lambda peer_id: None)
     protocols.serve(host, event)
     host.get_network().register_notifee(ReportConnections())
-    async with host.run(listen_addrs=[addr]):
-        for listening in host.get_addrs():
-            event("listening", {"addr": str(listening)})
-        await stdin_closed()
-        leave(0)
+    series = pubsub.series(host, options.test, b"L", event)
+    async with host.run(listen_addrs=[addr]), pubsub.running(series):
+        async with trio.open_nursery() as nursery:
+            if series is not None:
+                nursery.start_soon(series.listen)
+            for listening in host.get_addrs():
+                event("listening", {"addr": str(listening)})
+            await stdin_closed()
+            leave(0)
 
 
 async def dial(options):
     started = time.monotonic()
     test = protocols.TESTS.get(options.test)
-    if test is None and options.test != "identify":
+    is_pubsub = options.test in pubsub.FLAVOURS
+    if test is None and options.test != "identify" and not is_pubsub:
         raise Unsupported(f"py does not have test {options.test}")
     host = build_host(options, None)
     identified = trio.Event()
@@ -222,11 +238,14 @@ async def dial(options):
     protocols.serve(host, event)
     remote = info_from_p2p_addr(multiaddr.Multiaddr(options.addr))
     with trio.fail_after(DEADLINE_SECONDS):
-        async with host.run(listen_addrs=[]):
+        series = pubsub.series(host, options.test, b"D", event)
+        async with host.run(listen_addrs=[]), pubsub.running(series):
             await host.connect(remote)
             for connection in host.get_network().get_connections(remote.peer_id):
                 report_connection(connection)
-            if test is not None:
+            if series is not None:
+                await series.dial()
+            elif test is not None:
                 await test(host, remote.peer_id, event)
             else:
                 await identified.wait()

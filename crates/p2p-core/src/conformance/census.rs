@@ -13,8 +13,8 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    Datagram, Instant, Net, Received, Rt, Runtime, TcpListener, TcpOptions, TcpStream, Timer,
-    UdpSocket,
+    Datagram, Instant, Interface, Net, Received, Rt, Runtime, TcpListener, TcpOptions, TcpStream,
+    Timer, UdpOptions, UdpSocket,
 };
 
 /// Wraps a runtime: its sockets and tasks are counted.
@@ -134,6 +134,10 @@ impl Runtime for Counting {
     fn net(&self) -> &dyn Net {
         self
     }
+
+    fn is_reproducible(&self) -> bool {
+        self.inner.is_reproducible()
+    }
 }
 
 impl Net for Counting {
@@ -162,12 +166,21 @@ impl Net for Counting {
         Ok(Arc::new(Counted(socket, self.census.enter(sockets))))
     }
 
+    fn udp_open(&self, at: SocketAddr, options: &UdpOptions) -> io::Result<Arc<dyn UdpSocket>> {
+        let socket = self.inner.net().udp_open(at, options)?;
+        Ok(Arc::new(Counted(socket, self.census.enter(sockets))))
+    }
+
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
         self.inner.net().resolve(host)
     }
 
     fn interface_addrs(&self) -> io::Result<Vec<IpAddr>> {
         self.inner.net().interface_addrs()
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<Interface>> {
+        self.inner.net().interfaces()
     }
 }
 
@@ -251,6 +264,10 @@ impl UdpSocket for Counted<Arc<dyn UdpSocket>> {
 
     fn max_segments(&self) -> usize {
         self.0.max_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.0.may_fragment()
     }
 }
 

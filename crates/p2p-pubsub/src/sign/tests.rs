@@ -128,3 +128,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_lax_network_takes_unsigned_messages_and_no_wrong_signatures() {
+    let keypair = Keypair::ed25519_from_seed([1; 32]);
+    let from = keypair.to_peer_id().to_bytes();
+    let draft = Draft {
+        from: Some(&from),
+        data: b"unsigned",
+        seqno: Some(&[7; 20]),
+        ..Draft::default()
+    };
+    let unsigned = Message::encode("t".into(), &draft);
+    assert_eq!(SignaturePolicy::Lax.verify(&unsigned), Ok(()));
+    let signature = Some(&[0; 64][..]);
+    let forged = Message::encode("t".into(), &Draft { signature, ..draft });
+    let wrong = Err(SignatureError::Invalid);
+    assert_eq!(SignaturePolicy::Lax.verify(&forged), wrong);
+    let mut author = Author::signing(keypair);
+    let signed = author.write("t".into(), b"signed", Duration::from_secs(1));
+    assert_eq!(SignaturePolicy::Lax.verify(&signed.unwrap()), Ok(()));
+}

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, io};
-use p2p_core::{BoxIo, Multiaddr, PeerId, Protocol, Role, Secured, Security, SecurityError, frame};
+use p2p_core::{
+    BoxIo, Budget, Multiaddr, Multiplex, Muxing, PeerId, Protocol, Role, Rt, Secured, Security,
+    SecurityError, frame,
+};
 use p2p_sim::{Host, Link, Sim};
 use p2p_swarm::{Config, Stream, Swarm, SwarmBuilder};
 use p2p_tcp::Tcp;
@@ -119,4 +122,45 @@ pub(crate) async fn ask(swarm: &Swarm, to: Multiaddr, data: &[u8]) -> io::Result
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
     Ok(answer)
+}
+
+/// The same, but says nothing of multiplexers: they are negotiated.
+#[derive(Clone, Debug)]
+pub(crate) struct Terse(pub(crate) PeerId);
+
+impl Security for Terse {
+    fn protocol(&self) -> Protocol {
+        Protocol::from_static("/terse/1.0.0")
+    }
+
+    fn secure(
+        &self,
+        io: BoxIo,
+        role: Role,
+        expect: Option<PeerId>,
+        muxers: Vec<Protocol>,
+    ) -> BoxFuture<'static, Result<Secured, SecurityError>> {
+        let secured = Credulous(self.0).secure(io, role, expect, muxers);
+        async move {
+            Ok(Secured {
+                muxer: None,
+                ..secured.await?
+            })
+        }
+        .boxed()
+    }
+}
+
+/// Yamux under a name of its own.
+#[derive(Debug)]
+pub(crate) struct Renamed(pub(crate) &'static str);
+
+impl Multiplex for Renamed {
+    fn protocol(&self) -> Protocol {
+        Protocol::from_static(self.0)
+    }
+
+    fn start(&self, io: BoxIo, role: Role, rt: &Rt, budget: &Budget) -> Muxing {
+        Yamux::default().start(io, role, rt, budget)
+    }
 }

@@ -4,14 +4,24 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use libp2p::{
-    Multiaddr, Swarm, Transport as _, core::upgrade::Version, identify, identity::Keypair,
-    multiaddr::Protocol, ping, swarm, swarm::NetworkBehaviour, swarm::SwarmEvent, tcp,
+    Multiaddr, PeerId, Swarm, Transport as _,
+    core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
+    floodsub, gossipsub, identify,
+    identity::Keypair,
+    multiaddr::Protocol,
+    ping, quic, swarm,
+    swarm::NetworkBehaviour,
+    swarm::SwarmEvent,
+    swarm::behaviour::toggle::Toggle,
+    tcp,
 };
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::{
-    Options, Result, Unsupported, chain, event, protocols, stdin_closed,
+    Options, Result, Unsupported, chain, event, protocols,
+    pubsub::{self, Side},
+    stdin_closed,
     upgrades::{Chosen, Muxers, Securities},
 };
 
@@ -29,11 +39,15 @@ struct Behaviour {
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     streams: libp2p_stream::Behaviour,
+    gossip: Toggle<gossipsub::Behaviour>,
+    flood: Toggle<floodsub::Behaviour>,
 }
 
 struct Node {
     swarm: Swarm<Behaviour>,
     chosen: Chosen,
+    /// The script of a pubsub test.
+    script: Option<pubsub::Script>,
 }
 
 /// What a test waits for.
@@ -42,10 +56,11 @@ enum Seen {
     Failed(String),
     Identified,
     Pinged(Duration),
+    Published,
 }
 
 pub(crate) async fn listen(options: Options) -> Result<()> {
-    let mut node = build(&options)?;
+    let mut node = build(&options, Side::Listener)?;
     protocols::serve(&mut node.swarm.behaviour().streams.new_control())?;
     node.swarm.listen_on(options.addr.parse()?)?;
     tokio::spawn(drive(node, None));
@@ -59,7 +74,7 @@ pub(crate) async fn dial(options: Options) -> Result<()> {
     let Some(Protocol::P2p(remote)) = addr.iter().last() else {
         return Err("the address has no /p2p/<peer id>".into());
     };
-    let mut node = build(&options)?;
+    let mut node = build(&options, Side::Dialer)?;
     let mut control = node.swarm.behaviour().streams.new_control();
     protocols::serve(&mut control)?;
     node.swarm.dial(addr)?;
@@ -74,6 +89,9 @@ pub(crate) async fn dial(options: Options) -> Result<()> {
         }
         "echo" => protocols::echo_test(&mut control, remote).await?,
         "transfer" => protocols::transfer_test(&mut control, remote).await?,
+        test if pubsub::Flavour::of(test).is_some() => {
+            wait(&mut seen, |it| matches!(it, Seen::Published)).await?;
+        }
         other => return Err(Unsupported(format!("test {other}")).into()),
     }
     event("done", json!({ "ms": millis(started.elapsed()) }));
@@ -81,23 +99,33 @@ pub(crate) async fn dial(options: Options) -> Result<()> {
 }
 
 /// A swarm that offers exactly what the options name and reaches out to nobody.
-fn build(options: &Options) -> Result<Node> {
-    if options.transport != "tcp" {
-        return Err(Unsupported(format!("transport {}", options.transport)).into());
-    }
+fn build(options: &Options, side: Side) -> Result<Node> {
     let keys = Keypair::generate_ed25519();
     let chosen = Chosen::default();
-    let transport = tcp::tokio::Transport::new(tcp::Config::default())
-        .upgrade(Version::V1Lazy)
-        .authenticate(Securities::new(&options.security, &keys, chosen.clone())?)
-        .multiplex(Muxers::new(&options.muxer, chosen.clone())?)
-        .timeout(Duration::from_secs(15))
-        .boxed();
+    let transport: Boxed<(PeerId, StreamMuxerBox)> = match options.transport.as_str() {
+        "tcp" => tcp::tokio::Transport::new(tcp::Config::default())
+            .upgrade(Version::V1Lazy)
+            .authenticate(Securities::new(&options.security, &keys, chosen.clone())?)
+            .multiplex(Muxers::new(&options.muxer, chosen.clone())?)
+            .timeout(Duration::from_secs(15))
+            .boxed(),
+        "quic" => quic::tokio::Transport::new(quic::Config::new(&keys))
+            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+            .boxed(),
+        other => return Err(Unsupported(format!("transport {other}")).into()),
+    };
     let ping = match options.test.as_str() {
         "ping" => ping::Config::new().with_interval(PING_INTERVAL),
         _ => ping::Config::new(),
     };
+    let flavour = pubsub::Flavour::of(&options.test);
+    let is_pubsub = options.test.starts_with("gossip") || options.test.starts_with("flood");
+    if is_pubsub && flavour.is_none() {
+        return Err(Unsupported(format!("test {}", options.test)).into());
+    }
     let behaviour = Behaviour {
+        gossip: pubsub::gossip(flavour, &keys)?.into(),
+        flood: pubsub::flood(flavour, &keys).into(),
         identify: identify::Behaviour::new(
             identify::Config::new("ipfs/0.1.0".into(), keys.public())
                 .with_agent_version("p2p-interop-rust/rust-libp2p".into()),
@@ -107,15 +135,32 @@ fn build(options: &Options) -> Result<Node> {
     };
     let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE);
     let swarm = Swarm::new(transport, behaviour, keys.public().to_peer_id(), config);
-    Ok(Node { swarm, chosen })
+    let mut node = Node {
+        swarm,
+        chosen,
+        script: flavour.map(|flavour| pubsub::Script::new(flavour, side)),
+    };
+    if node.script.is_some() {
+        let behaviour = node.swarm.behaviour_mut();
+        pubsub::subscribe(behaviour.gossip.as_mut(), behaviour.flood.as_mut())?;
+    }
+    Ok(node)
 }
 
 /// Polls the swarm for as long as the program runs, and reports what it says.
 async fn drive(mut node: Node, seen_by: Option<mpsc::UnboundedSender<Seen>>) {
     // A listener reports identify to the runner; so does a dialer. Only the dialer waits.
     let tell = |seen| seen_by.as_ref().is_none_or(|to| to.send(seen).is_ok());
+    let mut retry = tokio::time::interval(Duration::from_millis(20));
     loop {
-        match node.swarm.select_next_some().await {
+        let happened = tokio::select! {
+            it = node.swarm.select_next_some() => it,
+            _ = retry.tick(), if node.script.as_ref().is_some_and(pubsub::Script::is_sending) => {
+                publish(&mut node);
+                continue;
+            }
+        };
+        match happened {
             SwarmEvent::NewListenAddr { address, .. } => {
                 let addr = address.with(Protocol::P2p(*node.swarm.local_peer_id()));
                 event("listening", json!({ "addr": addr.to_string() }));
@@ -128,8 +173,20 @@ async fn drive(mut node: Node, seen_by: Option<mpsc::UnboundedSender<Seen>>) {
                         "peer": peer_id.to_string(), "security": security, "muxer": muxer,
                     }),
                 );
+                let flood = node.swarm.behaviour_mut().flood.as_mut();
+                flood.into_iter().for_each(|it| it.add_node_to_partial_view(peer_id));
                 tell(Seen::Connected);
             }
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message {
+                message,
+                ..
+            })) => received(&mut node, &message.data, &tell),
+            SwarmEvent::Behaviour(BehaviourEvent::Flood(floodsub::Event::Message(message))) => {
+                received(&mut node, &message.data, &tell);
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Flood(floodsub::Event::Subscribed {
+                ..
+            })) => node.script.iter_mut().for_each(pubsub::Script::subscribed),
             SwarmEvent::OutgoingConnectionError { error, .. } => {
                 tell(Seen::Failed(chain(&error)));
             }
@@ -158,6 +215,31 @@ async fn drive(mut node: Node, seen_by: Option<mpsc::UnboundedSender<Seen>>) {
             },
             other => tracing::debug!(?other),
         }
+    }
+}
+
+/// A message of the remote's series.
+fn received(node: &mut Node, data: &[u8], tell: &impl Fn(Seen) -> bool) {
+    let Some(script) = &mut node.script else {
+        return;
+    };
+    match script.received(data) {
+        Ok(true) => {
+            tell(Seen::Published);
+        }
+        Ok(false) => {}
+        Err(cause) => {
+            tell(Seen::Failed(cause));
+        }
+    }
+    publish(node);
+}
+
+/// Sends what the script wants sent, as far as the library takes it.
+fn publish(node: &mut Node) {
+    if let Some(script) = &mut node.script {
+        let behaviour = node.swarm.behaviour_mut();
+        script.publish(behaviour.gossip.as_mut(), behaviour.flood.as_mut());
     }
 }
 

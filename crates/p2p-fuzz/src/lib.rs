@@ -1,0 +1,79 @@
+//! What the stack does with any bytes: one function for each decoder and each machine.
+//!
+//! ```text
+//!   TARGETS ── each fn(&[u8]), panics if a rule is broken
+//!      ├── tests/replay.rs   the corpus, and random changes to it, with every `cargo test`
+//!      └── fuzz/             a coverage-guided fuzzer over the same functions
+//! ```
+//!
+//! - *decoders* take the input as it is: whatever comes out must be encoded and decoded again to
+//!   the same, and a refusal is an error.
+//! - *exchanges* read the input from a remote that hangs up behind it, in pieces of any size: they
+//!   must end.
+//! - *machines* take the input as bytes from a remote, or as a list of operations on two machines
+//!   back to back: their rules and budgets must hold.
+//!
+//! From this directory, with a nightly toolchain and `cargo install cargo-fuzz`:
+//!
+//! ```text
+//! cargo +nightly fuzz run yamux
+//! ```
+
+mod decoders;
+mod exchanges;
+mod machines;
+mod remote;
+
+pub use decoders::{
+    envelope, frame, multistream_token, peer_id, peer_record, private_key, public_key, pubsub_rpc,
+    uvarint,
+};
+pub use exchanges::{
+    identify, multistream_dialer, multistream_lazy, multistream_listener, noise_dialer,
+    noise_listener, ping, plaintext, request_answer, request_question,
+};
+pub use machines::{gossipsub, liveness, mplex, mplex_operations, yamux, yamux_operations};
+
+/// Something to feed with bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name: of the function, of the fuzzer's binary and of the corpus.
+    pub name: &'static str,
+    /// The function. Panics if a rule is broken.
+    pub run: fn(&[u8]),
+}
+
+macro_rules! targets {
+    ($($name:ident),* $(,)?) => {
+        &[$(Target { name: stringify!($name), run: $name }),*]
+    };
+}
+
+/// All of them, in alphabetical order.
+pub const TARGETS: &[Target] = targets![
+    envelope,
+    frame,
+    gossipsub,
+    identify,
+    liveness,
+    mplex,
+    mplex_operations,
+    multistream_dialer,
+    multistream_lazy,
+    multistream_listener,
+    multistream_token,
+    noise_dialer,
+    noise_listener,
+    peer_id,
+    peer_record,
+    ping,
+    plaintext,
+    private_key,
+    public_key,
+    pubsub_rpc,
+    request_answer,
+    request_question,
+    uvarint,
+    yamux,
+    yamux_operations,
+];

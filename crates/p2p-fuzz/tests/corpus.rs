@@ -1,0 +1,290 @@
+//! What an honest remote says to each target: the fuzzers start from here.
+//!
+//! `P2P_BLESS=1 cargo test -p p2p-fuzz --test corpus` writes the files anew.
+#![expect(clippy::unwrap_used, reason = "a broken helper is a failed test")]
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::executor::block_on;
+use futures::future::join;
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use p2p_core::{Multiaddr, Protocol, Role, frame, uvarint};
+use p2p_fuzz::TARGETS;
+use p2p_identify::Announcement;
+use p2p_keys::{Keypair, PeerRecord, SignedEnvelope};
+use p2p_noise::Noise;
+use p2p_plaintext::Plaintext;
+use p2p_pubsub::wire::{Control, RpcOut};
+use p2p_pubsub::{Author, MessageId};
+use p2p_yamux::wire::{Flags, Header, Kind};
+
+fn pair(n: u8) -> Keypair {
+    Keypair::ed25519_from_seed([n; 32])
+}
+
+/// One honest input for each target, in the order of the targets.
+fn honest() -> Vec<(&'static str, Vec<u8>)> {
+    let addr: Multiaddr = "/ip4/192.0.2.1/tcp/4001".parse().unwrap();
+    let addrs = [addr];
+    let envelope = SignedEnvelope::seal(&pair(1), "domain", b"/type", vec![7; 20]).unwrap();
+    let record = PeerRecord::seal(&pair(1), 5, &addrs).unwrap();
+    let operations: Vec<u8> = (0..=255u8).map(|n| n.wrapping_mul(37)).collect();
+    vec![
+        ("envelope", envelope.encode()),
+        (
+            "frame",
+            [&[3][..], &frame::encode(b"hello"), &frame::encode(b"")].concat(),
+        ),
+        ("gossipsub", steps()),
+        (
+            "identify",
+            [&[64][..], &frame::encode(&identify(&addrs))].concat(),
+        ),
+        ("liveness", operations.clone()),
+        ("mplex", mplex()),
+        ("mplex_operations", operations.clone()),
+        (
+            "multistream_dialer",
+            lines(4, &["/multistream/1.0.0", "na", "/ipfs/ping/1.0.0"]),
+        ),
+        (
+            "multistream_lazy",
+            lines(7, &["/multistream/1.0.0", "/echo/1.0.0", "hello"]),
+        ),
+        (
+            "multistream_listener",
+            lines(0, &["/multistream/1.0.0", "ls", "/x", "/echo/1.0.0", "hi"]),
+        ),
+        ("multistream_token", lines(0, &["/echo/1.0.0"]).split_off(1)),
+        ("noise_dialer", noise(Role::Dialer)),
+        ("noise_listener", noise(Role::Listener)),
+        ("peer_id", pair(1).to_peer_id().to_bytes()),
+        ("peer_record", record.encode()),
+        ("ping", [&[9][..], &[5; 64]].concat()),
+        ("plaintext", plaintext()),
+        ("private_key", pair(1).to_protobuf().to_vec()),
+        ("public_key", pair(1).public().to_protobuf().to_vec()),
+        ("pubsub_rpc", rpc()),
+        (
+            "request_answer",
+            [&[2][..], &frame::encode(&[1; 40])].concat(),
+        ),
+        (
+            "request_question",
+            [&[2][..], &frame::encode(&[1; 40])].concat(),
+        ),
+        ("uvarint", uvarint::encode(uvarint::MAX).as_slice().to_vec()),
+        ("yamux", yamux()),
+        ("yamux_operations", operations),
+    ]
+}
+
+#[test]
+fn every_target_starts_from_what_an_honest_remote_says() {
+    let bless = std::env::var_os("P2P_BLESS").is_some();
+    let honest = honest();
+    let names: Vec<&str> = honest.iter().map(|(name, _)| *name).collect();
+    assert_eq!(
+        names,
+        TARGETS.iter().map(|target| target.name).collect::<Vec<_>>()
+    );
+    for (name, bytes) in honest {
+        let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("fuzz/corpus")
+            .join(name);
+        let file = dir.join("honest");
+        if bless {
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(&file, &bytes).unwrap();
+        }
+        assert_eq!(
+            fs::read(&file).unwrap_or_default(),
+            bytes,
+            "{name}: bless it"
+        );
+    }
+}
+
+fn lines(piece: u8, lines: &[&str]) -> Vec<u8> {
+    let mut out = vec![piece];
+    for line in lines {
+        out.extend(frame::encode(format!("{line}\n").as_bytes()));
+    }
+    out
+}
+
+fn identify(addrs: &[Multiaddr]) -> Vec<u8> {
+    let protocols = [Protocol::from_static("/echo/1.0.0")];
+    let said = Announcement::new(&pair(1), addrs, &protocols, "agent/1", "ipfs/0.1.0", 9).unwrap();
+    said.encode(addrs.first())
+}
+
+fn rpc() -> Vec<u8> {
+    let ids = vec![MessageId::new(b"one"), MessageId::new(b"two")];
+    let mut author = Author::signing(pair(1));
+    let message = author
+        .write("t".into(), b"hello", Duration::from_secs(1))
+        .unwrap();
+    let mut bytes = Vec::new();
+    RpcOut {
+        control: vec![
+            Control::Subscription(true, "t".into()),
+            Control::Graft("t".into()),
+            Control::IHave("t".into(), ids.clone()),
+            Control::IWant(ids.clone()),
+            Control::IDontWant(ids),
+            Control::Prune {
+                topic: "t".into(),
+                peers: Vec::new(),
+                backoff: Some(60),
+            },
+        ],
+        messages: vec![message.into()],
+    }
+    .encode(&mut bytes);
+    bytes
+}
+
+/// A peer joins, says everything, time passes, and it leaves.
+fn steps() -> Vec<u8> {
+    let (mut bytes, said) = (vec![1, 0], rpc());
+    for part in [said.clone(), said.into_iter().take(4).collect()] {
+        bytes.extend([3, u8::try_from(part.len().min(255)).unwrap()]);
+        bytes.extend(part.iter().take(255));
+    }
+    bytes.extend([2, 100]);
+    bytes.extend(std::iter::repeat_n(0, 100));
+    bytes.extend([0, 0]);
+    bytes
+}
+
+fn yamux() -> Vec<u8> {
+    let frame = |kind, flags, length| Header {
+        kind,
+        flags,
+        stream: 1,
+        length,
+    };
+    let mut bytes = vec![16];
+    bytes.extend(frame(Kind::WindowUpdate, Flags::SYN, 0).encode());
+    bytes.extend(frame(Kind::Data, Flags(0), 5).encode());
+    bytes.extend(b"hello");
+    bytes.extend(frame(Kind::Data, Flags::FIN, 0).encode());
+    let ping = Header {
+        stream: 0,
+        ..frame(Kind::Ping, Flags::SYN, 7)
+    };
+    bytes.extend(ping.encode());
+    bytes
+}
+
+fn mplex() -> Vec<u8> {
+    let flag = |kind: u64| uvarint::encode(3 << 3 | kind).as_slice().to_vec();
+    let mut bytes = vec![17];
+    // Opened with a name, a message, closed; the same number by us is another stream.
+    for (kind, payload) in [
+        (0, &b"name"[..]),
+        (2, b"hello"),
+        (4, b""),
+        (1, b"late"),
+        (6, b""),
+    ] {
+        bytes.extend(flag(kind));
+        bytes.extend(frame::encode(payload));
+    }
+    bytes
+}
+
+/// What the remote of a Noise end with the keys of the target says.
+fn noise(role: Role) -> Vec<u8> {
+    let config = p2p_noise::Config::default;
+    let ours = Noise::with_fixed_keys(&pair(1), config(), [2; 32], [3; 32]).unwrap();
+    let theirs = Noise::with_fixed_keys(&pair(4), config(), [5; 32], [6; 32]).unwrap();
+    let muxer = [Protocol::from_static("/yamux/1.0.0")];
+    recorded(|near, far| async {
+        let near = async {
+            let mut near = ours.secure(near, role, None, &muxer).await.unwrap().channel;
+            near.write_all(b"from us").await.unwrap();
+            near.flush().await.unwrap();
+            near.read_exact(&mut [0; 9]).await.unwrap();
+        };
+        let far = async {
+            let mut far = theirs
+                .secure(far, role.other(), None, &muxer)
+                .await
+                .unwrap()
+                .channel;
+            far.write_all(b"from them").await.unwrap();
+            far.flush().await.unwrap();
+            far.read_exact(&mut [0; 7]).await.unwrap();
+        };
+        join(near, far).await;
+    })
+}
+
+fn plaintext() -> Vec<u8> {
+    recorded(|near, far| async {
+        let (ours, theirs) = (Plaintext::new(&pair(1)), Plaintext::new(&pair(4)));
+        let (near, far) = join(ours.exchange(near, None), theirs.exchange(far, None)).await;
+        assert!(near.is_ok() && far.is_ok());
+    })
+}
+
+/// What `near` reads, behind the size of its pieces.
+fn recorded<Talk: Future<Output = ()>>(
+    talk: impl FnOnce(Recorder, p2p_memory::Pipe) -> Talk,
+) -> Vec<u8> {
+    let (near, far) = p2p_memory::pipe(64 << 10);
+    let read = Arc::new(Mutex::new(vec![33]));
+    let near = Recorder {
+        io: near,
+        read: Arc::clone(&read),
+    };
+    block_on(talk(near, far));
+    let read = read.lock().unwrap();
+    read.clone()
+}
+
+/// One end of a pipe, and everything that it has read.
+struct Recorder {
+    io: p2p_memory::Pipe,
+    read: Arc<Mutex<Vec<u8>>>,
+}
+
+impl AsyncRead for Recorder {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_read(cx, buffer);
+        if let Poll::Ready(Ok(count)) = polled {
+            self.read.lock().unwrap().extend(buffer.iter().take(count));
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Recorder {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_close(cx)
+    }
+}

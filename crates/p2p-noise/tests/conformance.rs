@@ -1,0 +1,15 @@
+//! Noise does what every secure channel must do.
+#![expect(clippy::unwrap_used, reason = "a failed test may panic")]
+
+use p2p_core::conformance::security::{Party, Subject};
+use p2p_keys::Keypair;
+use p2p_noise::Noise;
+
+fn subject() -> Subject {
+    Subject::new(|| {
+        let identity = Keypair::generate_ed25519();
+        Party::new(Noise::new(&identity).unwrap(), identity.to_peer_id())
+    })
+}
+
+p2p_core::security_conformance!(subject());

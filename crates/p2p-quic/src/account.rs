@@ -1,0 +1,143 @@
+//! What a connection may make us hold, and when it may have more.
+//!
+//! QUIC promises the remote room before it is used. So the windows are paid for as promised: a
+//! new connection gets a little, and more when that holds it back and the budget has room. What
+//! is promised cannot be taken back.
+
+use p2p_core::{Budget, Exceeded, Instant, Permit};
+use quinn_proto::{Connection, VarInt};
+
+use crate::Config;
+
+/// What a connection costs beside its windows, in bytes: keys, timers, identifiers, gaps.
+const OVERHEAD: usize = 32 << 10;
+/// Round trips in which half of the receive window is read, if the window is what limits it.
+const FAST: u32 = 4;
+
+/// The windows of a connection.
+pub(crate) struct Account {
+    permit: Option<Permit>,
+    /// Unread payload that the remote may send.
+    receive: u32,
+    /// Payload that we may have sent or queued without an acknowledgement.
+    send: u32,
+    /// Bytes that were read since `since`.
+    read: u64,
+    since: Instant,
+    /// How often the remote had to wait for the receive window.
+    blocked: u64,
+}
+
+impl Account {
+    pub(crate) fn new(config: &Config, now: Instant) -> Self {
+        Self {
+            permit: None,
+            receive: config.initial_window,
+            send: config.initial_window,
+            read: 0,
+            since: now,
+            blocked: 0,
+        }
+    }
+
+    /// From now on `budget` pays.
+    pub(crate) fn charge(&mut self, budget: &Budget) -> Result<(), Exceeded> {
+        let windows = [self.receive, self.send].map(|window| window as usize);
+        let cost = windows.iter().fold(OVERHEAD, |sum, one| sum + one);
+        self.permit = Some(budget.reserve(cost)?);
+        Ok(())
+    }
+
+    /// The application has read `bytes`.
+    pub(crate) fn handle_read(&mut self, bytes: usize) {
+        self.read = self.read.saturating_add(bytes as u64);
+    }
+
+    /// Widens the windows of `quic` if they hold it back.
+    pub(crate) fn adapt(&mut self, quic: &mut Connection, config: &Config, now: Instant) {
+        let stats = quic.stats();
+        let was_blocked = self.blocked < stats.frame_rx.data_blocked;
+        self.blocked = stats.frame_rx.data_blocked;
+        if (self.reads_fast(stats.path.rtt * FAST, now) || was_blocked)
+            && let Some(wider) = wider(self.receive, config.max_window)
+            && self.pay(wider - self.receive)
+        {
+            self.receive = wider;
+            quic.set_receive_window(VarInt::from_u32(wider));
+        }
+        // Twice of what is on its way: the other half waits for its turn.
+        if stats.path.cwnd.saturating_mul(2) > self.send.into()
+            && let Some(wider) = wider(self.send, config.max_send_window)
+            && self.pay(wider - self.send)
+        {
+            self.send = wider;
+            quic.set_send_window(wider.into());
+        }
+    }
+
+    /// Whether half of the receive window was read within `time`; starts over if it was read.
+    fn reads_fast(&mut self, time: std::time::Duration, now: Instant) -> bool {
+        if self.read < u64::from(self.receive / 2) {
+            return false;
+        }
+        let took = now - self.since;
+        self.read = 0;
+        self.since = now;
+        took < time
+    }
+
+    fn pay(&mut self, more: u32) -> bool {
+        match &mut self.permit {
+            Some(permit) => permit.grow(more as usize).is_ok(),
+            None => true,
+        }
+    }
+}
+
+/// Twice the window, within its limit; `None` if it is there.
+fn wider(window: u32, limit: u32) -> Option<u32> {
+    let wider = window.saturating_mul(2).min(limit);
+    (wider > window).then_some(wider)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn account() -> Account {
+        Account::new(&Config::default(), Instant::ZERO)
+    }
+
+    #[test]
+    fn a_connection_pays_for_both_windows_before_it_starts() {
+        let budget = Budget::new("memory", "memory_budget", 300 << 10);
+        let mut one = account();
+        one.charge(&budget).unwrap();
+        assert_eq!(budget.used(), OVERHEAD + (256 << 10));
+        assert!(account().charge(&budget).is_err());
+        assert!(!one.pay(64 << 10), "the window stays as it is");
+        drop(one);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn only_a_fast_reader_needs_a_wider_window() {
+        let rtt = Duration::from_millis(50);
+        let mut slow = account();
+        slow.handle_read(64 << 10);
+        assert!(!slow.reads_fast(rtt, Instant::ZERO + 2 * rtt));
+        let mut fast = account();
+        fast.handle_read(64 << 10);
+        assert!(fast.reads_fast(rtt, Instant::ZERO + rtt / 2));
+        assert!(!fast.reads_fast(rtt, Instant::ZERO + rtt), "starts over");
+    }
+
+    #[test]
+    fn windows_double_up_to_their_limit() {
+        assert_eq!(wider(1, 3), Some(2));
+        assert_eq!(wider(2, 3), Some(3));
+        assert_eq!(wider(3, 3), None);
+        assert_eq!(wider(u32::MAX, u32::MAX), None);
+    }
+}

@@ -1,0 +1,204 @@
+//! The transport: which socket serves whom.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use futures::future::{BoxFuture, FutureExt};
+use p2p_core::{Dialed, Link, Listener, Multiaddr, PeerId, Rt, Transport, TransportError};
+use p2p_keys::Keypair;
+use quinn_proto::{ServerConfig, TransportConfig};
+
+use crate::Config;
+use crate::addr::{multiaddr, reaches, socket_addr};
+use crate::endpoint::Attached;
+use crate::error::SetupError;
+use crate::handshake::establish;
+use crate::listen::Listening;
+use crate::tls::Identity;
+
+/// The QUIC transport. Cheap to clone; clones share their sockets.
+#[derive(Clone)]
+pub struct Quic(Arc<Inner>);
+
+struct Inner {
+    rt: Rt,
+    config: Arc<Config>,
+    identity: Identity,
+    transport: Arc<TransportConfig>,
+    server: Arc<ServerConfig>,
+    /// All sockets in use. Listeners and connections own them.
+    sockets: Mutex<Vec<Weak<Attached>>>,
+}
+
+impl Quic {
+    /// Uses the sockets of `rt` and proves that it is `identity`.
+    ///
+    /// # Errors
+    /// [`SetupError`] if no certificate can be made for `identity`.
+    pub fn new(rt: Rt, identity: &Keypair, config: Config) -> Result<Self, SetupError> {
+        let transport = config.transport();
+        let identity = Identity::new(&rt, identity)?;
+        let server = identity.server(&rt, &transport, &config)?;
+        Ok(Self(Arc::new(Inner {
+            rt,
+            config: Arc::new(config),
+            identity,
+            transport,
+            server,
+            sockets: Mutex::default(),
+        })))
+    }
+
+    async fn dial_addr(
+        self,
+        addr: Multiaddr,
+        expect: Option<PeerId>,
+    ) -> Result<Dialed, TransportError> {
+        let to = supported(&addr)?;
+        let refuse = |source| TransportError::Connect {
+            addr: addr.clone(),
+            source,
+        };
+        check_destination(to).map_err(refuse)?;
+        let socket = self.0.socket_to(to).map_err(refuse)?;
+        let (client, verdict) = self
+            .0
+            .identity
+            .client(&self.0.transport, expect)
+            .map_err(|error| refuse(io::Error::other(error)))?;
+        let driver = socket
+            .connect(client, to)
+            .map_err(|error| refuse(io::Error::other(error)))?;
+        let shared = driver.shared.clone();
+        let established = match establish(driver, expect).await {
+            Err(TransportError::Connect { source, .. }) => return Err(refuse(source)),
+            Err(error) => return Err(verdict.explain(error)),
+            Ok(established) => established,
+        };
+        let at = socket.at;
+        let ip = shared.with(|state| state.quic.local_ip());
+        let local = ip.unwrap_or_else(|| at.ip());
+        let local = Some(SocketAddr::new(local, at.port()));
+        Ok(Dialed {
+            link: Link::Muxed(established),
+            local: local
+                .filter(|local| !local.ip().is_unspecified())
+                .map(multiaddr),
+        })
+    }
+
+    fn listen_on(&self, addr: Multiaddr) -> Result<Box<dyn Listener>, TransportError> {
+        let at = supported(&addr)?;
+        let listening = self.0.listen(at).and_then(Listening::new);
+        match listening {
+            Err(source) => Err(TransportError::Listen { addr, source }),
+            Ok(listener) => Ok(Box::new(listener)),
+        }
+    }
+}
+
+impl Inner {
+    /// The socket to dial `to` from: one that listens, or else one that dialed before, or else a
+    /// new one.
+    fn socket_to(&self, to: SocketAddr) -> io::Result<Arc<Attached>> {
+        let mut sockets = self.lock();
+        let mut dialing = None;
+        for socket in alive(&mut sockets) {
+            if !reaches(socket.at, to.ip()) {
+                continue;
+            }
+            if socket.listens() {
+                return Ok(socket);
+            }
+            dialing.get_or_insert(socket);
+        }
+        if let Some(socket) = dialing {
+            return Ok(socket);
+        }
+        let any = match to {
+            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        };
+        let socket = Attached::bind(&self.rt, &self.config, any, None)?;
+        sockets.push(Arc::downgrade(&socket));
+        Ok(socket)
+    }
+
+    /// A socket that listens at `at`: a new one, or one that is there for its connections only.
+    fn listen(&self, at: SocketAddr) -> io::Result<Arc<Attached>> {
+        let mut sockets = self.lock();
+        let server = self.server.clone();
+        let known = alive(&mut sockets)
+            .into_iter()
+            .find(|socket| socket.at == at);
+        if let Some(socket) = known {
+            if socket.listens() {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
+            socket.listen_again(server);
+            return Ok(socket);
+        }
+        let socket = Attached::bind(&self.rt, &self.config, at, Some(server))?;
+        sockets.push(Arc::downgrade(&socket));
+        Ok(socket)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Attached>>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Transport for Quic {
+    fn supports(&self, addr: &Multiaddr) -> bool {
+        socket_addr(addr).is_some()
+    }
+
+    fn dial(
+        &self,
+        addr: Multiaddr,
+        expect: Option<PeerId>,
+    ) -> BoxFuture<'static, Result<Dialed, TransportError>> {
+        self.clone().dial_addr(addr, expect).boxed()
+    }
+
+    fn listen(
+        &self,
+        addr: Multiaddr,
+    ) -> BoxFuture<'static, Result<Box<dyn Listener>, TransportError>> {
+        let quic = self.clone();
+        async move { quic.listen_on(addr) }.boxed()
+    }
+}
+
+impl fmt::Debug for Quic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Quic")
+            .field("rt", &self.0.rt)
+            .field("config", &self.0.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The sockets that are still used; the others are forgotten.
+fn alive(sockets: &mut Vec<Weak<Attached>>) -> Vec<Arc<Attached>> {
+    sockets.retain(|socket| socket.strong_count() > 0);
+    sockets.iter().filter_map(Weak::upgrade).collect()
+}
+
+fn supported(addr: &Multiaddr) -> Result<SocketAddr, TransportError> {
+    socket_addr(addr).ok_or_else(|| TransportError::Unsupported { addr: addr.clone() })
+}
+
+/// Refuses what no datagram can be sent to.
+fn check_destination(to: SocketAddr) -> io::Result<()> {
+    let fault = if to.ip().is_unspecified() {
+        "an unspecified address is for listening only"
+    } else if to.port() == 0 {
+        "port 0 is for listening only"
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, fault))
+}

@@ -1,0 +1,508 @@
+//! What QUIC promises beyond the rules of all transports, in virtual time.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{join, join_all};
+use futures::io::{AsyncReadExt, AsyncWriteExt};
+use p2p_core::{
+    BoxStream, Budget, ConnectionEnd, Datagram, Dialed, ErrorCode, Established, Link, Listener,
+    Multiaddr, Muxer, Rt, Transport, TransportError, UdpSocket,
+};
+use p2p_keys::Keypair;
+use p2p_quic::{Config, HandshakeError, Quic};
+use p2p_sim::{Host, NatConfig, NatRule, Sim};
+use proptest::prelude::*;
+
+const MS: Duration = Duration::from_millis(1);
+const SEC: Duration = Duration::from_secs(1);
+const PORT: u16 = 4001;
+
+#[test]
+fn the_first_answer_takes_two_round_trips() {
+    let (sim, world) = World::new(1, p2p_sim::Link::new(50 * MS), Config::default());
+    let took = sim.block_on(async {
+        world.serve_echo().await;
+        let start = world.near.rt().now();
+        let near = world.dial().await.unwrap();
+        assert_eq!(world.near.rt().now() - start, 100 * MS, "the handshake");
+        let mut stream = near.open().await.unwrap();
+        stream.write_all(b"question").await.unwrap();
+        stream.read_exact(&mut [0; 8]).await.unwrap();
+        world.near.rt().now() - start
+    });
+    assert!((200 * MS..201 * MS).contains(&took), "{took:?}");
+}
+
+#[test]
+fn under_load_dialers_first_show_their_address() {
+    let mut config = Config::default();
+    config.retry_above = 0;
+    let (sim, world) = World::new(2, p2p_sim::Link::new(50 * MS), config);
+    let took = sim.block_on(async {
+        world.serve_echo().await;
+        let start = world.near.rt().now();
+        world.dial().await.unwrap();
+        world.near.rt().now() - start
+    });
+    assert_eq!(took, 200 * MS, "one more round trip");
+}
+
+#[test]
+fn handshakes_that_nobody_finishes_are_bounded_and_others_refused() {
+    let mut config = Config::default();
+    config.max_handshakes = 4;
+    let (sim, world) = World::new(3, p2p_sim::Link::new(MS), config);
+    sim.block_on(async {
+        let mut listener = world.listen().await;
+        let rt = world.near.rt();
+        let dials = join_all((0..10).map(|_| rt.timeout(SEC, world.dial())));
+        let outcomes = dials.await;
+        let waiting = outcomes.iter().filter(|dialed| dialed.is_err()).count();
+        assert_eq!(waiting, 4, "they wait for the listener");
+        for refused in outcomes.into_iter().flatten() {
+            let Err(TransportError::Handshake(error)) = refused else {
+                panic!("connected, or another error");
+            };
+            let error = error.downcast_ref::<HandshakeError>();
+            assert!(matches!(error, Some(HandshakeError::Refused)), "{error:?}");
+        }
+        // Those that gave up are accepted and found dead; then there is room again.
+        for _ in 0..4 {
+            let link = listener.accept().await.unwrap().link;
+            let done = world.far.rt().timeout(10 * SEC, link).await;
+            assert!(!matches!(done, Ok(Ok(_))), "nobody is there any more");
+        }
+        let serve = async { listener.accept().await.unwrap().link.await.map(drop) };
+        let (dialed, served) = join(world.dial(), serve).await;
+        dialed.unwrap();
+        served.unwrap();
+    });
+}
+
+#[test]
+fn an_unknown_version_is_answered_once_and_never_with_more_bytes() {
+    let (sim, world) = World::new(4, p2p_sim::Link::new(MS), Config::default());
+    sim.block_on(async {
+        let _listener = world.listen().await;
+        let socket = world.socket();
+        let mut hello = vec![0; 1200];
+        // A long header of version 0x5a5a5a5a, with two connection ids of 8 bytes.
+        hello[..15].copy_from_slice(b"\xc0\x5a\x5a\x5a\x5a\x08abcdefgh\x08");
+        hello[15..23].copy_from_slice(b"ABCDEFGH");
+        send(&socket, world.far.socket(PORT), &hello).await;
+        let (from, answer) = receive(&socket).await;
+        assert_eq!(from, world.far.socket(PORT));
+        assert_eq!(answer[1..5], [0; 4], "version negotiation");
+        assert_eq!(answer[6..14], *b"ABCDEFGH");
+        let versions: Vec<_> = answer[23..].chunks(4).collect();
+        assert!(
+            versions.contains(&&[0, 0, 0, 1][..]),
+            "version 1 is offered"
+        );
+        assert!(answer.len() < hello.len());
+
+        send(&socket, world.far.socket(PORT), &hello[..200]).await;
+        let rt = world.near.rt();
+        let silence = rt.timeout(SEC, receive(&socket)).await;
+        assert!(silence.is_err(), "a short datagram gets no answer");
+    });
+}
+
+#[test]
+fn a_connection_survives_a_new_address_of_the_dialer() {
+    let sim = Sim::new(5);
+    let mut config = NatConfig::new(
+        NatRule::AddressAndPortDependent,
+        NatRule::AddressAndPortDependent,
+    );
+    config.preserves_ports = false;
+    let nat = sim.nat("home", [192, 0, 2, 1], config);
+    let world = World::of(nat.host("near"), sim.host("far"), Config::default());
+    sim.block_on(async {
+        let mut listener = world.listen().await;
+        let accept = async { muxed(listener.accept().await.unwrap().link.await.unwrap()) };
+        let (near, far) = join(world.dial(), accept).await;
+        let near = near.unwrap();
+        let far = run(&world.far.rt(), far);
+        let before = format!("{far:?}");
+        let mut stream = near.open().await.unwrap();
+        let mut other = None;
+        for round in 0..3u8 {
+            nat.forget();
+            stream.write_all(&[round; 1000]).await.unwrap();
+            let other = match &mut other {
+                Some(other) => other,
+                none => none.insert(far.accept().await.unwrap()),
+            };
+            let mut came = [0; 1000];
+            other.read_exact(&mut came).await.unwrap();
+            other.write_all(&came).await.unwrap();
+            stream.read_exact(&mut came).await.unwrap();
+            assert_eq!(came, [round; 1000]);
+        }
+        assert_ne!(format!("{far:?}"), before, "the address did change");
+    });
+}
+
+#[test]
+fn a_quiet_connection_is_kept_and_a_dead_one_ends() {
+    let (sim, world) = World::new(6, p2p_sim::Link::new(10 * MS), Config::default());
+    sim.block_on(async {
+        world.serve_echo().await;
+        let near = world.connect().await.unwrap();
+        let mut stream = near.muxing.muxer.open().await.unwrap();
+        let rt = world.near.rt();
+        let (ended, end) = futures::channel::oneshot::channel();
+        let (driver, clock) = (near.muxing.driver, rt.clone());
+        rt.spawn(
+            "connection",
+            Box::pin(async move {
+                let end = driver.await;
+                let _ = ended.send((end, clock.now()));
+            }),
+        );
+        rt.sleep(600 * SEC).await;
+        stream.write_all(b"still there?").await.unwrap();
+        stream.read_exact(&mut [0; 12]).await.unwrap();
+
+        sim.partition(&[&world.near], &[&world.far]);
+        let cut = rt.now();
+        let (end, at) = end.await.unwrap();
+        let silent = Config::default().idle_timeout;
+        assert!(
+            matches!(end, ConnectionEnd::Silent(after) if after == silent),
+            "{end}"
+        );
+        assert!(at - cut <= 2 * silent, "after {:?}", at - cut);
+        let error = stream.read(&mut [0]).await.unwrap_err();
+        assert!(matches!(
+            ConnectionEnd::of(&error),
+            Some(ConnectionEnd::Silent(_))
+        ));
+    });
+}
+
+#[test]
+fn closing_delivers_what_was_written_and_then_the_code() {
+    let (sim, world) = World::new(7, p2p_sim::Link::new(20 * MS), Config::default());
+    sim.block_on(async {
+        let mut listener = world.listen().await;
+        let accept = async { muxed(listener.accept().await.unwrap().link.await.unwrap()) };
+        let (near, far) = join(world.dial(), accept).await;
+        let (near, far) = (near.unwrap(), run(&world.far.rt(), far));
+        let send = async {
+            let mut stream = near.open().await.unwrap();
+            stream.write_all(&vec![7; 3_000_000]).await.unwrap();
+            stream.close().await.unwrap();
+            drop(stream);
+            near.close(ErrorCode(42));
+        };
+        let receive = async {
+            let mut stream = far.accept().await.unwrap();
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).await.unwrap();
+            assert_eq!(all.len(), 3_000_000);
+            far.accept().await.err().unwrap()
+        };
+        let ((), end) = join(send, receive).await;
+        assert!(matches!(end, ConnectionEnd::Remote(ErrorCode(42))), "{end}");
+    });
+}
+
+#[test]
+fn windows_grow_with_use_and_only_as_far_as_the_budget_goes() {
+    for (limit, fast) in [(64 << 20, true), (320 << 10, false)] {
+        let (sim, world) = World::new(8, p2p_sim::Link::new(50 * MS), Config::default());
+        let budget = Budget::new("memory", "memory_budget", limit);
+        let took = sim.block_on(async {
+            let mut listener = world.listen().await;
+            let accept = async {
+                let far = muxed(listener.accept().await.unwrap().link.await.unwrap());
+                far.muxing.muxer.charge(&budget).unwrap();
+                far
+            };
+            let (near, far) = join(world.dial(), accept).await;
+            let (near, far) = (near.unwrap(), run(&world.far.rt(), far));
+            assert!(budget.used() > 0);
+            let start = world.near.rt().now();
+            transfer(&*near, &*far, 20 << 20).await;
+            world.near.rt().now() - start
+        });
+        assert!(budget.used() <= limit);
+        // 128 KiB each 100 ms would be 16 s.
+        assert_eq!(took < 4 * SEC, fast, "{took:?} with {limit} bytes");
+    }
+    let (sim, world) = World::new(9, p2p_sim::Link::new(MS), Config::default());
+    sim.block_on(async {
+        world.serve_echo().await;
+        let near = world.connect().await.unwrap();
+        let none = Budget::new("memory", "memory_budget", 1000);
+        let refused = near.muxing.muxer.charge(&none).unwrap_err();
+        assert_eq!(refused.setting, "memory_budget");
+    });
+}
+
+#[test]
+fn streams_that_nobody_reads_do_not_stop_the_others() {
+    let (sim, world) = World::new(10, p2p_sim::Link::new(10 * MS), Config::default());
+    sim.block_on(async {
+        let mut listener = world.listen().await;
+        let accept = async { muxed(listener.accept().await.unwrap().link.await.unwrap()) };
+        let (near, far) = join(world.dial(), accept).await;
+        let (near, far) = (near.unwrap(), run(&world.far.rt(), far));
+        let mut unread = Vec::new();
+        for _ in 0..3 {
+            let mut stream = near.open().await.unwrap();
+            stream.write_all(b"x").await.unwrap();
+            unread.push(far.accept().await.unwrap());
+            world.near.rt().spawn(
+                "flood",
+                Box::pin(async move {
+                    let _ = stream.write_all(&vec![1; 16 << 20]).await;
+                    futures::future::pending::<()>().await;
+                }),
+            );
+        }
+        world.near.rt().sleep(10 * SEC).await;
+        transfer(&*near, &*far, 5 << 20).await;
+        drop(unread);
+    });
+}
+
+#[test]
+fn one_socket_dials_and_listens() {
+    let (sim, world) = World::new(11, p2p_sim::Link::new(MS), Config::default());
+    sim.block_on(async {
+        world.serve_echo().await;
+        let at: Multiaddr = format!("/ip4/{}/udp/5000/quic-v1", world.near.ip())
+            .parse()
+            .unwrap();
+        let _listener = world.dialer.listen(at.clone()).await.unwrap();
+        let to = world.addr();
+        let Dialed { local, .. } = world.dialer.dial(to, None).await.unwrap();
+        assert_eq!(local, Some(at));
+        let census = sim.census();
+        assert_eq!(census.host("near").unwrap().udp_sockets, 1);
+    });
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let link = p2p_sim::Link::new(20 * MS).jitter(5 * MS).loss(0.02);
+        let (sim, world) = World::new(seed, link, Config::default());
+        sim.block_on(async {
+            world.serve_echo().await;
+            let near = world.dial().await.unwrap();
+            echo(&*near, 200_000).await;
+        });
+        sim.hash()
+    };
+    assert_eq!(run(12), run(12));
+    assert_ne!(run(12), run(13));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn garbage_from_strangers_changes_nothing(
+        seed in any::<u64>(),
+        garbage in proptest::collection::vec(
+            (any::<bool>(), proptest::collection::vec(any::<u8>(), 1..1400)), 1..60),
+    ) {
+        let (sim, world) = World::new(seed, p2p_sim::Link::new(5 * MS), Config::default());
+        sim.block_on(async {
+            world.serve_echo().await;
+            let socket = world.socket();
+            let near = world.dial().await.unwrap();
+            let strangers = async {
+                for (looks_long, mut bytes) in garbage {
+                    if looks_long && bytes.len() > 5 {
+                        bytes[0] |= 0xc0;
+                        bytes[1..5].copy_from_slice(&[0, 0, 0, 1]);
+                        bytes.resize(1200, 0);
+                    }
+                    send(&socket, world.far.socket(PORT), &bytes).await;
+                    world.near.rt().sleep(MS).await;
+                }
+            };
+            join(strangers, echo(&*near, 300_000)).await;
+        });
+    }
+
+    #[test]
+    fn bad_links_lose_and_mix_up_nothing(
+        seed in any::<u64>(),
+        loss in 0.0..0.15f64,
+        jitter in 0u32..20,
+        reorder in 0.0..0.2f64,
+        duplicate in 0.0..0.2f64,
+        len in 1usize..300_000,
+    ) {
+        let link = p2p_sim::Link::new(10 * MS)
+            .jitter(jitter * MS)
+            .loss(loss)
+            .reorder(reorder)
+            .duplicate(duplicate);
+        let (sim, world) = World::new(seed, link, Config::default());
+        sim.block_on(async {
+            world.serve_echo().await;
+            let near = world.dial().await.unwrap();
+            echo(&*near, len).await;
+        });
+    }
+}
+
+/// Two hosts, one of which listens.
+struct World {
+    near: Host,
+    far: Host,
+    dialer: Quic,
+    server: Quic,
+    identity: Keypair,
+}
+
+impl World {
+    fn new(seed: u64, link: p2p_sim::Link, config: Config) -> (Sim, Self) {
+        let sim = Sim::new(seed);
+        sim.default_link(link);
+        let world = Self::of(sim.host("near"), sim.host("far"), config);
+        (sim, world)
+    }
+
+    fn of(near: Host, far: Host, config: Config) -> Self {
+        let identity = Keypair::ed25519_from_seed([2; 32]);
+        let dialer = Keypair::ed25519_from_seed([1; 32]);
+        Self {
+            dialer: Quic::new(near.rt(), &dialer, Config::default()).unwrap(),
+            server: Quic::new(far.rt(), &identity, config).unwrap(),
+            near,
+            far,
+            identity,
+        }
+    }
+
+    fn addr(&self) -> Multiaddr {
+        format!("/ip4/{}/udp/{PORT}/quic-v1", self.far.ip())
+            .parse()
+            .unwrap()
+    }
+
+    async fn listen(&self) -> Box<dyn Listener> {
+        self.server.listen(self.addr()).await.unwrap()
+    }
+
+    async fn connect(&self) -> Result<Established, TransportError> {
+        let expect = Some(self.identity.to_peer_id());
+        Ok(muxed(self.dialer.dial(self.addr(), expect).await?.link))
+    }
+
+    /// Dials, and serves the connection.
+    async fn dial(&self) -> Result<Arc<dyn Muxer>, TransportError> {
+        Ok(run(&self.near.rt(), self.connect().await?))
+    }
+
+    /// Echoes every stream of every connection.
+    async fn serve_echo(&self) {
+        let (mut listener, rt) = (self.listen().await, self.far.rt());
+        self.far.spawn("accept", async move {
+            while let Ok(incoming) = listener.accept().await {
+                let serving = rt.clone();
+                rt.spawn(
+                    "serve",
+                    Box::pin(async move {
+                        let Ok(link) = incoming.link.await else {
+                            return;
+                        };
+                        let muxer = run(&serving, muxed(link));
+                        while let Ok(stream) = muxer.accept().await {
+                            serving.spawn(
+                                "echo",
+                                Box::pin(async move {
+                                    let (reader, mut writer) = stream.split();
+                                    let _ = futures::io::copy(reader, &mut writer).await;
+                                    let _ = writer.close().await;
+                                }),
+                            );
+                        }
+                    }),
+                );
+            }
+        });
+    }
+
+    /// A socket of a stranger.
+    fn socket(&self) -> Arc<dyn UdpSocket> {
+        self.near.rt().net().udp_bind(self.near.socket(9)).unwrap()
+    }
+}
+
+fn muxed(link: Link) -> Established {
+    match link {
+        Link::Muxed(established) => established,
+        Link::Raw(_) => panic!("QUIC needs no upgrade"),
+    }
+}
+
+fn run(rt: &Rt, established: Established) -> Arc<dyn Muxer> {
+    let driver = established.muxing.driver;
+    rt.spawn("connection", Box::pin(async move { drop(driver.await) }));
+    established.muxing.muxer
+}
+
+/// `len` bytes there and back.
+async fn echo(near: &dyn Muxer, len: usize) {
+    let bytes: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+    let stream = near.open().await.unwrap();
+    let (mut reader, mut writer) = stream.split();
+    let write = async {
+        writer.write_all(&bytes).await.unwrap();
+        writer.close().await.unwrap();
+    };
+    let mut back = Vec::new();
+    let (_, read) = join(write, reader.read_to_end(&mut back)).await;
+    read.unwrap();
+    assert!(back == bytes, "{} of {len} bytes came back", back.len());
+}
+
+/// `len` bytes in one direction.
+async fn transfer(near: &dyn Muxer, far: &dyn Muxer, len: usize) {
+    let send = async {
+        let mut stream = near.open().await.unwrap();
+        stream.write_all(&vec![3; len]).await.unwrap();
+        stream.close().await.unwrap();
+        stream
+    };
+    let receive = async {
+        let mut stream: BoxStream = far.accept().await.unwrap();
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all.len(), len);
+    };
+    let (_stream, ()) = join(send, receive).await;
+}
+
+async fn send(socket: &Arc<dyn UdpSocket>, to: SocketAddr, contents: &[u8]) {
+    let datagram = Datagram {
+        to,
+        from: None,
+        contents,
+        segment: None,
+        ecn: 0,
+    };
+    poll_fn(|cx| socket.poll_send(cx, &datagram)).await.unwrap();
+}
+
+async fn receive(socket: &Arc<dyn UdpSocket>) -> (SocketAddr, Vec<u8>) {
+    let mut buffer = vec![0; 2000];
+    let received = poll_fn(|cx| socket.poll_recv(cx, &mut buffer))
+        .await
+        .unwrap();
+    buffer.truncate(received.len);
+    (received.from, buffer)
+}

@@ -1,0 +1,304 @@
+//! Into the books and out of them: connections that are ready, and which of them stay.
+//!
+//! When both ends dialed at once, both keep the connection that was dialed by the peer with the
+//! lower id. New streams use it at once; the end that did not dial it closes the other one when
+//! nobody has used that for `supplant_timeout`. So neither end ever closes what the other has just
+//! begun to use, and one is always left.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use p2p_core::{ConnectionEnd, ErrorCode, Exceeded, Multiaddr, Permit, Role};
+
+use crate::admission::Admission;
+use crate::connection::{ConnectionId, ConnectionInfo, Inner, Task, Timings};
+use crate::error::UpgradeError;
+use crate::events::Event;
+use crate::manager::Candidate;
+use crate::prefix::IpPrefix;
+use crate::reach::is_relayed;
+use crate::shared::{Shared, State};
+use crate::tasks::lock;
+use crate::upgrade::Upgraded;
+use crate::weak::Watcher;
+
+/// A connection that wants to be admitted.
+pub(crate) struct Admitted {
+    pub(crate) upgraded: Upgraded,
+    pub(crate) role: Role,
+    pub(crate) remote: Multiaddr,
+    pub(crate) local: Option<Multiaddr>,
+    pub(crate) transport_took: Duration,
+}
+
+/// What an established connection holds of the limits for as long as it exists.
+pub(crate) struct Place {
+    _connection: Permit,
+    _source: Option<SourcePlace>,
+}
+
+/// An incoming connection's place among those of its prefix.
+struct SourcePlace {
+    admission: Arc<Mutex<Admission>>,
+    prefix: IpPrefix,
+}
+
+impl Drop for SourcePlace {
+    fn drop(&mut self) {
+        lock(&self.admission).disconnect(self.prefix);
+    }
+}
+
+impl Shared {
+    /// Enters a finished connection into the books, or refuses it.
+    pub(crate) fn admit(self: &Arc<Self>, new: Admitted) -> Result<Task, UpgradeError> {
+        let peer = new.upgraded.peer;
+        if peer == self.local {
+            return Err(UpgradeError::SelfDial);
+        }
+        self.gate_secured(&peer, &new.remote, new.role)?;
+        let place = self.place(&new)?;
+        let (task, watchers, supplanted) = {
+            let mut state = lock(&self.state);
+            if state.is_closed() {
+                return Err(UpgradeError::Closed);
+            }
+            let supplanted = self.check_per_peer(&state, &new)?;
+            let info = self.info(&mut state, &new);
+            if info.role == Role::Dialer {
+                let until = info.established + self.config.addr_ttl;
+                state.book.confirm(peer, &info.remote, until);
+            }
+            let task = Task::new(info, new.upgraded, self, place);
+            let list = state.connections.entry(peer).or_default();
+            list.push(Arc::clone(&task.inner));
+            (task, state.watchers.clone(), supplanted)
+        };
+        if let Some(inner) = supplanted {
+            self.counters.supplanted();
+            inner.close(ErrorCode::SUPPLANTED);
+        }
+        self.announce(&task, &watchers);
+        self.supplant(&task.inner);
+        self.trim();
+        Ok(task)
+    }
+
+    fn place(&self, new: &Admitted) -> Result<Place, Exceeded> {
+        let mut source = None;
+        if new.role == Role::Listener {
+            let prefix = lock(&self.admission).connect(&new.remote)?;
+            source = prefix.map(|prefix| SourcePlace {
+                admission: Arc::clone(&self.admission),
+                prefix,
+            });
+        }
+        Ok(Place {
+            _connection: self.connections.reserve(1)?,
+            _source: source,
+        })
+    }
+
+    fn info(&self, state: &mut State, new: &Admitted) -> ConnectionInfo {
+        let upgraded = &new.upgraded;
+        ConnectionInfo {
+            id: ConnectionId(state.next_id()),
+            peer: upgraded.peer,
+            public_key: upgraded.public_key.clone(),
+            role: new.role,
+            remote: new.remote.clone(),
+            local: new.local.clone(),
+            security: upgraded.security.clone(),
+            muxer: upgraded.muxer.clone(),
+            established: self.rt.now(),
+            timings: Timings {
+                transport: new.transport_took,
+                security: upgraded.security_took,
+                muxer: upgraded.muxer_took,
+            },
+        }
+    }
+
+    fn announce(&self, task: &Task, watchers: &[Arc<Watcher>]) {
+        for watcher in watchers {
+            watcher.watch(self, &task.inner);
+        }
+        let info = &task.inner.info;
+        let timings = info.timings;
+        let rest = (timings.security, timings.muxer);
+        self.counters.connected(info.role, timings.transport, rest);
+        tracing::debug!(peer = %info.peer, connection = info.id.0, role = %info.role,
+            remote = %info.remote, security = ?info.security, muxer = ?info.muxer,
+            timings = ?info.timings, "connected");
+        self.events.publish(&Event::Connected {
+            info: Box::new(info.clone()),
+        });
+    }
+
+    /// Starts `watcher` for every connection there is and every one to come.
+    pub(crate) fn watch_connections(&self, watcher: Watcher) {
+        let watcher = Arc::new(watcher);
+        let connections: Vec<Arc<Inner>> = {
+            let mut state = lock(&self.state);
+            state.watchers.push(Arc::clone(&watcher));
+            state.all().cloned().collect()
+        };
+        for inner in connections {
+            watcher.watch(self, &inner);
+        }
+    }
+
+    /// Whether one more connection with this peer is allowed; it may be instead of another one.
+    fn check_per_peer(
+        &self,
+        state: &State,
+        new: &Admitted,
+    ) -> Result<Option<Arc<Inner>>, Exceeded> {
+        let list = state.connections.get(&new.upgraded.peer);
+        let held = list.map_or(0, Vec::len);
+        let limit = self.config.limits.max_connections_per_peer;
+        if held < limit {
+            return Ok(None);
+        }
+        if self.is_preferred(new.upgraded.peer, new.role) && held == limit {
+            let mut list = list.into_iter().flatten();
+            let lesser = list.find(|inner| inner.info.role != new.role && !inner.is_over());
+            if let Some(lesser) = lesser {
+                return Ok(Some(Arc::clone(lesser)));
+            }
+        }
+        Err(Exceeded {
+            name: "connections with one peer",
+            setting: "max_connections_per_peer",
+            limit,
+            used: held,
+            wanted: 1,
+        })
+    }
+
+    /// Whether both ends prefer this one of two connections dialed from both sides.
+    fn is_preferred(&self, peer: p2p_core::PeerId, role: Role) -> bool {
+        (role == Role::Dialer) == (self.local < peer)
+    }
+
+    /// How good a connection is for new streams: direct ones first, then those that both ends
+    /// prefer.
+    pub(crate) fn rank(&self, inner: &Inner) -> (bool, bool) {
+        let info = &inner.info;
+        let direct = !is_relayed(&info.remote);
+        (direct, self.is_preferred(info.peer, info.role))
+    }
+
+    /// If `new` makes a pair with one dialed from the other side: sees to it that the lesser goes.
+    fn supplant(self: &Arc<Self>, new: &Arc<Inner>) {
+        let info = &new.info;
+        // The end that dialed the better one leaves it to the other, which knows that both ends
+        // have it.
+        if self.is_preferred(info.peer, Role::Dialer) {
+            return;
+        }
+        let lesser: Vec<Arc<Inner>> = {
+            let state = lock(&self.state);
+            let list = state.connections.get(&info.peer).into_iter().flatten();
+            let list =
+                list.filter(|inner| is_relayed(&inner.info.remote) == is_relayed(&info.remote));
+            let list: Vec<&Arc<Inner>> = list.filter(|inner| !inner.is_over()).collect();
+            let better = |inner: &Inner| inner.info.role == Role::Listener;
+            if !list.iter().any(|inner| better(inner)) {
+                return;
+            }
+            let lesser = list.into_iter().filter(|inner| !better(inner));
+            lesser.cloned().collect()
+        };
+        for inner in lesser {
+            if inner.start_supplanting() {
+                let shared = Arc::clone(self);
+                self.tasks.spawn("supplant", async move {
+                    if inner.unused_for(shared.config.supplant_timeout).await {
+                        shared.counters.supplanted();
+                        inner.close(ErrorCode::SUPPLANTED);
+                    }
+                });
+            }
+        }
+    }
+
+    /// Closes the least useful connections if there are too many.
+    fn trim(&self) {
+        let (low, high) = self.config.water();
+        if self.connections.used() <= high {
+            return;
+        }
+        let now = self.rt.now();
+        let chosen: Vec<Arc<Inner>> = {
+            let mut state = lock(&self.state);
+            let last = state.manager.trimmed;
+            if last.is_some_and(|last| now - last < TRIM_PAUSE) {
+                return;
+            }
+            state.manager.trimmed = Some(now);
+            let live = state.all().filter(|inner| !inner.is_over());
+            let candidates = live.map(|inner| candidate(inner)).collect();
+            let grace = self.config.trim_grace;
+            let old_enough =
+                p2p_core::Instant::ZERO + now.elapsed_since_start().saturating_sub(grace);
+            let chosen = state.manager.choose(candidates, low, old_enough);
+            let chosen: std::collections::BTreeSet<_> = chosen.into_iter().collect();
+            let all = state.all().filter(|inner| chosen.contains(&inner.info.id));
+            all.cloned().collect()
+        };
+        tracing::debug!(
+            closing = chosen.len(),
+            high,
+            low,
+            "more connections than high_water"
+        );
+        self.counters.trimmed(chosen.len());
+        for inner in chosen {
+            inner.close(ErrorCode::RESOURCE_LIMIT_EXCEEDED);
+        }
+    }
+
+    /// Takes a connection out of the books.
+    pub(crate) fn unregister(&self, inner: &Arc<Inner>, end: &ConnectionEnd) {
+        let peer = inner.info.peer;
+        let now = self.rt.now();
+        let remaining = {
+            let mut state = lock(&self.state);
+            let Some(list) = state.connections.get_mut(&peer) else {
+                return;
+            };
+            list.retain(|other| !Arc::ptr_eq(other, inner));
+            let remaining = list.len();
+            if remaining == 0 {
+                state.connections.remove(&peer);
+            }
+            state.book.keep(peer, now + self.config.addr_ttl);
+            remaining
+        };
+        self.counters
+            .ended(end.blame(), now - inner.info.established);
+        tracing::debug!(%peer, connection = inner.info.id.0, why = %end, blame = %end.blame(),
+            remaining, "disconnected");
+        self.events.publish(&Event::Disconnected {
+            peer,
+            connection: inner.info.id,
+            end: end.clone(),
+            remaining,
+        });
+    }
+}
+
+fn candidate(inner: &Inner) -> Candidate {
+    Candidate {
+        id: inner.info.id,
+        peer: inner.info.peer,
+        role: inner.info.role,
+        established: inner.info.established,
+        in_use: inner.is_used(),
+        last_used: inner.last_used(),
+    }
+}
+
+/// Between two rounds of closing: looking at all connections costs too much for each new one.
+const TRIM_PAUSE: Duration = Duration::from_secs(1);

@@ -1,0 +1,248 @@
+//! Where others see us, and when to believe it. Pure.
+//!
+//! ```text
+//!   an observer says "I see you at A" ── A has enough observers, each of another prefix ──> confirmed
+//!   words expire ── A has too few left ──> lost
+//! ```
+//!
+//! Addresses that the application adds are confirmed at once and never expire.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use p2p_core::{Instant, Multiaddr};
+
+use crate::prefix::IpPrefix;
+
+/// Who says so, as far as independence goes.
+pub(crate) type Observer = IpPrefix;
+
+/// Something changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Confirmed(Multiaddr),
+    Lost(Multiaddr),
+}
+
+pub(crate) struct External {
+    needed: usize,
+    ttl: Duration,
+    max: usize,
+    /// What is said, by whom, and when that ends. At most `max` addresses, each with at most
+    /// [`MAX_OBSERVERS`].
+    said: BTreeMap<Multiaddr, Said>,
+    /// What the application says.
+    own: Vec<Multiaddr>,
+}
+
+#[derive(Default)]
+struct Said {
+    by: BTreeMap<Observer, Instant>,
+    /// Invariant: true exactly if enough said so when it was last looked at.
+    confirmed: bool,
+}
+
+impl External {
+    pub(crate) fn new(needed: usize, ttl: Duration, max: usize) -> Self {
+        Self {
+            needed,
+            ttl,
+            max,
+            said: BTreeMap::new(),
+            own: Vec::new(),
+        }
+    }
+
+    /// `observer` sees us at `addr`.
+    pub(crate) fn observe(
+        &mut self,
+        observer: Observer,
+        addr: Multiaddr,
+        now: Instant,
+    ) -> Vec<Change> {
+        let mut changes = self.expire(now);
+        if !self.said.contains_key(&addr) && self.said.len() >= self.max && !self.make_room() {
+            return changes;
+        }
+        let said = self.said.entry(addr.clone()).or_default();
+        if said.by.len() < MAX_OBSERVERS || said.by.contains_key(&observer) {
+            said.by.insert(observer, now + self.ttl);
+        }
+        if !said.confirmed && said.by.len() >= self.needed {
+            said.confirmed = true;
+            if !self.own.contains(&addr) {
+                changes.push(Change::Confirmed(addr));
+            }
+        }
+        changes
+    }
+
+    /// Forgets words that have expired.
+    pub(crate) fn expire(&mut self, now: Instant) -> Vec<Change> {
+        let mut lost = Vec::new();
+        let (needed, own) = (self.needed, &self.own);
+        self.said.retain(|addr, said| {
+            said.by.retain(|_, until| *until > now);
+            if said.confirmed && said.by.len() < needed {
+                said.confirmed = false;
+                if !own.contains(addr) {
+                    lost.push(Change::Lost(addr.clone()));
+                }
+            }
+            !said.by.is_empty()
+        });
+        lost
+    }
+
+    /// The application says that we can be reached at `addr`; false if that is no news.
+    pub(crate) fn add(&mut self, addr: Multiaddr) -> bool {
+        if self.own.contains(&addr) {
+            return false;
+        }
+        let news = !self.is_confirmed(&addr);
+        self.own.push(addr);
+        news
+    }
+
+    /// The application takes `addr` back, and what others said with it; false if it was not
+    /// confirmed.
+    pub(crate) fn remove(&mut self, addr: &Multiaddr) -> bool {
+        let was = self.own.contains(addr) || self.is_confirmed(addr);
+        self.own.retain(|own| own != addr);
+        self.said.remove(addr);
+        was
+    }
+
+    /// What is confirmed: the application's first, then as others say, in order.
+    pub(crate) fn confirmed(&self) -> Vec<Multiaddr> {
+        let mut all = self.own.clone();
+        let said = self.said.iter().filter(|(_, said)| said.confirmed);
+        for (addr, _) in said {
+            if !all.contains(addr) {
+                all.push(addr.clone());
+            }
+        }
+        all
+    }
+
+    fn is_confirmed(&self, addr: &Multiaddr) -> bool {
+        self.said.get(addr).is_some_and(|said| said.confirmed)
+    }
+
+    /// Forgets the unconfirmed address with the fewest observers.
+    fn make_room(&mut self) -> bool {
+        let open = self.said.iter().filter(|(_, said)| !said.confirmed);
+        let fewest = open.min_by_key(|(_, said)| said.by.len());
+        let Some(addr) = fewest.map(|(addr, _)| addr.clone()) else {
+            return false;
+        };
+        self.said.remove(&addr);
+        true
+    }
+}
+
+/// Observers remembered for one address: more add nothing.
+const MAX_OBSERVERS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TTL: Duration = Duration::from_secs(100);
+
+    fn observer(n: u8) -> Observer {
+        IpPrefix::new([10, 0, n, 1].into(), 24)
+    }
+
+    fn addr(n: u16) -> Multiaddr {
+        format!("/ip4/1.2.3.4/tcp/{n}").parse().unwrap()
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_address_needs_several_observers_from_different_places() {
+        let mut external = External::new(3, TTL, 10);
+        for time in 0..10 {
+            assert_eq!(external.observe(observer(1), addr(1), at(time)), []);
+        }
+        assert_eq!(external.observe(observer(2), addr(1), at(10)), []);
+        let change = external.observe(observer(3), addr(1), at(10));
+        assert_eq!(change, [Change::Confirmed(addr(1))]);
+        assert_eq!(
+            external.observe(observer(4), addr(1), at(10)),
+            [],
+            "said once"
+        );
+        assert_eq!(external.confirmed(), [addr(1)]);
+    }
+
+    #[test]
+    fn an_address_that_too_few_still_see_is_lost() {
+        let mut external = External::new(2, TTL, 10);
+        external.observe(observer(1), addr(1), at(0));
+        external.observe(observer(2), addr(1), at(50));
+        assert_eq!(external.expire(at(99)), []);
+        assert_eq!(external.expire(at(100)), [Change::Lost(addr(1))]);
+        let again = external.observe(observer(3), addr(1), at(101));
+        assert_eq!(again, [Change::Confirmed(addr(1))]);
+        assert_eq!(external.expire(at(1000)), [Change::Lost(addr(1))]);
+        assert!(external.said.is_empty());
+    }
+
+    #[test]
+    fn what_the_application_says_is_believed_at_once_and_stays() {
+        let mut external = External::new(2, TTL, 10);
+        assert!(external.add(addr(1)) && !external.add(addr(1)));
+        external.observe(observer(1), addr(1), at(0));
+        assert_eq!(external.observe(observer(2), addr(1), at(0)), [], "no news");
+        assert_eq!(external.expire(at(1000)), []);
+        assert_eq!(external.confirmed(), [addr(1)]);
+        assert!(external.remove(&addr(1)) && !external.remove(&addr(1)));
+        assert!(external.confirmed().is_empty());
+    }
+
+    #[test]
+    fn liars_cannot_crowd_out_what_is_confirmed() {
+        let mut external = External::new(2, TTL, 4);
+        external.observe(observer(1), addr(1), at(0));
+        external.observe(observer(2), addr(1), at(0));
+        for n in 2..200 {
+            external.observe(observer(9), addr(n), at(1));
+        }
+        assert_eq!(external.said.len(), 4);
+        assert_eq!(external.confirmed(), [addr(1)]);
+    }
+
+    proptest! {
+        #[test]
+        fn changes_tell_the_whole_story(
+            ops in proptest::collection::vec((0u8..4, 0u8..5, 0u16..6, 0u64..60), 0..100)
+        ) {
+            let mut external = External::new(2, TTL, 4);
+            let mut told = std::collections::BTreeSet::new();
+            let mut now = Instant::ZERO;
+            for (op, who, port, wait) in ops {
+                now += Duration::from_secs(wait);
+                let changes = match op {
+                    0 | 1 => external.observe(observer(who), addr(port), now),
+                    2 if external.add(addr(port)) => vec![Change::Confirmed(addr(port))],
+                    3 if external.remove(&addr(port)) => vec![Change::Lost(addr(port))],
+                    _ => external.expire(now),
+                };
+                for change in changes {
+                    match change {
+                        Change::Confirmed(addr) => prop_assert!(told.insert(addr)),
+                        Change::Lost(addr) => prop_assert!(told.remove(&addr)),
+                    }
+                }
+                prop_assert!(external.said.len() <= 4);
+                let confirmed: std::collections::BTreeSet<_> = external.confirmed().into_iter().collect();
+                prop_assert_eq!(&confirmed, &told);
+            }
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! What a program may ask and say about peers, and about where we are seen.
+
+use std::fmt;
+
+use p2p_core::{AddrExt, Instant, Multiaddr, PeerId, Protocol, Role};
+
+use crate::backoff::Backoff;
+use crate::book::{AddrSource, KnownAddr};
+use crate::connection::ConnectionInfo;
+use crate::prefix::Grain;
+use crate::reach::{Reach, is_relayed};
+use crate::swarm::{Swarm, WeakSwarm};
+use crate::tasks::lock;
+
+/// Addresses and protocols of peers.
+impl Swarm {
+    /// Remembers addresses of `peer` for later dials, for good: what is learned later does not
+    /// crowd them out. Addresses that name somebody else and those beyond
+    /// [`Limits::max_addrs_per_peer`](crate::Limits::max_addrs_per_peer) are left out.
+    pub fn add_addrs(&self, peer: PeerId, addrs: impl IntoIterator<Item = Multiaddr>) {
+        let shared = self.shared();
+        let now = shared.rt.now();
+        let mut state = lock(&shared.state);
+        let until = Instant::FAR_FUTURE;
+        state.book.add(peer, addrs, AddrSource::User, until, now);
+    }
+
+    /// Replaces the addresses that were given with [`Swarm::add_addrs`] or this. What was learned
+    /// stays.
+    pub fn set_addrs(&self, peer: PeerId, addrs: impl IntoIterator<Item = Multiaddr>) {
+        let shared = self.shared();
+        let now = shared.rt.now();
+        let mut state = lock(&shared.state);
+        let until = Instant::FAR_FUTURE;
+        state.book.set(peer, addrs, AddrSource::User, until, now);
+    }
+
+    /// Takes what somebody said of where `peer` is, instead of what was said before. Forgotten
+    /// after [`Config::addr_ttl`](crate::Config::addr_ttl); changes nothing while a signed record
+    /// is known.
+    pub fn learn_addrs(&self, peer: PeerId, addrs: impl IntoIterator<Item = Multiaddr>) {
+        let shared = self.shared();
+        let now = shared.rt.now();
+        let until = now + shared.config.addr_ttl;
+        let mut state = lock(&shared.state);
+        state.book.set(peer, addrs, AddrSource::Told, until, now);
+    }
+
+    /// Takes what `peer` signed of where it is, whose signature the caller has checked. Replaces
+    /// what was signed or said before; forgotten after
+    /// [`Config::addr_ttl`](crate::Config::addr_ttl). False if a newer record (a higher `seq`) is
+    /// known.
+    pub fn learn_signed_addrs(
+        &self,
+        peer: PeerId,
+        seq: u64,
+        addrs: impl IntoIterator<Item = Multiaddr>,
+    ) -> bool {
+        let shared = self.shared();
+        let now = shared.rt.now();
+        let until = now + shared.config.addr_ttl;
+        let mut state = lock(&shared.state);
+        state.book.set_signed(peer, seq, addrs, until, now)
+    }
+
+    /// Forgets everything about `peer`: addresses, protocols, failures. Returns whether anything
+    /// was known. Connections stay.
+    pub fn forget_peer(&self, peer: &PeerId) -> bool {
+        let mut state = lock(&self.shared().state);
+        let failures = state.backoffs.reset(peer);
+        state.book.forget(peer) || failures > 0
+    }
+
+    /// The addresses known of `peer`, best first.
+    pub fn addrs(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        let shared = self.shared();
+        lock(&shared.state).book.addrs(peer, shared.rt.now())
+    }
+
+    /// The same, with who said so and until when.
+    pub fn known_addrs(&self, peer: &PeerId) -> Vec<KnownAddr> {
+        let shared = self.shared();
+        lock(&shared.state).book.known(peer, shared.rt.now())
+    }
+
+    /// The peers that something is known of, in order.
+    pub fn known_peers(&self) -> Vec<PeerId> {
+        lock(&self.shared().state).book.peers().copied().collect()
+    }
+
+    /// Remembers which protocols `peer` answers.
+    pub fn set_protocols_of(&self, peer: PeerId, protocols: Vec<Protocol>) {
+        lock(&self.shared().state)
+            .book
+            .set_protocols(peer, protocols);
+    }
+
+    /// The protocols that `peer` is known to answer; empty if nothing is known.
+    pub fn protocols_of(&self, peer: &PeerId) -> Vec<Protocol> {
+        lock(&self.shared().state).book.protocols(peer)
+    }
+
+    /// The addresses of `peer` that are left alone for a while because dials to them failed.
+    pub fn backoffs(&self, peer: &PeerId) -> Vec<Backoff> {
+        let shared = self.shared();
+        lock(&shared.state).backoffs.of(peer, shared.rt.now())
+    }
+
+    /// Forgets the failures of `peer`, so that every address is tried by the next dial. Returns
+    /// how many addresses had failed.
+    pub fn reset_backoff(&self, peer: &PeerId) -> usize {
+        lock(&self.shared().state).backoffs.reset(peer)
+    }
+}
+
+/// Which connections to keep.
+impl Swarm {
+    /// Never closes connections with `peer` because there are too many, until every `tag` is
+    /// taken back.
+    pub fn protect(&self, peer: PeerId, tag: &str) {
+        lock(&self.shared().state).manager.protect(peer, tag);
+    }
+
+    /// Takes a protection back. Returns whether another one is left.
+    pub fn unprotect(&self, peer: PeerId, tag: &str) -> bool {
+        lock(&self.shared().state).manager.unprotect(peer, tag)
+    }
+
+    /// Whether connections with `peer` are never closed because there are too many.
+    pub fn is_protected(&self, peer: &PeerId) -> bool {
+        lock(&self.shared().state).manager.is_protected(peer)
+    }
+
+    /// Says how useful `peer` is under the name `tag`: of unused connections those with the lowest
+    /// sum of tags go first when there are too many.
+    pub fn tag_peer(&self, peer: PeerId, tag: &str, value: i64) {
+        lock(&self.shared().state).manager.set_tag(peer, tag, value);
+    }
+
+    /// Takes a tag back; returns its value.
+    pub fn untag_peer(&self, peer: PeerId, tag: &str) -> Option<i64> {
+        lock(&self.shared().state).manager.remove_tag(peer, tag)
+    }
+
+    /// The sum of the tags of `peer`.
+    pub fn score(&self, peer: &PeerId) -> i64 {
+        lock(&self.shared().state).manager.score(peer)
+    }
+
+    /// Keeps every connection with `peer`, those to come too, from being closed because it is
+    /// idle or because there are too many, until the handle is dropped. Does not dial.
+    pub fn keep_alive(&self, peer: PeerId) -> KeepAlive {
+        lock(&self.shared().state).manager.keep(peer);
+        KeepAlive {
+            swarm: self.downgrade(),
+            peer,
+        }
+    }
+}
+
+/// Keeps connections with a peer: see [`Swarm::keep_alive`].
+#[must_use = "dropping it lets the connections go"]
+pub struct KeepAlive {
+    swarm: WeakSwarm,
+    peer: PeerId,
+}
+
+impl KeepAlive {
+    /// With whom.
+    pub fn peer(&self) -> PeerId {
+        self.peer
+    }
+}
+
+impl Drop for KeepAlive {
+    fn drop(&mut self) {
+        if let Some(swarm) = self.swarm.upgrade() {
+            lock(&swarm.shared().state).manager.release(self.peer);
+        }
+    }
+}
+
+impl fmt::Debug for KeepAlive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeepAlive({})", self.peer)
+    }
+}
+
+/// Where we can be reached.
+impl Swarm {
+    /// Notes that the peer at the other end of a connection sees us at `addr`. When
+    /// [`Config::observers_needed`](crate::Config::observers_needed) peers from different prefixes
+    /// agree, it is an external address.
+    ///
+    /// Words from relayed connections do not count, nor those about addresses that only one
+    /// network can reach, nor those about a port that we do not listen on.
+    pub fn observed(&self, by: &ConnectionInfo, addr: &Multiaddr) {
+        let shared = self.shared();
+        let addr = addr.without_peer();
+        if is_relayed(&by.remote) || is_relayed(&addr) || Reach::of(&addr) != Reach::World {
+            return;
+        }
+        // A network of one's own is one observer, however its addresses are spread.
+        let grain = shared.config.limits.grain();
+        let Some(observer) = Grain::source(grain, &by.remote) else {
+            return;
+        };
+        let changes = {
+            let mut state = lock(&shared.state);
+            let listening = by.role == Role::Listener
+                || by
+                    .local
+                    .as_ref()
+                    .is_some_and(|local| state.listen_addrs().any(|own| tail(own) == tail(local)));
+            if !listening {
+                return;
+            }
+            state.external.observe(observer, addr, shared.rt.now())
+        };
+        shared.tell_external(changes);
+    }
+
+    /// Adds an address at which we can be reached from elsewhere, such as that of a forwarded
+    /// port. Believed at once, told to others, and never forgotten. Returns whether it is new.
+    pub fn add_external_addr(&self, addr: &Multiaddr) -> bool {
+        let shared = self.shared();
+        let addr = addr.without_peer();
+        let new = lock(&shared.state).external.add(addr.clone());
+        if new {
+            shared.tell_external(vec![crate::external::Change::Confirmed(addr)]);
+        }
+        new
+    }
+
+    /// Takes an external address back, whoever said it. Returns whether it was one.
+    pub fn remove_external_addr(&self, addr: &Multiaddr) -> bool {
+        let shared = self.shared();
+        let addr = addr.without_peer();
+        let was = lock(&shared.state).external.remove(&addr);
+        if was {
+            shared.tell_external(vec![crate::external::Change::Lost(addr)]);
+        }
+        was
+    }
+
+    /// Addresses at which we can be reached from elsewhere: added, or confirmed by enough others.
+    /// Each with our `/p2p/<id>`.
+    pub fn external_addrs(&self) -> Vec<Multiaddr> {
+        let shared = self.shared();
+        let (changes, addrs) = {
+            let mut state = lock(&shared.state);
+            let changes = state.external.expire(shared.rt.now());
+            (changes, state.external.confirmed())
+        };
+        shared.tell_external(changes);
+        let local = shared.local;
+        addrs
+            .into_iter()
+            .map(|addr| addr.with_peer(local))
+            .collect()
+    }
+
+    /// What to tell others of where we can be reached: external addresses first, then those that
+    /// we listen on. Each with our `/p2p/<id>`.
+    pub fn announced_addrs(&self) -> Vec<Multiaddr> {
+        let mut addrs = self.external_addrs();
+        for addr in self.listen_addrs() {
+            if !addrs.contains(&addr) {
+                addrs.push(addr);
+            }
+        }
+        addrs
+    }
+}
+
+/// An address without the IP address in front: which port of which transport.
+fn tail(addr: &Multiaddr) -> Multiaddr {
+    addr.without_peer().iter().skip(1).collect()
+}

@@ -1,0 +1,106 @@
+//! What can go wrong, and whose fault it is.
+
+use p2p_core::{Blame, PeerId};
+use p2p_keys::{DecodeKeyError, SignError};
+
+/// Why no [`Tls`](crate::Tls) could be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// The certificate could not be made.
+    #[error("cannot make a certificate")]
+    Certificate(#[from] rcgen::Error),
+    /// rustls does not take our certificate or our settings.
+    #[error("cannot set up TLS")]
+    Rustls(#[from] rustls::Error),
+    /// The identity could not sign the certificate's key.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+}
+
+impl SetupError {
+    /// Who to hold responsible: always us.
+    pub fn blame(&self) -> Blame {
+        Blame::Us
+    }
+}
+
+/// What is wrong with a certificate (libp2p/specs tls/tls.md, "Peer Authentication").
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// There must be exactly one.
+    #[error("{found} certificates, exactly one is allowed")]
+    Count {
+        /// How many there were.
+        found: usize,
+    },
+    /// An extension that must be understood is not.
+    #[error("an unknown extension is critical")]
+    CriticalExtension,
+    /// The host key is not a usable key.
+    #[error("the host key in the certificate is unusable")]
+    HostKey(#[from] DecodeKeyError),
+    /// The host key did not sign the key of the certificate.
+    #[error("the host key did not sign the key of the certificate")]
+    HostSignature,
+    /// It is not X.509 version 3 in DER, or an extension is not what the spec says.
+    #[error("malformed certificate: {0}")]
+    Malformed(&'static str),
+    /// There is no libp2p extension.
+    #[error("no libp2p extension in the certificate")]
+    NoExtension,
+    /// It is not valid at this time.
+    #[error("certificate valid from {not_before} to {not_after}, now is {now} (Unix seconds)")]
+    OutOfDate {
+        /// Its first second.
+        not_before: i64,
+        /// Its last second.
+        not_after: i64,
+        /// What time it is.
+        now: i64,
+    },
+    /// The certificate's own key did not sign it.
+    #[error("the certificate is not signed with its own key")]
+    SelfSignature,
+    /// The libp2p extension appears more than once.
+    #[error("more than one libp2p extension in the certificate")]
+    SeveralExtensions,
+    /// It is signed with an algorithm that is weak, unknown or does not fit the key.
+    #[error("the certificate is signed with an algorithm that is not allowed")]
+    SignatureAlgorithm,
+    /// It is somebody else's.
+    #[error("the certificate is that of {found}, not of {expected}")]
+    WrongPeer {
+        /// Who should have been there.
+        expected: PeerId,
+        /// Whose certificate it is.
+        found: PeerId,
+    },
+}
+
+impl CertificateError {
+    /// Who to hold responsible: always the remote.
+    pub fn blame(&self) -> Blame {
+        Blame::Remote
+    }
+}
+
+/// Why a handshake failed. The source of [`SecurityError::Protocol`](p2p_core::SecurityError).
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The remote's certificate proves nothing.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// TLS itself failed; the error says what the remote did, or which alert it sent.
+    #[error("TLS failed: {0}")]
+    Tls(rustls::Error),
+}
+
+impl HandshakeError {
+    /// Who to hold responsible.
+    pub fn blame(&self) -> Blame {
+        Blame::Remote
+    }
+}

@@ -1,0 +1,295 @@
+//! The certificate vectors, certificates that break one rule each, and arbitrary bytes.
+#![expect(clippy::unwrap_used, reason = "a failed test may panic")]
+
+use std::time::Duration;
+
+use p2p_keys::{KeyType, Keypair};
+use p2p_tls::CertificateError;
+use p2p_tls::certificate::{generate, generate_from_seed, host_key, verify};
+use proptest::prelude::*;
+use rcgen::{CertificateParams, CustomExtension, KeyPair, PublicKeyData, SignatureAlgorithm};
+use serde_json::Value;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// 2026-01-01.
+const NOW: Duration = Duration::from_secs(1_767_225_600);
+const EXTENSION: [u64; 9] = [1, 3, 6, 1, 4, 1, 53594, 1, 1];
+
+fn vectors() -> Value {
+    serde_json::from_str(include_str!("vectors/tls_certificates.json")).unwrap()
+}
+
+fn unhex(value: &Value) -> Vec<u8> {
+    let text = value.as_str().unwrap();
+    let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(byte).collect()
+}
+
+#[test]
+fn the_certificates_of_the_vectors_are_valid_or_refused_as_they_say() {
+    let vectors = vectors();
+    let cases = vectors["certificates"].as_array().unwrap();
+    assert_eq!(cases.len(), 9);
+    for case in cases {
+        let verified = verify(&unhex(&case["der_hex"]), NOW);
+        if case["valid"].as_bool().unwrap() {
+            let peer = verified.unwrap().to_peer_id().to_string();
+            assert_eq!(peer, case["peer_id"].as_str().unwrap(), "{}", case["name"]);
+        } else {
+            let error = verified.unwrap_err();
+            let forged = matches!(
+                error,
+                CertificateError::HostSignature | CertificateError::SelfSignature
+            );
+            assert!(forged, "{}: {error}", case["name"]);
+        }
+    }
+}
+
+#[test]
+fn certificates_that_do_not_prove_their_host_key_are_refused() {
+    let vectors = vectors();
+    let cases = vectors["generic_certificates"].as_array().unwrap();
+    assert!(cases.len() > 10);
+    // They were made on 2021-12-15 for a month.
+    let then = Duration::from_secs(1_640_000_000);
+    for case in cases {
+        let der = unhex(&case["der_hex"]);
+        let valid = case["libp2p_valid"].as_bool().unwrap();
+        let verified = verify(&der, then);
+        assert_eq!(verified.is_ok(), valid, "{}: {verified:?}", case["name"]);
+    }
+}
+
+#[test]
+fn a_certificate_names_the_peer_that_made_it_whatever_its_key() {
+    for identity in [
+        Keypair::generate_ed25519(),
+        Keypair::generate(KeyType::Secp256k1).unwrap(),
+        Keypair::generate(KeyType::Ecdsa).unwrap(),
+        Keypair::generate_rsa(2048).unwrap(),
+    ] {
+        for made in [
+            generate(&identity).unwrap(),
+            generate_from_seed(&identity, [7; 32]).unwrap(),
+        ] {
+            assert_eq!(verify(&made.certificate, NOW).unwrap(), *identity.public());
+            assert_eq!(host_key(&made.certificate).unwrap(), *identity.public());
+            let (rest, parsed) = X509Certificate::from_der(&made.certificate).unwrap();
+            assert!(rest.is_empty() && parsed.version.0 == 2);
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_makes_the_same_certificate() {
+    let identity = Keypair::ed25519_from_seed([1; 32]);
+    let make = |seed| {
+        generate_from_seed(&identity, [seed; 32])
+            .unwrap()
+            .certificate
+    };
+    assert_eq!(make(1), make(1));
+    assert_ne!(make(1), make(2));
+    assert_eq!(make(1).len(), make(2).len());
+}
+
+#[test]
+fn a_certificate_counts_only_while_it_is_valid() {
+    let made = Made {
+        years: (2020, 2025),
+        ..Made::default()
+    };
+    let der = made.build();
+    let second = Duration::from_secs(1);
+    let (first, last) = (
+        Duration::from_secs(1_577_836_800),
+        Duration::from_secs(1_735_689_600),
+    );
+    for now in [first, last] {
+        verify(&der, now).unwrap();
+    }
+    for now in [first - second, last + second, Duration::ZERO, Duration::MAX] {
+        let error = verify(&der, now).unwrap_err();
+        assert!(
+            matches!(error, CertificateError::OutOfDate { .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn each_broken_rule_has_its_own_error() {
+    let good = || Made::default();
+    assert!(verify(&good().build(), NOW).is_ok());
+    let refused = |made: Made| verify(&made.build(), NOW).unwrap_err();
+
+    let mut none = good();
+    none.extensions.clear();
+    assert_eq!(refused(none), CertificateError::NoExtension);
+
+    let mut two = good();
+    two.extensions.push(two.extensions[0].clone());
+    assert_eq!(refused(two), CertificateError::SeveralExtensions);
+
+    let mut unknown = good();
+    let mut other = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+    unknown.extensions.push(other.clone());
+    assert!(
+        verify(&unknown.build(), NOW).is_ok(),
+        "an unknown extension is fine"
+    );
+    other.set_criticality(true);
+    unknown.extensions.push(other);
+    assert_eq!(refused(unknown), CertificateError::CriticalExtension);
+
+    let mut critical = good();
+    critical.extensions[0].set_criticality(true);
+    assert!(
+        verify(&critical.build(), NOW).is_ok(),
+        "ours may be critical"
+    );
+
+    for (content, what) in [
+        (vec![], "the signed key"),
+        (vec![0x30, 0], "the host key"),
+        (vec![0x30, 2, 4, 0], "the host signature"),
+        (vec![0x30, 4, 4, 0, 4, 0, 0], "bytes behind the signed key"),
+        (
+            vec![0x30, 6, 4, 0, 4, 0, 4, 0],
+            "bytes behind the host signature",
+        ),
+    ] {
+        let mut broken = good();
+        broken.extensions = vec![CustomExtension::from_oid_content(&EXTENSION, content)];
+        assert_eq!(refused(broken), CertificateError::Malformed(what));
+    }
+
+    let mut no_key = good();
+    no_key.extensions = vec![signed_key(&[8, 1], &[0; 64])];
+    assert!(matches!(refused(no_key), CertificateError::HostKey(_)));
+
+    let identity = Keypair::generate_ed25519();
+    let protobuf = identity.public().as_protobuf();
+    for signature in [&[][..], &[1; 10], &[1; 64]] {
+        let mut forged = good();
+        forged.extensions = vec![signed_key(protobuf, signature)];
+        assert_eq!(refused(forged), CertificateError::HostSignature);
+    }
+}
+
+#[test]
+fn a_certificate_of_any_sound_algorithm_counts() {
+    for algorithm in [
+        &rcgen::PKCS_ECDSA_P256_SHA256,
+        &rcgen::PKCS_ECDSA_P384_SHA384,
+        &rcgen::PKCS_ED25519,
+        &rcgen::PKCS_RSA_SHA256,
+        &rcgen::PKCS_RSA_SHA512,
+    ] {
+        let made = Made {
+            algorithm,
+            ..Made::default()
+        };
+        verify(&made.build(), NOW).unwrap();
+    }
+}
+
+#[test]
+fn a_changed_certificate_is_never_that_of_its_peer() {
+    let identity = Keypair::ed25519_from_seed([3; 32]);
+    let der = generate_from_seed(&identity, [4; 32]).unwrap().certificate;
+    for at in 0..der.len() {
+        for bit in [0x01, 0x80] {
+            let mut changed = der.to_vec();
+            changed[at] ^= bit;
+            assert!(verify(&changed, NOW).is_err(), "byte {at} ^ {bit}");
+        }
+        assert!(verify(&der[..at], NOW).is_err(), "cut at {at}");
+    }
+    assert!(verify(&[&der[..], &[0]].concat(), NOW).is_err());
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_are_no_certificate(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        prop_assert!(verify(&bytes, NOW).is_err());
+    }
+
+    /// What we take apart, another parser takes apart alike.
+    #[test]
+    fn whatever_we_parse_another_parser_parses(changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..4)) {
+        let der = generate_from_seed(&Keypair::ed25519_from_seed([3; 32]), [4; 32]).unwrap();
+        let mut der = der.certificate.to_vec();
+        for (at, byte) in changes {
+            let len = der.len();
+            der[at % len] = byte;
+        }
+        if host_key(&der).is_ok() {
+            let parsed = X509Certificate::from_der(&der);
+            prop_assert!(parsed.is_ok() || verify(&der, NOW).is_err(), "{:?}", parsed.err());
+        }
+    }
+}
+
+/// A certificate in the making.
+struct Made {
+    algorithm: &'static SignatureAlgorithm,
+    years: (i32, i32),
+    extensions: Vec<CustomExtension>,
+    key: Option<KeyPair>,
+}
+
+impl Default for Made {
+    fn default() -> Self {
+        Self {
+            algorithm: &rcgen::PKCS_ECDSA_P256_SHA256,
+            years: (1975, 4096),
+            extensions: vec![signed_key(&[], &[])],
+            key: None,
+        }
+        .with_key()
+    }
+}
+
+impl Made {
+    fn with_key(mut self) -> Self {
+        let (key, extension) = proven(self.algorithm);
+        self.key = Some(key);
+        self.extensions = vec![extension];
+        self
+    }
+
+    fn build(&self) -> Vec<u8> {
+        let (fresh, extension);
+        let (key, extensions) = match &self.key {
+            Some(key) if key.is_compatible(self.algorithm) => (key, self.extensions.clone()),
+            _ => {
+                (fresh, extension) = proven(self.algorithm);
+                (&fresh, vec![extension])
+            }
+        };
+        let mut params = CertificateParams::default();
+        params.not_before = rcgen::date_time_ymd(self.years.0, 1, 1);
+        params.not_after = rcgen::date_time_ymd(self.years.1, 1, 1);
+        params.custom_extensions = extensions;
+        params.self_signed(key).unwrap().der().to_vec()
+    }
+}
+
+/// A key and the extension that proves it.
+fn proven(algorithm: &'static SignatureAlgorithm) -> (KeyPair, CustomExtension) {
+    let key = KeyPair::generate_for(algorithm).unwrap();
+    let identity = Keypair::generate_ed25519();
+    let signed = [b"libp2p-tls-handshake:", &key.subject_public_key_info()[..]].concat();
+    let signature = identity.sign(&signed).unwrap();
+    let extension = signed_key(identity.public().as_protobuf(), &signature);
+    (key, extension)
+}
+
+fn signed_key(key: &[u8], signature: &[u8]) -> CustomExtension {
+    let octets = |bytes: &[u8]| [&[4, u8::try_from(bytes.len()).unwrap()], bytes].concat();
+    let content = [octets(key), octets(signature)].concat();
+    let content = [&[0x30, u8::try_from(content.len()).unwrap()], &content[..]].concat();
+    CustomExtension::from_oid_content(&EXTENSION, content)
+}
