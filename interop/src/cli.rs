@@ -52,7 +52,7 @@ pub(crate) struct RunArgs {
     pub(crate) require: Vec<Peer>,
 }
 
-/// Which cells. An empty list means all, except TLS and WebSocket, which have to be named.
+/// Which cells. An empty list means all, except TLS, QUIC and WebSocket, which have to be named.
 #[derive(Args, Debug, Default)]
 pub(crate) struct Selection {
     /// Who meets us.

@@ -90,6 +90,14 @@ Examples:
 
     #[command(after_help = concat!("\
 Examples:
+  p2p perf /ip4/127.0.0.1/tcp/4001
+  p2p perf /ip4/127.0.0.1/tcp/4001 --upload 0 --download 4GiB --json
+
+", "Exit codes: 0 everything was moved, 1 something was not, 2 wrong command line"))]
+    Perf(Perf),
+
+    #[command(after_help = concat!("\
+Examples:
   p2p sim
   p2p sim --hosts 1000 --minutes 10 --seed 7 --scenario churn --json
 
@@ -139,6 +147,10 @@ pub(crate) struct Listen {
 
     #[command(flatten)]
     pub(crate) node: NodeArgs,
+
+    /// Answer perf as well: whoever connects can make this node send as much as it likes
+    #[arg(long)]
+    pub(crate) perf: bool,
 
     /// End when stdin ends, so that a program that started this node takes it along
     #[arg(long)]
@@ -193,6 +205,28 @@ pub(crate) struct Echo {
     /// The protocol id that the node echoes on
     #[arg(long, value_name = "ID", default_value = "/echo/1.0.0", value_parser = protocol)]
     pub(crate) protocol: Protocol,
+}
+
+/// Measure how fast bytes move to and from a node
+///
+/// Dials ADDR and uses the perf protocol: sends --upload bytes, then receives --download bytes.
+/// The node has to answer it, as one started with `p2p listen --perf` does.
+#[derive(Debug, Args)]
+pub(crate) struct Perf {
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+
+    /// How much to send, such as 1GiB
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = units::parse_bytes)]
+    pub(crate) upload: u64,
+
+    /// How much to receive
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = units::parse_bytes)]
+    pub(crate) download: u64,
+
+    /// Put both lengths in front, 16 bytes, as some test suites do; the specification has 8
+    #[arg(long)]
+    pub(crate) both_lengths: bool,
 }
 
 /// Run a whole network in this process, in simulated time

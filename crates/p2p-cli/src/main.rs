@@ -1,5 +1,5 @@
-//! The command-line tool of the stack: `p2p demo`, `listen`, `ping`, `identify`, `echo`, `sim`,
-//! `key`.
+//! The command-line tool of the stack: `p2p demo`, `listen`, `ping`, `identify`, `echo`, `perf`,
+//! `sim`, `key`.
 //!
 //! ```text
 //!   cli ──> commands ──> node ──> p2p::Host
@@ -61,6 +61,7 @@ fn run(output: Output, command: Command) -> Result<(), Failure> {
         Command::Ping(args) => p2p::runtime::block_on(commands::ping::run(output, args)),
         Command::Identify(args) => p2p::runtime::block_on(commands::identify::run(output, args)),
         Command::Echo(args) => p2p::runtime::block_on(commands::echo::run(output, args)),
+        Command::Perf(args) => p2p::runtime::block_on(commands::perf::run(output, args)),
         Command::Key(key) => commands::key::run(output, key),
         Command::Sim(args) => commands::sim::run(output, &args),
     }

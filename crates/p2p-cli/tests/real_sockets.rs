@@ -128,6 +128,20 @@ fn preferred() -> &'static str {
 }
 
 #[test]
+fn ping_and_echo_over_quic() {
+    let listener = Listener::start(&["/ip4/127.0.0.1/udp/0/quic-v1"]);
+    assert!(listener.addr.contains("/quic-v1/p2p/"), "{}", listener.addr);
+    let outcome = p2p(&["ping", "-c", "2", "-i", "0.01", &listener.addr]);
+    outcome.assert_exit(0);
+    let stdout = scrub(&outcome.stdout);
+    assert!(
+        stdout.contains("32 bytes over QUIC\n") && stdout.contains("2 sent, 2 answered"),
+        "{outcome:?}"
+    );
+    p2p(&["echo", &listener.addr, "--bytes", "300KiB"]).assert_exit(0);
+}
+
+#[test]
 fn ping_in_json_ends_with_a_summary() {
     let listener = Listener::start(&[]);
     let outcome = p2p(&["ping", "-c", "2", "-i", "0.01", "--json", &listener.addr]);
@@ -175,7 +189,9 @@ fn identify_shows_what_the_node_tells() {
         );
     }
     let bare = listener.addr.split("/p2p/").next().unwrap();
-    assert_eq!(told["listen_addrs"], serde_json::json!([bare]));
+    let addrs = told["listen_addrs"].as_array().unwrap();
+    assert_eq!(addrs.len(), 2, "TCP and QUIC: {addrs:?}");
+    assert_eq!(addrs[0], bare);
     assert!(
         told["observed_addr"]
             .as_str()
@@ -253,19 +269,26 @@ fn listen_tells_who_comes_and_goes_and_ends_with_stdin() {
         .collect();
     assert_eq!(
         events,
-        ["listening", "ready", "connected", "disconnected", "closed"],
+        [
+            "listening",
+            "listening",
+            "ready",
+            "connected",
+            "disconnected",
+            "closed"
+        ],
         "{outcome:?}"
     );
     let records = outcome.records();
-    assert_eq!(records[3]["peer"], records[2]["peer"]);
+    assert_eq!(records[4]["peer"], records[3]["peer"]);
     assert!(
-        records[3]["why"]
+        records[4]["why"]
             .as_str()
             .unwrap()
             .contains("closed by the remote"),
         "{outcome:?}"
     );
-    assert_eq!(records[4]["why"], "end of stdin");
+    assert_eq!(records[5]["why"], "end of stdin");
 }
 
 #[cfg(unix)]
@@ -478,4 +501,21 @@ fn a_key_file_that_is_not_one() {
 fn no_colours_without_a_terminal() {
     let outcome = p2p(&["ping", &peers::closed_port()]);
     assert!(!outcome.stderr.contains('\x1b'), "{outcome:?}");
+}
+
+#[test]
+fn perf_moves_what_was_asked_for_if_the_node_answers_it() {
+    let listener = Listener::start(&["--perf"]);
+    let sizes = ["--upload", "1MiB", "--download", "2MiB"];
+    let outcome = p2p(&[&["perf", &listener.addr, "--json"], &sizes[..]].concat());
+    outcome.assert_exit(0);
+    let record = &outcome.records()[1];
+    assert_eq!(record["event"], "perf");
+    assert_eq!(record["upload_bytes"], 1 << 20);
+    assert_eq!(record["download_bytes"], 2 << 20);
+
+    let other = Listener::start(&[]);
+    let outcome = p2p(&["perf", &other.addr]);
+    outcome.assert_exit(1);
+    assert!(outcome.stderr.contains("/perf/1.0.0"), "{outcome:?}");
 }

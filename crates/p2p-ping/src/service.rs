@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use p2p_core::{Elapsed, ErrorCode, PeerId};
 use p2p_swarm::{
-    Connection, ConnectionId, DialError, HandleError, HandlerOptions, Publisher, Slot, Stream,
-    Swarm, Target, WeakConnection, WeakSwarm,
+    Connection, ConnectionId, DialError, HandleError, HandlerOptions, IntoTarget, Publisher, Slot,
+    Stream, Swarm, WeakConnection, WeakSwarm,
 };
 
 use crate::config::Config;
@@ -90,7 +90,7 @@ impl Ping {
     ///
     /// # Errors
     /// See [`PingError`].
-    pub async fn ping(&self, target: impl Into<Target>) -> Result<Duration, PingError> {
+    pub async fn ping(&self, target: impl IntoTarget) -> Result<Duration, PingError> {
         let mut pinger = self.pinger(target).await?;
         let rtt = pinger.ping().await?;
         pinger.close().await;
@@ -103,7 +103,7 @@ impl Ping {
     ///
     /// # Errors
     /// [`PingError::Open`].
-    pub async fn pinger(&self, target: impl Into<Target>) -> Result<Pinger, PingError> {
+    pub async fn pinger(&self, target: impl IntoTarget) -> Result<Pinger, PingError> {
         let closed = PingError::Open(DialError::Closed.into());
         let swarm = self.swarm.upgrade().ok_or(closed)?;
         let connection = swarm.dial(target).await;

@@ -394,6 +394,14 @@ impl Base {
         }
     }
 
+    /// Takes a message of somebody else out of the queue of a peer that has it.
+    pub(crate) fn cancel(&mut self, ix: PeerIx, id: &MessageId) {
+        let peer = self.table.get_mut(ix);
+        if peer.is_some_and(|peer| peer.queue.cancel(id.as_bytes())) {
+            self.drop_out(ix, id, DropCause::Cancelled);
+        }
+    }
+
     /// Queues a control message.
     pub(crate) fn send_control(&mut self, ix: PeerIx, item: Control) {
         let pushed = self.with_queue(ix, |queue, limits| queue.push_control(item, limits));

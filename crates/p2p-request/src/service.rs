@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use p2p_core::{Elapsed, ErrorCode, PeerId};
-use p2p_swarm::{Connection, HandleError, Stream, Swarm, Target};
+use p2p_swarm::{Connection, HandleError, IntoTarget, Stream, Swarm};
 
 use crate::call::Call;
 use crate::error::{Refusal, RequestError, ServeError};
@@ -23,7 +23,7 @@ pub trait RequestExt {
     /// See [`RequestError`].
     fn request<Q: Sync, A: Send>(
         &self,
-        target: impl Into<Target> + Send,
+        target: impl IntoTarget + Send,
         call: &Call<Q, A>,
         question: &Q,
     ) -> impl Future<Output = Result<A, RequestError>> + Send;
@@ -48,7 +48,7 @@ pub trait RequestExt {
 impl RequestExt for Swarm {
     async fn request<Q: Sync, A: Send>(
         &self,
-        target: impl Into<Target> + Send,
+        target: impl IntoTarget + Send,
         call: &Call<Q, A>,
         question: &Q,
     ) -> Result<A, RequestError> {

@@ -9,6 +9,8 @@ use p2p_core::{
     TransportError,
 };
 
+use crate::target::InvalidTarget;
+
 /// A step on the way from an address to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -183,6 +185,9 @@ pub enum DialError {
         /// Our own id.
         peer: PeerId,
     },
+    /// The text is neither an address nor a peer id.
+    #[error(transparent)]
+    Target(#[from] InvalidTarget),
 }
 
 /// The most attempts that an error lists.
@@ -242,9 +247,11 @@ impl DialError {
                     Blame::Network
                 }
             }
-            Self::Closed | Self::Limit(_) | Self::NoAddress { .. } | Self::SelfDial { .. } => {
-                Blame::Us
-            }
+            Self::Closed
+            | Self::Limit(_)
+            | Self::NoAddress { .. }
+            | Self::SelfDial { .. }
+            | Self::Target(_) => Blame::Us,
         }
     }
 }

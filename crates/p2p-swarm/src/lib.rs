@@ -82,5 +82,5 @@ pub use stats::{Histogram, Stats};
 pub use store::{BookStore, Damaged, StoreError, StoredAddr, StoredPeer};
 pub use stream::Stream;
 pub use swarm::{Census, Swarm, WeakSwarm};
-pub use target::Target;
+pub use target::{IntoTarget, InvalidTarget, Target};
 pub use weak::WeakConnection;

@@ -17,7 +17,7 @@ use crate::join::DialKey;
 use crate::listen;
 use crate::shared::Shared;
 use crate::stream::Stream;
-use crate::target::Target;
+use crate::target::{IntoTarget, Target};
 use crate::tasks::lock;
 use crate::weak::{Watcher, WeakConnection};
 
@@ -182,8 +182,8 @@ impl Swarm {
     ///
     /// # Errors
     /// [`DialError`] lists every address with its cause.
-    pub async fn dial(&self, target: impl Into<Target>) -> Result<Connection, DialError> {
-        let target = target.into();
+    pub async fn dial(&self, target: impl IntoTarget) -> Result<Connection, DialError> {
+        let target = target.into_target()?;
         if let Some(connection) = self.existing(&target) {
             return Ok(connection);
         }
@@ -218,7 +218,7 @@ impl Swarm {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub async fn open<P>(&self, target: impl Into<Target>, protocol: P) -> Result<Stream, OpenError>
+    pub async fn open<P>(&self, target: impl IntoTarget, protocol: P) -> Result<Stream, OpenError>
     where
         P: TryInto<Protocol, Error: Into<InvalidProtocol>>,
     {
@@ -235,10 +235,10 @@ impl Swarm {
     /// See [`OpenError`].
     pub async fn open_any(
         &self,
-        target: impl Into<Target>,
+        target: impl IntoTarget,
         protocols: &[Protocol],
     ) -> Result<Stream, OpenError> {
-        let target = target.into();
+        let target = target.into_target().map_err(DialError::from)?;
         let (mut key, named) = target.to_dial();
         let mut ended = None;
         if let Some(connection) = self.existing(&target) {

@@ -10,8 +10,8 @@ use p2p_keys::Keypair;
 use p2p_ping::Ping;
 use p2p_request::{Call, Refusal, RequestError, RequestExt};
 use p2p_swarm::{
-    Connection, DialError, Events, HandleError, ListenError, OpenError, Outcome, Stream, Swarm,
-    Target,
+    Connection, DialError, Events, HandleError, IntoTarget, ListenError, OpenError, Outcome,
+    Stream, Swarm,
 };
 
 use crate::HostBuilder;
@@ -100,7 +100,7 @@ impl Host {
     ///
     /// # Errors
     /// [`DialError`] lists every address with its cause.
-    pub async fn dial(&self, target: impl Into<Target>) -> Result<Connection, DialError> {
+    pub async fn dial(&self, target: impl IntoTarget) -> Result<Connection, DialError> {
         self.swarm.dial(target).await
     }
 
@@ -110,7 +110,7 @@ impl Host {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub async fn open<P>(&self, target: impl Into<Target>, protocol: P) -> Result<Stream, OpenError>
+    pub async fn open<P>(&self, target: impl IntoTarget, protocol: P) -> Result<Stream, OpenError>
     where
         P: TryInto<Protocol, Error: Into<InvalidProtocol>>,
     {
@@ -125,7 +125,7 @@ impl Host {
     /// See [`RequestError`].
     pub async fn request<Q: Sync, A: Send>(
         &self,
-        target: impl Into<Target> + Send,
+        target: impl IntoTarget + Send,
         call: &Call<Q, A>,
         question: &Q,
     ) -> Result<A, RequestError> {

@@ -41,18 +41,20 @@ pub use p2p_core::{
 };
 pub use p2p_identify::{Identify, IdentifyInfo};
 pub use p2p_keys::{KeyType, Keypair, PublicKey};
+pub use p2p_perf::Perf;
 pub use p2p_ping::Ping;
 pub use p2p_request::{Call, Refusal, RequestError};
 pub use p2p_swarm::{
     Chain, Config, Connection, ConnectionId, ConnectionInfo, DialError, Event, Events, HandleError,
-    HandlerOptions, ListenError, OpenError, Stream, Swarm, Target, WeakSwarm,
+    HandlerOptions, IntoTarget, InvalidTarget, ListenError, OpenError, Stream, Swarm, Target,
+    WeakSwarm,
 };
 
 pub use {
     p2p_core as core, p2p_identify as identify, p2p_keys as keys, p2p_memory as memory,
-    p2p_mplex as mplex, p2p_multistream as multistream, p2p_noise as noise, p2p_ping as ping,
-    p2p_plaintext as plaintext, p2p_request as request, p2p_runtime as runtime, p2p_swarm as swarm,
-    p2p_tcp as tcp, p2p_yamux as yamux,
+    p2p_mplex as mplex, p2p_multistream as multistream, p2p_noise as noise, p2p_perf as perf,
+    p2p_ping as ping, p2p_plaintext as plaintext, p2p_request as request, p2p_runtime as runtime,
+    p2p_swarm as swarm, p2p_tcp as tcp, p2p_yamux as yamux,
 };
 
 #[cfg(feature = "pubsub")]

@@ -27,6 +27,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("p2p-yamux", 3),
     ("p2p-swarm", 4),
     ("p2p-identify", 5),
+    ("p2p-mdns", 5),
+    ("p2p-perf", 5),
     ("p2p-ping", 5),
     ("p2p-pubsub", 5),
     ("p2p-request", 5),

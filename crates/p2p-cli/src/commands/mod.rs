@@ -5,5 +5,6 @@ pub(crate) mod echo;
 pub(crate) mod identify;
 pub(crate) mod key;
 pub(crate) mod listen;
+pub(crate) mod perf;
 pub(crate) mod ping;
 pub(crate) mod sim;

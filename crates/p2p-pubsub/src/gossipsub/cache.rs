@@ -60,6 +60,10 @@ impl Cache {
         }
     }
 
+    pub(super) fn get(&self, id: &[u8]) -> Option<&Arc<Message>> {
+        self.messages.get(id).map(|entry| &entry.message)
+    }
+
     /// A message for a peer that asks for it, and how often it has asked.
     pub(super) fn ask(
         &mut self,

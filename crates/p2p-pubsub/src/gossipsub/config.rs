@@ -83,6 +83,26 @@ pub struct GossipConfig {
     pub idontwant_bytes: usize,
     /// Heartbeats for which they are remembered. Default: 3.
     pub idontwant_ttl: u32,
+    /// Hold messages from `idontwant_threshold` on back this long from peers that got the earlier
+    /// ones of the same author from somebody else, and do not send them at all if the peer has
+    /// them by then. Default: 250 ms. `None`: send everything at once.
+    ///
+    /// Should be a little more than two link latencies: too little sends copies that nobody
+    /// needs; with more, a message takes longer round a peer that has just failed.
+    pub stagger: Option<Duration>,
+    /// Messages held back, counted once for each peer; more are sent at once. Default: 65,536.
+    pub max_staggered: usize,
+    /// Authors that are told apart for each peer. Default: 1024.
+    pub max_staggered_authors: usize,
+    /// Our own messages up to this many bytes of payload are flooded; longer ones go to the mesh,
+    /// if it has at least `d_low` peers. Default: 16 KiB.
+    ///
+    /// Every copy of a long message keeps the ones behind it waiting.
+    pub flood_publish_max: usize,
+    /// Peers that are asked for the same message at a time. Default: 2.
+    ///
+    /// A further one is asked when an earlier one has not answered within `iwant_followup_time`.
+    pub iwant_parallel: usize,
     /// Heartbeats between two looks at a mesh with low scores. Default: 60.
     pub opportunistic_graft_ticks: u64,
     /// Peers grafted then. Default: 2.
@@ -138,6 +158,11 @@ impl Default for GossipConfig {
             max_idontwant_messages: 1000,
             idontwant_bytes: 256 * 1024,
             idontwant_ttl: 3,
+            stagger: Some(Duration::from_millis(250)),
+            max_staggered: 65_536,
+            max_staggered_authors: 1024,
+            flood_publish_max: 16 * 1024,
+            iwant_parallel: 2,
             opportunistic_graft_ticks: 60,
             opportunistic_graft_peers: 2,
             direct_peers: BTreeSet::new(),

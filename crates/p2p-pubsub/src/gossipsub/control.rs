@@ -79,6 +79,7 @@ impl Gossipsub {
     fn ask_for(&mut self, ix: PeerIx, mut wanted: Vec<MessageId>, now: Instant) {
         wanted.sort_unstable();
         wanted.dedup();
+        wanted.retain(|id| self.may_ask(id, now));
         self.base.rng.shuffle(&mut wanted);
         let Some(promised) = wanted.first().cloned() else {
             return;
@@ -91,6 +92,23 @@ impl Gossipsub {
         for ids in id_chunks(wanted) {
             self.base.send_control(ix, Control::IWant(ids));
         }
+    }
+
+    /// Whether to ask one more peer for a message; notes that we do.
+    fn may_ask(&mut self, id: &MessageId, now: Instant) -> bool {
+        let Some((count, last)) = self.asked.get_mut(id) else {
+            if self.asked.len() < MAX_ASKED {
+                self.asked.insert(id.clone(), (1, now));
+            }
+            return true;
+        };
+        let late = now - *last >= self.config.iwant_followup_time;
+        let may = late || *count < self.config.iwant_parallel;
+        if may {
+            *count = if late { 1 } else { *count + 1 };
+            *last = now;
+        }
+        may
     }
 
     /// Sends what is asked for, as far as we have it.
@@ -217,7 +235,7 @@ impl Gossipsub {
         if counters.idontwant_messages > self.config.max_idontwant_messages {
             return Err(Refusal::TooMany);
         }
-        let mut cancelled = Vec::new();
+        let (mut cancelled, mut named) = (Vec::new(), Vec::new());
         for id in ids.take(self.config.max_idontwant_length) {
             let cost = id.len() + UNWANTED_OVERHEAD;
             let full = counters.unwanted_bytes + cost > self.config.idontwant_bytes;
@@ -229,6 +247,9 @@ impl Gossipsub {
             if peer.is_some_and(|peer| peer.queue.cancel(id.as_bytes())) {
                 cancelled.push(id.clone());
             }
+            if self.config.stagger.is_some() {
+                named.push(id.clone());
+            }
             let ttl = self.config.idontwant_ttl;
             if counters.unwanted.insert(id, ttl).is_none() {
                 counters.unwanted_bytes += cost;
@@ -236,6 +257,9 @@ impl Gossipsub {
         }
         for id in cancelled {
             self.base.drop_out(ix, &id, DropCause::Cancelled);
+        }
+        for id in named {
+            self.has_it(ix, &id);
         }
         Ok(())
     }
@@ -289,6 +313,8 @@ pub(super) fn id_chunks(ids: Vec<MessageId>) -> Vec<Vec<MessageId>> {
 
 /// Bytes of ids, or of proposed peers, in one control message: two of them fit into one RPC.
 pub(super) const CHUNK: usize = 2 * MAX_RECORD - 1024;
+/// Messages that we remember to have asked for; beyond, they are asked for as often as offered.
+const MAX_ASKED: usize = 100_000;
 /// What an unwanted id takes besides its bytes, roughly.
 const UNWANTED_OVERHEAD: usize = 64;
 /// As go-libp2p-pubsub counts it.

@@ -36,6 +36,8 @@ impl Gossipsub {
             self.gossip(topic, &mesh);
         }
         self.mend_fanout(now);
+        let patience = self.config.iwant_followup_time;
+        self.asked.retain(|_, (_, last)| now - *last < patience);
         self.cache.shift();
         self.base.seen.expire(now);
     }

@@ -21,6 +21,7 @@ mod heartbeat;
 mod mesh;
 mod promises;
 mod receive;
+mod stagger;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -45,6 +46,7 @@ pub use config::{ConfigError, GossipConfig};
 use gater::Gater;
 pub use gater::GaterParams;
 use promises::Promises;
+use stagger::Stagger;
 
 /// The gossipsub router.
 pub struct Gossipsub {
@@ -64,6 +66,9 @@ pub struct Gossipsub {
     records: BTreeMap<PeerIx, Bytes>,
     cache: Cache,
     promises: Promises,
+    stagger: Stagger,
+    /// How many peers were asked for a message that has not come, and when the last was.
+    asked: BTreeMap<MessageId, (usize, Instant)>,
     /// Proposed peers that may still be dialed in this heartbeat.
     px_left: usize,
     ticks: u64,
@@ -125,6 +130,8 @@ impl Gossipsub {
                 config.cache_bytes,
             ),
             promises: Promises::default(),
+            stagger: Stagger::default(),
+            asked: BTreeMap::new(),
             px_left: config.max_px_per_heartbeat,
             ticks: 0,
             next_heartbeat: now + config.heartbeat_initial_delay,
@@ -188,7 +195,8 @@ impl Gossipsub {
         let backoffs: usize = self.backoffs.values().map(BTreeMap::len).sum();
         let fanout: usize = self.fanout.values().map(|fanout| fanout.peers.len()).sum();
         let gater = self.gater.as_ref().map_or(0, Gater::len);
-        let small = self.counters.len() + self.records.len() + self.promises.len();
+        let asked = self.asked.len() + self.promises.len() + self.stagger.len();
+        let small = self.counters.len() + self.records.len() + asked;
         self.base.entries() + mesh + backoffs + fanout + gater + small
     }
 
@@ -254,6 +262,7 @@ impl Router for Gossipsub {
         self.counters.remove(&ix);
         self.records.remove(&ix);
         self.promises.forgive(ix);
+        self.stagger.forget_peer(ix);
         if let Some(scores) = &mut self.scores {
             scores.remove_peer(ix, now);
         }
@@ -285,6 +294,7 @@ impl Router for Gossipsub {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        self.send_held_back(now);
         if now >= self.next_decay {
             if let Some(scores) = &mut self.scores {
                 scores.refresh(now);
@@ -330,7 +340,9 @@ impl Router for Gossipsub {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        Some(self.next_heartbeat.min(self.next_decay))
+        let next = self.next_heartbeat.min(self.next_decay);
+        let due = self.stagger.next_due();
+        Some(due.map_or(next, |due| due.min(next)))
     }
 
     fn take_frame(&mut self, peer: &PeerId, buffer: &mut Vec<u8>) -> bool {

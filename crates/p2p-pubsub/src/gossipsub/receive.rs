@@ -54,6 +54,8 @@ impl Gossipsub {
             Incoming::Dropped | Incoming::Flying => {}
             Incoming::Duplicate { id, topic } => {
                 self.promises.fulfil(&id);
+                self.base.cancel(ix, &id);
+                self.has_it(ix, &id);
                 if let Some(scores) = &mut self.scores {
                     scores.duplicate(ix, &id, &topic, now);
                 }
@@ -142,9 +144,15 @@ impl Gossipsub {
         self.fate(flight.from, Fate::Delivered);
         deliver(&mut self.base, flight);
         self.cache.put(id, message);
-        for ix in self.targets(id, message, now) {
-            if ix != flight.from && !flight.also.contains(&ix) {
-                self.base.forward(ix, id, message);
+        self.asked.remove(id);
+        for ix in self.targets(message, now) {
+            if ix == flight.from {
+                continue;
+            }
+            if flight.also.contains(&ix) || self.is_unwanted(ix, id) {
+                self.has_it(ix, id);
+            } else {
+                self.send_staggered(ix, id, message, now);
             }
         }
     }
@@ -207,8 +215,12 @@ impl Gossipsub {
         message: &Message,
         now: Instant,
     ) -> BTreeSet<PeerIx> {
-        if !self.config.flood_publish {
-            return self.targets(id, message, now);
+        let mesh = self.mesh.get(message.topic()).map_or(0, BTreeSet::len);
+        let long = message.data_len() > self.config.flood_publish_max;
+        if !self.config.flood_publish || long && mesh >= self.config.d_low {
+            let mut targets = self.targets(message, now);
+            targets.retain(|ix| !self.is_unwanted(*ix, id));
+            return targets;
         }
         let all: Vec<PeerIx> = self.base.table.in_topic(message.topic()).collect();
         let wanted =
@@ -216,9 +228,8 @@ impl Gossipsub {
         all.into_iter().filter(wanted).collect()
     }
 
-    /// Who gets a message at once: direct peers, floodsub peers, and the mesh or the fanout; not
-    /// its author, nor those who said that they do not want it.
-    fn targets(&mut self, id: &MessageId, message: &Message, now: Instant) -> BTreeSet<PeerIx> {
+    /// Who gets a message: direct peers, floodsub peers, and the mesh or the fanout; not its author.
+    fn targets(&mut self, message: &Message, now: Instant) -> BTreeSet<PeerIx> {
         let topic = message.topic();
         let mut targets: BTreeSet<PeerIx> = self
             .base
@@ -235,12 +246,13 @@ impl Gossipsub {
             None => targets.extend(self.fanout(topic, now)),
         }
         let author = message.source();
-        targets.retain(|ix| {
-            let unwanted = self.counters.get(ix);
-            let unwanted = unwanted.is_some_and(|peer| peer.unwanted.contains_key(id));
-            !unwanted && (author.is_none() || self.base.table.id(*ix) != author)
-        });
+        targets.retain(|ix| author.is_none() || self.base.table.id(*ix) != author);
         targets
+    }
+
+    fn is_unwanted(&self, ix: PeerIx, id: &MessageId) -> bool {
+        let peer = self.counters.get(&ix);
+        peer.is_some_and(|peer| peer.unwanted.contains_key(id))
     }
 
     /// The peers that we use for a topic that we are not in.

@@ -4,9 +4,16 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use libp2p::{
-    Multiaddr, Swarm, Transport as _, core::upgrade::Version, floodsub, gossipsub, identify,
-    identity::Keypair, multiaddr::Protocol, ping, swarm, swarm::NetworkBehaviour,
-    swarm::SwarmEvent, swarm::behaviour::toggle::Toggle, tcp,
+    Multiaddr, PeerId, Swarm, Transport as _,
+    core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
+    floodsub, gossipsub, identify,
+    identity::Keypair,
+    multiaddr::Protocol,
+    ping, quic, swarm,
+    swarm::NetworkBehaviour,
+    swarm::SwarmEvent,
+    swarm::behaviour::toggle::Toggle,
+    tcp,
 };
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -93,17 +100,20 @@ pub(crate) async fn dial(options: Options) -> Result<()> {
 
 /// A swarm that offers exactly what the options name and reaches out to nobody.
 fn build(options: &Options, side: Side) -> Result<Node> {
-    if options.transport != "tcp" {
-        return Err(Unsupported(format!("transport {}", options.transport)).into());
-    }
     let keys = Keypair::generate_ed25519();
     let chosen = Chosen::default();
-    let transport = tcp::tokio::Transport::new(tcp::Config::default())
-        .upgrade(Version::V1Lazy)
-        .authenticate(Securities::new(&options.security, &keys, chosen.clone())?)
-        .multiplex(Muxers::new(&options.muxer, chosen.clone())?)
-        .timeout(Duration::from_secs(15))
-        .boxed();
+    let transport: Boxed<(PeerId, StreamMuxerBox)> = match options.transport.as_str() {
+        "tcp" => tcp::tokio::Transport::new(tcp::Config::default())
+            .upgrade(Version::V1Lazy)
+            .authenticate(Securities::new(&options.security, &keys, chosen.clone())?)
+            .multiplex(Muxers::new(&options.muxer, chosen.clone())?)
+            .timeout(Duration::from_secs(15))
+            .boxed(),
+        "quic" => quic::tokio::Transport::new(quic::Config::new(&keys))
+            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+            .boxed(),
+        other => return Err(Unsupported(format!("transport {other}")).into()),
+    };
     let ping = match options.test.as_str() {
         "ping" => ping::Config::new().with_interval(PING_INTERVAL),
         _ => ping::Config::new(),
