@@ -168,7 +168,6 @@ fn short_outcome(outcome: &Outcome) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::Transport;
 
     #[test]
     fn the_table_has_a_line_for_each_pair_and_a_column_for_each_test() {
