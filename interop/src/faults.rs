@@ -43,6 +43,36 @@ pub(crate) const KNOWN: &[Fault] = &[
         cause: "js looks for the libp2p extension in first place only; py puts two others before",
         pointer: "@libp2p/tls 3.1.10 src/utils.ts verifyPeerCertificate",
     },
+    Fault {
+        between: [Peer::Js, Peer::P2p],
+        security: None,
+        muxer: None,
+        test: Some(Test::Flood),
+        symptoms: &["not done in time", "deadline passed"],
+        cause: "js floodsub writes without waiting for its own writes; in a long series messages \
+                are lost without a word, towards every peer",
+        pointer: "@libp2p/floodsub 11.0.28 src/peer-streams.ts write",
+    },
+    Fault {
+        between: [Peer::Js, Peer::Go],
+        security: None,
+        muxer: None,
+        test: Some(Test::Flood),
+        symptoms: &["not done in time", "deadline passed"],
+        cause: "js floodsub writes without waiting for its own writes; in a long series messages \
+                are lost without a word, towards every peer",
+        pointer: "@libp2p/floodsub 11.0.28 src/peer-streams.ts write",
+    },
+    Fault {
+        between: [Peer::Js, Peer::Py],
+        security: None,
+        muxer: None,
+        test: Some(Test::Flood),
+        symptoms: &["not done in time", "deadline passed"],
+        cause: "js floodsub writes without waiting for its own writes; in a long series messages \
+                are lost without a word, towards every peer",
+        pointer: "@libp2p/floodsub 11.0.28 src/peer-streams.ts write",
+    },
 ];
 
 /// The fault that explains a failed cell. `evidence` is everything the peers said and logged.

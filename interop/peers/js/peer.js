@@ -25,7 +25,7 @@ const DEADLINE_MS = 55_000
 const USAGE = `usage:
   peer listen --transport tcp --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
   peer dial ADDR --transport tcp --security .. --muxer .. --test TEST
-tests: ping, identify, echo, transfer, gossip, gossip-anonymous, gossip-chain, flood, flood-anonymous`
+tests: ping, identify, echo, transfer, gossip, gossip-anonymous, gossip-chain, flood`
 
 const TRANSPORTS = { tcp: () => tcp() }
 const SECURITIES = { noise: () => noise(), plaintext: () => plaintext(), tls: () => tls() }
