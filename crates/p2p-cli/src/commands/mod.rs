@@ -6,4 +6,7 @@ pub(crate) mod identify;
 pub(crate) mod key;
 pub(crate) mod listen;
 pub(crate) mod ping;
+pub(crate) mod scores;
 pub(crate) mod sim;
+pub(crate) mod topic;
+pub(crate) mod trace;
