@@ -80,6 +80,8 @@ pub(crate) struct World {
     /// Deliveries of each message.
     delivered: Vec<usize>,
     expected: usize,
+    /// The first message that is measured.
+    first: usize,
     buffer: Vec<u8>,
 }
 
@@ -128,6 +130,7 @@ impl World {
             latencies: Vec::new(),
             delivered: Vec::new(),
             expected: 0,
+            first: 0,
             buffer: Vec::new(),
         }
     }
@@ -398,6 +401,9 @@ impl World {
         let Ok(number) = usize::try_from(number) else {
             return;
         };
+        if number < self.first {
+            return;
+        }
         let (Some(at), Some(count)) = (self.published.get(number), self.delivered.get_mut(number))
         else {
             return;
@@ -493,6 +499,7 @@ impl World {
     pub(crate) fn start_measuring(&mut self) -> u64 {
         self.latencies.clear();
         self.expected = 0;
+        self.first = self.published.len();
         self.delivered.iter_mut().for_each(|count| *count = 0);
         self.received()
     }
