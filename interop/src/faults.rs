@@ -61,6 +61,36 @@ pub(crate) const KNOWN: &[Fault] = &[
         cause: "py drops what it has received of a QUIC stream and not read when the end arrives",
         pointer: "py-libp2p 0.8.1 libp2p/transport/quic/stream.py read (QUICStreamClosedError)",
     },
+    Fault {
+        between: [Peer::Js, Peer::P2p],
+        security: None,
+        muxer: None,
+        test: Some(Test::Flood),
+        symptoms: &["not done in time", "deadline passed"],
+        cause: "js floodsub writes without waiting for its own writes; in a long series messages \
+                are lost without a word, towards every peer",
+        pointer: "@libp2p/floodsub 11.0.28 src/peer-streams.ts write",
+    },
+    Fault {
+        between: [Peer::Js, Peer::Go],
+        security: None,
+        muxer: None,
+        test: Some(Test::Flood),
+        symptoms: &["not done in time", "deadline passed"],
+        cause: "js floodsub writes without waiting for its own writes; in a long series messages \
+                are lost without a word, towards every peer",
+        pointer: "@libp2p/floodsub 11.0.28 src/peer-streams.ts write",
+    },
+    Fault {
+        between: [Peer::Js, Peer::Py],
+        security: None,
+        muxer: None,
+        test: Some(Test::Flood),
+        symptoms: &["not done in time", "deadline passed"],
+        cause: "js floodsub writes without waiting for its own writes; in a long series messages \
+                are lost without a word, towards every peer",
+        pointer: "@libp2p/floodsub 11.0.28 src/peer-streams.ts write",
+    },
 ];
 
 /// The fault that explains a failed cell. `evidence` is everything the peers said and logged.

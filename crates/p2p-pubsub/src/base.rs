@@ -109,6 +109,8 @@ impl Base {
         for topic in self.topics.clone() {
             self.send_control(ix, Control::Subscription(true, topic));
         }
+        let version = remote.version;
+        self.trace(ix, |peer| Trace::Connected { peer, version });
         ix
     }
 
@@ -118,6 +120,7 @@ impl Base {
         for id in gone.queue.waiting() {
             self.drop_out(ix, id, DropCause::Disconnected);
         }
+        self.trace(ix, |peer| Trace::Disconnected { peer });
         for topic in gone.topics {
             self.output(Output::Left {
                 peer: gone.id,
@@ -135,6 +138,13 @@ impl Base {
             self.topics.remove(topic)
         };
         if changed {
+            if self.config.trace {
+                let topic = topic.clone();
+                self.output(Output::Trace(match subscribe {
+                    true => Trace::Joined { topic },
+                    false => Trace::Left { topic },
+                }));
+            }
             for ix in self.table.numbers() {
                 self.send_control(ix, Control::Subscription(subscribe, topic.clone()));
             }
@@ -380,6 +390,11 @@ impl Base {
             }
         }
         self.stats.published += 1;
+        if self.config.trace {
+            let (id, topic) = (id.clone(), message.topic().clone());
+            let sent = room;
+            self.output(Output::Trace(Trace::Published { id, topic, sent }));
+        }
         Ok((room, targets.len() - room))
     }
 

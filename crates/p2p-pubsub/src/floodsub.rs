@@ -176,7 +176,8 @@ impl fmt::Debug for Floodsub {
 pub(crate) fn deliver(base: &mut Base, flight: &Flight) {
     base.stats.delivered += 1;
     let id = flight.id.clone();
-    base.trace(flight.from, |from| Trace::Delivered { id, from });
+    let topic = flight.message.topic().clone();
+    base.trace(flight.from, |from| Trace::Delivered { id, topic, from });
     base.output(Output::Deliver {
         id: flight.id.clone(),
         from: flight.sender,

@@ -33,6 +33,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("p2p-ping", 5),
     ("p2p-pubsub", 5),
     ("p2p-request", 5),
+    ("p2p-gossip-sim", 6),
     ("p2p", 6),
     ("p2p-cli", 7),
     ("p2p-fuzz", 7),

@@ -8,5 +8,8 @@ pub(crate) mod limits;
 pub(crate) mod listen;
 pub(crate) mod perf;
 pub(crate) mod ping;
+pub(crate) mod scores;
 pub(crate) mod sim;
 pub(crate) mod top;
+pub(crate) mod topic;
+pub(crate) mod trace;

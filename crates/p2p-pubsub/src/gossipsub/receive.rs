@@ -12,7 +12,7 @@ use crate::base::{Flight, Incoming};
 use crate::floodsub::deliver;
 use crate::router::{Verdict, Version};
 use crate::table::PeerIx;
-use crate::trace::Reject;
+use crate::trace::{Reject, ScoreCause};
 use crate::wire::{Control, MessageView, Part, Rpc};
 use crate::{Message, MessageId, Topic};
 
@@ -141,6 +141,7 @@ impl Gossipsub {
         if let Some(scores) = &mut self.scores {
             scores.delivered(flight.from, id, message.topic(), now);
         }
+        self.trace_score(flight.from, ScoreCause::FirstDelivery);
         self.fate(flight.from, Fate::Delivered);
         deliver(&mut self.base, flight);
         self.cache.put(id, message);
@@ -182,6 +183,7 @@ impl Gossipsub {
             match why {
                 Reject::Ignored => self.fate(*ix, Fate::Ignored),
                 Reject::Invalid | Reject::SelfOrigin | Reject::Signature(_) => {
+                    self.trace_score(*ix, ScoreCause::Invalid);
                     self.fate(*ix, Fate::Rejected);
                 }
                 Reject::BlockedPeer
