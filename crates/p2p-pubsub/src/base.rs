@@ -30,6 +30,10 @@ pub(crate) struct Base {
     outputs: VecDeque<Output>,
     budget: Budget,
     scratch: Vec<u8>,
+    /// Reused for every frame. Empty in between.
+    rpc: RpcOut,
+    /// Reused for every message that goes out. Empty in between.
+    pub(crate) targets: Vec<PeerIx>,
 }
 
 /// What became of a received message.
@@ -88,6 +92,8 @@ impl Base {
             outputs: VecDeque::new(),
             budget,
             scratch: Vec::new(),
+            rpc: RpcOut::default(),
+            targets: Vec::new(),
         }
     }
 
@@ -364,7 +370,7 @@ impl Base {
     /// Queues a message of our own for `targets`; returns how many got it and how many are full.
     pub(crate) fn send_own(
         &mut self,
-        targets: &BTreeSet<PeerIx>,
+        targets: &[PeerIx],
         id: &MessageId,
         message: &Arc<Message>,
     ) -> Result<(usize, usize), PublishError> {
@@ -441,15 +447,19 @@ impl Base {
     }
 
     pub(crate) fn take_frame(&mut self, peer: &PeerId, buffer: &mut Vec<u8>) -> bool {
-        let rpc = self.table.find(peer).and_then(|ix| {
-            let peer = self.table.get_mut(ix)?;
-            peer.queue.next_rpc(&self.config.queue)
-        });
-        if let Some(rpc) = &rpc {
-            RpcOut::encode_frame(rpc, buffer);
+        let found = self.table.find(peer);
+        let Some(peer) = found.and_then(|ix| self.table.get_mut(ix)) else {
+            return false;
+        };
+        let rpc = &mut self.rpc;
+        let some = peer.queue.fill_rpc(&self.config.queue, rpc);
+        if some {
+            rpc.encode_frame(buffer);
             self.stats.sent += rpc.messages.len() as u64;
         }
-        rpc.is_some()
+        rpc.control.clear();
+        rpc.messages.clear();
+        some
     }
 
     pub(crate) fn topic_peers(&self, topic: &Topic) -> Vec<PeerId> {

@@ -9,70 +9,81 @@ impl ScoreParams {
     /// For people who talk: few messages, long silences. Nothing is expected of a peer (no P3);
     /// invalid messages and misbehaviour cost, many peers on one address cost.
     pub fn chat(topic: Topic) -> (Self, Thresholds) {
-        let mut params = TopicParams::default();
-        params.first_message_deliveries_weight = 1.0;
-        params.first_message_deliveries_decay = over(Duration::from_secs(600));
-        params.first_message_deliveries_cap = 20.0;
-        params.invalid_message_deliveries_weight = -20.0;
-        params.invalid_message_deliveries_decay = over(Duration::from_secs(3600));
+        let params = TopicParams {
+            first_message_deliveries_weight: 1.0,
+            first_message_deliveries_decay: over(Duration::from_secs(600)),
+            first_message_deliveries_cap: 20.0,
+            invalid_message_deliveries_weight: -20.0,
+            invalid_message_deliveries_decay: over(Duration::from_secs(3600)),
+            ..TopicParams::default()
+        };
         network(topic, params, 20.0)
     }
 
     /// For blocks and votes: a steady stream that every mesh peer must carry. A silent peer falls
     /// below zero within a minute and stays there for a quarter of an hour.
     pub fn blockchain(topic: Topic, messages_per_second: f64) -> (Self, Thresholds) {
-        let mut params = TopicParams::default();
-        params.time_in_mesh_weight = 0.01;
-        params.time_in_mesh_cap = 300.0;
-        params.first_message_deliveries_weight = 0.5;
-        params.first_message_deliveries_decay = over(Duration::from_secs(120));
-        params.first_message_deliveries_cap = 20.0;
-        params.mesh_message_deliveries_decay = over(Duration::from_secs(60));
+        let decay = over(Duration::from_secs(60));
         // What a peer that delivers everything settles at, and a quarter of it as what is asked.
-        let steady = messages_per_second / (1.0 - params.mesh_message_deliveries_decay);
-        params.mesh_message_deliveries_cap = steady.max(4.0);
-        params.mesh_message_deliveries_threshold = steady.max(4.0) / 4.0;
-        params.mesh_message_deliveries_window = Duration::from_secs(2);
-        params.mesh_message_deliveries_activation = Duration::from_secs(30);
+        let steady = (messages_per_second / (1.0 - decay)).max(4.0);
+        let asked = steady / 4.0;
+        let (time, first) = (0.01 * 300.0, 0.5 * 20.0);
         // Silence in full costs four times what all rewards together can bring.
-        let missing = params.mesh_message_deliveries_threshold;
-        let best = 0.01 * 300.0 + 0.5 * 20.0;
-        params.mesh_message_deliveries_weight = -4.0 * best / (missing * missing);
-        params.mesh_failure_penalty_weight = params.mesh_message_deliveries_weight;
-        params.mesh_failure_penalty_decay = over(Duration::from_secs(900));
-        params.invalid_message_deliveries_weight = -100.0;
-        params.invalid_message_deliveries_decay = over(Duration::from_secs(3600));
+        let weight = -4.0 * (time + first) / (asked * asked);
+        let params = TopicParams {
+            time_in_mesh_weight: 0.01,
+            time_in_mesh_cap: 300.0,
+            first_message_deliveries_weight: 0.5,
+            first_message_deliveries_decay: over(Duration::from_secs(120)),
+            first_message_deliveries_cap: 20.0,
+            mesh_message_deliveries_weight: weight,
+            mesh_message_deliveries_decay: decay,
+            mesh_message_deliveries_cap: steady,
+            mesh_message_deliveries_threshold: asked,
+            mesh_message_deliveries_window: Duration::from_secs(2),
+            mesh_message_deliveries_activation: Duration::from_secs(30),
+            mesh_failure_penalty_weight: weight,
+            mesh_failure_penalty_decay: over(Duration::from_secs(900)),
+            invalid_message_deliveries_weight: -100.0,
+            invalid_message_deliveries_decay: over(Duration::from_secs(3600)),
+            ..TopicParams::default()
+        };
         network(topic, params, 15.0)
     }
 
     /// For readings of many sensors: a lot of small messages of which single ones may be lost.
     /// First deliveries count, invalid messages cost little each and much together.
     pub fn telemetry(topic: Topic) -> (Self, Thresholds) {
-        let mut params = TopicParams::default();
-        params.first_message_deliveries_weight = 0.02;
-        params.first_message_deliveries_decay = over(Duration::from_secs(60));
-        params.first_message_deliveries_cap = 500.0;
-        params.invalid_message_deliveries_weight = -2.0;
-        params.invalid_message_deliveries_decay = over(Duration::from_secs(600));
+        let params = TopicParams {
+            first_message_deliveries_weight: 0.02,
+            first_message_deliveries_decay: over(Duration::from_secs(60)),
+            first_message_deliveries_cap: 500.0,
+            invalid_message_deliveries_weight: -2.0,
+            invalid_message_deliveries_decay: over(Duration::from_secs(600)),
+            ..TopicParams::default()
+        };
         network(topic, params, 10.0)
     }
 }
 
 /// What all of them have: P6, P7, and thresholds in proportion to the best score.
 fn network(topic: Topic, params: TopicParams, best: f64) -> (ScoreParams, Thresholds) {
-    let mut all = ScoreParams::default();
-    all.topics.insert(topic, params);
-    all.ip_colocation_factor_weight = -best;
-    all.ip_colocation_factor_threshold = 8;
-    all.behaviour_penalty_weight = -best / 4.0;
-    all.behaviour_penalty_threshold = 2.0;
-    all.behaviour_penalty_decay = over(Duration::from_secs(600));
-    let mut thresholds = Thresholds::default();
-    thresholds.gossip = -best;
-    thresholds.publish = -2.0 * best;
-    thresholds.graylist = -4.0 * best;
-    thresholds.accept_px = best / 2.0;
-    thresholds.opportunistic_graft = best / 20.0;
+    let all = ScoreParams {
+        topics: [(topic, params)].into(),
+        ip_colocation_factor_weight: -best,
+        ip_colocation_factor_threshold: 8,
+        behaviour_penalty_weight: -best / 4.0,
+        behaviour_penalty_threshold: 2.0,
+        behaviour_penalty_decay: over(Duration::from_secs(600)),
+        ..ScoreParams::default()
+    };
+    let thresholds = Thresholds {
+        gossip: -best,
+        publish: -2.0 * best,
+        graylist: -4.0 * best,
+        accept_px: best / 2.0,
+        opportunistic_graft: best / 20.0,
+    };
     (all, thresholds)
 }
 

@@ -357,8 +357,12 @@ impl Router for Gossipsub {
 
     fn publish(&mut self, message: &Arc<Message>, now: Instant) -> Result<Published, PublishError> {
         let id = self.base.check_own(message, now)?;
-        let targets = self.own_targets(&id, message, now);
-        let (sent, full) = self.base.send_own(&targets, &id, message)?;
+        let mut targets = std::mem::take(&mut self.base.targets);
+        self.own_targets(&mut targets, &id, message, now);
+        let sent = self.base.send_own(&targets, &id, message);
+        targets.clear();
+        self.base.targets = targets;
+        let (sent, full) = sent?;
         self.base.seen.insert(&id, now);
         self.cache.put(&id, message);
         Ok(Published { id, sent, full })
