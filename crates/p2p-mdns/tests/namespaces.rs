@@ -3,7 +3,6 @@
 //! Without the right to make namespaces the test says so and does nothing; with
 //! `P2P_REQUIRE_NAMESPACES` in the environment, as in CI, it fails then.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::process::Command;
