@@ -2,7 +2,6 @@
 //!
 //! Absolute times: to be compared on one machine, before and after a change. What stands beside
 //! other implementations is measured by `p2p-bench compare`.
-#![expect(missing_docs, reason = "the macros of criterion make public functions")]
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -104,6 +105,83 @@ Examples:
 ", "Exit codes: 0 it ran, 1 something was left over at its end, 2 wrong command line"))]
     Sim(Sim),
 
+    /// Talk with everybody in a topic
+    ///
+    /// Every line that you type is a message; what others write is shown with the end of their
+    /// peer id. Works with every implementation of gossipsub. Others need the address of one node
+    /// that is in the topic already.
+    #[command(after_help = concat!("\
+Examples:
+  p2p chat fireside
+  p2p chat fireside --peer /ip4/127.0.0.1/tcp/4001 --mesh
+
+", "Exit codes: 0 ended in order, 1 a peer or the address cannot be used, 2 wrong command line"))]
+    Chat(TopicArgs),
+
+    /// Publish every line of stdin in a topic
+    ///
+    /// Each line waits until somebody is there to get it. Ends with stdin, after --linger seconds
+    /// more for what is still on its way.
+    #[command(after_help = concat!("\
+Examples:
+  echo hello | p2p pub news --peer /ip4/127.0.0.1/tcp/4001
+  tail -f log | p2p pub log --peer /ip4/127.0.0.1/tcp/4001
+
+", "Exit codes: 0 all was published, 1 something was not, 2 wrong command line"))]
+    Pub(TopicArgs),
+
+    /// Show every message of a topic
+    ///
+    /// Ends on Ctrl-C and with stdin. With --trace everything that pubsub does and why goes into a
+    /// file, which `p2p trace view` makes into a page.
+    #[command(after_help = concat!("\
+Examples:
+  p2p sub news --peer /ip4/127.0.0.1/tcp/4001 --json
+  p2p sub news --peer /ip4/127.0.0.1/tcp/4001 --trace news.jsonl
+
+", "Exit codes: 0 ended in order, 1 a peer or the address cannot be used, 2 wrong command line"))]
+    Sub(TopicArgs),
+
+    /// Make a page of a trace of pubsub
+    ///
+    /// The page is one file that needs nothing else: mesh, messages and scores over time, with
+    /// everything that was done and why. Traces of several nodes can be shown together.
+    #[command(subcommand, after_help = concat!("\
+Examples:
+  p2p trace view news.jsonl
+  p2p trace view alice.jsonl bob.jsonl --out both.html
+
+", "Exit codes: 0 the page was written, 1 a file cannot be used, 2 wrong command line"))]
+    Trace(Trace),
+
+    /// Explain settings by what they do
+    ///
+    /// Score parameters are easy to get wrong: this shows what becomes of peers of different
+    /// behaviour, and finds sets that let one stay that never forwards anything.
+    #[command(subcommand, after_help = concat!("\
+Examples:
+  p2p explain scores params.json
+  p2p explain scores --preset blockchain --svg scores.svg
+
+", "Exit codes: 0 explained, 1 the settings contradict each other, 2 wrong command line"))]
+    Explain(Explain),
+
+    #[command(after_help = concat!("\
+Examples:
+  p2p limits
+  p2p limits --memory 64MiB --json
+
+", "Exit codes: 0 shown, 1 the limits let nothing through, 2 wrong command line"))]
+    Limits(LimitsArgs),
+
+    #[command(after_help = concat!("\
+Examples:
+  p2p listen --metrics 127.0.0.1:9464
+  p2p top 127.0.0.1:9464
+
+", "Exit codes: 0 ended by Ctrl-C, 1 the node does not answer, 2 wrong command line"))]
+    Top(Top),
+
     /// Make, show and convert key files
     ///
     /// A node is known by the hash of its public key, its peer id. The file of the private key is
@@ -115,6 +193,107 @@ Examples:
 
 ", "Exit codes: 0 done, 1 a file cannot be used, 2 wrong command line"))]
     Key(Key),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Trace {
+    /// Write the page
+    ///
+    /// Traces are written by `p2p sub TOPIC --trace FILE` and by programs with TraceLog::json; the
+    /// page goes beside the first one.
+    #[command(after_help = "\
+Examples:
+  p2p trace view news.jsonl
+  p2p trace view alice.jsonl bob.jsonl --out both.html")]
+    View(TraceView),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TraceView {
+    /// Traces of one or more nodes, a JSON object a line
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// The page to write; the first trace's name with .html if left out
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Explain {
+    /// Show what score parameters do to peers
+    ///
+    /// FILE is JSON with the fields of ScoreParams, its topics and thresholds, times in seconds;
+    /// what is left out has its default. Contradictions are refused.
+    #[command(after_help = "\
+Examples:
+  p2p explain scores params.json
+  p2p explain scores --preset chat --rate 0.1")]
+    Scores(ExplainScores),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainScores {
+    /// The parameters
+    #[arg(
+        value_name = "FILE",
+        conflicts_with = "preset",
+        required_unless_present = "preset"
+    )]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Parameters that come with the library
+    #[arg(long, value_name = "NAME", value_enum)]
+    pub(crate) preset: Option<Preset>,
+
+    /// Messages a second in each topic
+    #[arg(long, value_name = "N", default_value_t = 1.0)]
+    pub(crate) rate: f64,
+
+    /// Write the scores over time into this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Preset {
+    Chat,
+    Blockchain,
+    Telemetry,
+}
+
+/// A topic, and how to get there.
+#[derive(Debug, Args)]
+pub(crate) struct TopicArgs {
+    /// The name of the topic
+    pub(crate) topic: String,
+
+    /// The address of a node to connect with; may be given again
+    #[arg(long = "peer", value_name = "ADDR", value_parser = addr::parse)]
+    pub(crate) peers: Vec<Multiaddr>,
+
+    /// Where others can connect with us
+    #[arg(long, value_name = "ADDR", default_value = "/ip4/127.0.0.1/tcp/0", value_parser = addr::parse)]
+    pub(crate) listen: Multiaddr,
+
+    /// Speak floodsub instead of gossipsub
+    #[arg(long)]
+    pub(crate) floodsub: bool,
+
+    /// Show who is in our mesh, with scores, whenever that changes
+    #[arg(long)]
+    pub(crate) mesh: bool,
+
+    /// Write what pubsub does and why into this file, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+
+    /// For pub: seconds to wait at the end for what is still on its way
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = units::parse_seconds)]
+    pub(crate) linger: Duration,
+
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
 }
 
 /// Let two nodes in this process do everything once
@@ -155,6 +334,41 @@ pub(crate) struct Listen {
     /// End when stdin ends, so that a program that started this node takes it along
     #[arg(long)]
     pub(crate) until_eof: bool,
+
+    /// Show what the node does over HTTP: /metrics for Prometheus, /top for `p2p top`. To
+    /// everybody who can reach this address
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
+}
+
+/// Show what remotes can make a node hold or do
+///
+/// Prints every limit with its default, widest scope first, and what one peer can cost at most.
+/// docs/LIMITS.md says what each means; a refusal names the setting that raises it.
+#[derive(Debug, Args)]
+pub(crate) struct LimitsArgs {
+    /// Show them for a node that may hold so much for all remotes together, such as 64MiB
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    pub(crate) memory: Option<u64>,
+}
+
+/// Watch a running node: connections, streams, protocols, rates, limits
+///
+/// Asks a node that was started with `p2p listen --metrics IP:PORT` once a second and shows the
+/// answer, until Ctrl-C. Without a terminal the frames follow each other; --once shows one.
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// What was given to --metrics
+    #[arg(value_name = "IP:PORT", default_value = "127.0.0.1:9464")]
+    pub(crate) addr: SocketAddr,
+
+    /// Seconds from one look to the next
+    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = units::parse_seconds)]
+    pub(crate) interval: Duration,
+
+    /// Look once
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 /// Measure the round trip to a node
@@ -236,9 +450,9 @@ pub(crate) struct Perf {
 /// the same events, and the same hash over them, on every machine.
 #[derive(Debug, Args)]
 pub(crate) struct Sim {
-    /// How many hosts
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u32).range(2..=100_000))]
-    pub(crate) hosts: u32,
+    /// How many hosts; 100 if left out, or 1000 honest nodes for gossip
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(2..=100_000))]
+    pub(crate) hosts: Option<u32>,
 
     /// How long, in minutes of simulated time
     #[arg(long, value_name = "M", default_value_t = 10, value_parser = value_parser!(u32).range(1..=10_080))]
@@ -251,6 +465,10 @@ pub(crate) struct Sim {
     /// What happens
     #[arg(long, value_name = "NAME", value_enum, default_value_t = Scenario::Mesh)]
     pub(crate) scenario: Scenario,
+
+    /// For gossip: write the table and the plot into this folder, as NAME.md and NAME.svg
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -15,6 +15,7 @@ mod cli;
 mod commands;
 mod explain;
 mod failure;
+mod http;
 mod keyfile;
 mod node;
 mod output;
@@ -22,6 +23,7 @@ mod pattern;
 mod progress;
 mod signals;
 mod sim;
+mod state;
 mod steps;
 mod transfer;
 mod units;
@@ -31,7 +33,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Explain, Trace};
 use crate::failure::Failure;
 use crate::output::{Output, Record};
 
@@ -62,8 +64,15 @@ fn run(output: Output, command: Command) -> Result<(), Failure> {
         Command::Identify(args) => p2p::runtime::block_on(commands::identify::run(output, args)),
         Command::Echo(args) => p2p::runtime::block_on(commands::echo::run(output, args)),
         Command::Perf(args) => p2p::runtime::block_on(commands::perf::run(output, args)),
+        Command::Chat(args) => p2p::runtime::block_on(commands::topic::chat(output, args)),
+        Command::Pub(args) => p2p::runtime::block_on(commands::topic::publish(output, args)),
+        Command::Sub(args) => p2p::runtime::block_on(commands::topic::sub(output, args)),
+        Command::Trace(Trace::View(args)) => commands::trace::view(output, &args),
+        Command::Explain(Explain::Scores(args)) => commands::scores::explain(output, &args),
         Command::Key(key) => commands::key::run(output, key),
+        Command::Limits(args) => commands::limits::run(output, &args),
         Command::Sim(args) => commands::sim::run(output, &args),
+        Command::Top(args) => p2p::runtime::block_on(commands::top::run(output, args)),
     }
 }
 

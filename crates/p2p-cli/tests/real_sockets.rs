@@ -519,3 +519,55 @@ fn perf_moves_what_was_asked_for_if_the_node_answers_it() {
     outcome.assert_exit(1);
     assert!(outcome.stderr.contains("/perf/1.0.0"), "{outcome:?}");
 }
+
+// ---- limits, metrics, top ----
+
+#[test]
+fn the_limits_are_shown_with_what_one_peer_can_cost() {
+    let outcome = p2p(&["limits"]);
+    outcome.assert_exit(0);
+    for part in [
+        "memory_budget                      256 MiB",
+        "max_pending_per_prefix             32",
+        "incoming_rate_per_prefix           64 a second",
+        "What one peer can cost at most",
+        "memory on its connections          64 MiB",
+    ] {
+        assert!(outcome.stdout.contains(part), "{part}: {outcome:?}");
+    }
+    let outcome = p2p(&["limits", "--memory", "16MiB", "--json"]);
+    let records = outcome.records();
+    assert_eq!(records[0]["setting"], "memory_budget");
+    assert_eq!(records[0]["value"], 16 << 20);
+    assert_eq!(records.last().unwrap()["memory"], 4 << 20);
+}
+
+#[test]
+fn a_node_shows_what_it_does_and_top_looks_at_it() {
+    let listener = Listener::start(&["--metrics", "127.0.0.1:0"]);
+    let at = listener.metrics();
+    p2p(&["echo", &listener.addr, "hello"]).assert_exit(0);
+
+    let outcome = p2p(&["top", "--once", &at]);
+    outcome.assert_exit(0);
+    for part in [
+        "limits",
+        "of 256 MiB",
+        "connections with",
+        "protocols /echo/1.0.0",
+    ] {
+        assert!(outcome.stdout.contains(part), "{part}: {outcome:?}");
+    }
+    let outcome = p2p(&["top", "--once", "--json", &at]);
+    assert_eq!(
+        outcome.records()[0]["state"]["stats"]["streams_accepted"].as_u64(),
+        Some(2)
+    );
+
+    let outcome = p2p(&["top", "--once", "127.0.0.1:1"]);
+    outcome.assert_exit(1);
+    assert!(
+        outcome.stderr.contains("p2p listen --metrics 127.0.0.1:1"),
+        "{outcome:?}"
+    );
+}

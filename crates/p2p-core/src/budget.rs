@@ -27,7 +27,9 @@ struct Node {
 
 /// A reservation did not fit. Nothing was reserved anywhere in the tree.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name} is used up: {used} of {limit} taken, {wanted} more wanted (setting: {setting})")]
+#[error(
+    "limit reached for {name}: {used} of {limit} taken, {wanted} more wanted (setting: {setting})"
+)]
 pub struct Exceeded {
     /// The budget that was full.
     pub name: &'static str,

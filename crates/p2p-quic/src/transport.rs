@@ -155,6 +155,10 @@ impl Transport for Quic {
         socket_addr(addr).is_some()
     }
 
+    fn needs_upgrade(&self) -> bool {
+        false
+    }
+
     fn dial(
         &self,
         addr: Multiaddr,

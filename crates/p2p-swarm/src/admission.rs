@@ -142,6 +142,18 @@ impl Admission {
         }
     }
 
+    /// The prefix with the most established connections, if those are more than `remote`'s own
+    /// would be with one more.
+    pub(crate) fn greediest(&self, remote: &Multiaddr) -> Option<IpPrefix> {
+        let own = self.grain.source(remote);
+        let own = own
+            .and_then(|prefix| self.connected.get(&prefix))
+            .copied()
+            .unwrap_or(0);
+        let (prefix, most) = self.connected.iter().max_by_key(|(_, count)| **count)?;
+        (*most > own).then_some(*prefix)
+    }
+
     /// How many are pending.
     pub(crate) fn pending(&self) -> usize {
         self.pending.len()
@@ -287,6 +299,12 @@ mod tests {
         assert_eq!(refused.setting, "max_connections_per_prefix");
         let early = admission.arrive(&from(1, 3), Instant::ZERO).unwrap_err();
         assert_eq!(early, refused, "no handshake for nothing");
+        assert_eq!(admission.greediest(&from(2, 1)), Some(place));
+        assert_eq!(
+            admission.greediest(&from(1, 1)),
+            None,
+            "it is the greediest itself"
+        );
         admission.disconnect(place);
         admission.connect(&from(1, 3)).unwrap();
     }

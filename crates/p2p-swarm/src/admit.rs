@@ -33,7 +33,7 @@ pub(crate) struct Admitted {
 
 /// What an established connection holds of the limits for as long as it exists.
 pub(crate) struct Place {
-    _connection: Permit,
+    connection: Permit,
     _source: Option<SourcePlace>,
 }
 
@@ -93,10 +93,38 @@ impl Shared {
                 prefix,
             });
         }
+        let connection = match self.connections.reserve(1) {
+            Ok(permit) => permit,
+            Err(exceeded) => self.evict(&new.remote, exceeded)?,
+        };
         Ok(Place {
-            _connection: self.connections.reserve(1)?,
+            connection,
             _source: source,
         })
+    }
+
+    /// All places are taken: makes the longest unused incoming connection of the greediest prefix
+    /// give its place to one from `remote`. Fair shares, as for pending ones: who fills the host
+    /// from few places cannot keep others out.
+    fn evict(&self, remote: &Multiaddr, exceeded: Exceeded) -> Result<Permit, Exceeded> {
+        let Some(greediest) = lock(&self.admission).greediest(remote) else {
+            return Err(exceeded);
+        };
+        let grain = self.config.limits.grain();
+        let victim = {
+            let state = lock(&self.state);
+            let unused = state.all().filter(|inner| {
+                inner.info.role == Role::Listener
+                    && !inner.is_used()
+                    && !inner.is_over()
+                    && grain.source(&inner.info.remote) == Some(greediest)
+                    && !state.manager.is_protected(&inner.info.peer)
+            });
+            unused.min_by_key(|inner| inner.last_used()).cloned()
+        };
+        let place = victim.and_then(|inner| inner.evict(ConnectionEnd::Limit(exceeded.clone())));
+        self.counters.trimmed(usize::from(place.is_some()));
+        place.map(|place| place.connection).ok_or(exceeded)
     }
 
     fn info(&self, state: &mut State, new: &Admitted) -> ConnectionInfo {

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::channel::oneshot;
-use futures::future::{BoxFuture, Shared as SharedFuture};
+use futures::future::{AbortHandle, BoxFuture, Shared as SharedFuture, abortable};
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{AsyncWriteExt, FutureExt};
 use p2p_core::{
@@ -21,6 +21,7 @@ use p2p_core::{
     Protocol, Role, Rt,
 };
 use p2p_multistream::{self as multistream, Negotiated};
+use tracing::Instrument;
 
 use crate::admit::Place;
 use crate::error::OpenError;
@@ -102,6 +103,12 @@ pub(crate) struct Inner {
     /// When a user last left, in nanoseconds of the runtime's clock.
     idle_since: AtomicU64,
     ended: SharedFuture<oneshot::Receiver<ConnectionEnd>>,
+    /// What it holds of the limits until it ends, or until another one takes it over.
+    place: Mutex<Option<Place>>,
+    /// Ends its task where it stands, once that runs.
+    stop: OnceLock<AbortHandle>,
+    /// Why, if it was us who stopped it.
+    verdict: OnceLock<ConnectionEnd>,
     /// Places for streams that we open, per protocol that asked for a limit.
     opening: Mutex<BTreeMap<Protocol, Slots>>,
 }
@@ -110,6 +117,18 @@ impl Inner {
     pub(crate) fn close(&self, code: ErrorCode) {
         self.closing.store(true, Ordering::Relaxed);
         self.muxer.close(code);
+    }
+
+    /// Ends it where it stands, because of `end`, and takes what it held of the limits. `None` if
+    /// it is ending already.
+    pub(crate) fn evict(&self, end: ConnectionEnd) -> Option<Place> {
+        let stop = self.stop.get()?;
+        let place = lock(&self.place).take()?;
+        self.closing.store(true, Ordering::Relaxed);
+        // Set once: the place was there, so nobody else has stopped it.
+        let _ = self.verdict.set(end);
+        stop.abort();
+        Some(place)
     }
 
     /// Whether it has ended or is about to.
@@ -339,7 +358,7 @@ pub(crate) struct Task {
     driver: BoxFuture<'static, ConnectionEnd>,
     ended: oneshot::Sender<ConnectionEnd>,
     /// Held as long as the connection exists.
-    held: (Place, Share),
+    share: Share,
 }
 
 impl Task {
@@ -365,13 +384,16 @@ impl Task {
             supplanting: AtomicBool::new(false),
             users: AtomicUsize::new(0),
             ended: receiver.shared(),
+            place: Mutex::new(Some(place)),
+            stop: OnceLock::new(),
+            verdict: OnceLock::new(),
             opening: Mutex::default(),
         });
         Self {
             inner,
             driver: upgraded.muxing.driver,
             ended,
-            held: (place, share),
+            share,
         }
     }
 
@@ -382,22 +404,23 @@ impl Task {
             inner,
             driver,
             ended,
-            held,
+            share,
         } = self;
         let mut goodbye = Goodbye {
             shared: Arc::clone(&shared),
             inner: Arc::clone(&inner),
             end: ConnectionEnd::Dropped,
             ended: Some(ended),
-            held: Some(held),
+            share: Some(share),
         };
+        let stoppable = Arc::clone(&inner);
         // Three futures with a waker each: a wake-up of one does not poll the others.
         let parts: FuturesUnordered<BoxFuture<'static, Option<ConnectionEnd>>> =
             FuturesUnordered::new();
         parts.push(accept(Arc::clone(&shared), Arc::clone(&inner)).boxed());
         parts.push(idle(shared, inner).boxed());
         parts.push(driver.map(Some).boxed());
-        async move {
+        let served = async move {
             let mut parts = parts;
             while let Some(part) = parts.next().await {
                 if let Some(end) = part {
@@ -406,7 +429,14 @@ impl Task {
                 }
             }
             drop(goodbye);
-        }
+        };
+        let info = &stoppable.info;
+        let span = tracing::debug_span!("connection", peer = %info.peer, id = info.id.0,
+            role = %info.role, remote = %info.remote);
+        let (served, stop) = abortable(served.instrument(span));
+        // Run once.
+        let _ = stoppable.stop.set(stop);
+        served.map(|_| ())
     }
 }
 
@@ -420,7 +450,13 @@ async fn accept(shared: Arc<Shared>, inner: Arc<Inner>) -> Option<ConnectionEnd>
         match inner.streams.accept() {
             Ok(permit) => {
                 let place = (slot, permit);
+                let span = tracing::debug_span!(
+                    "stream",
+                    number = stream.id(),
+                    protocol = tracing::field::Empty
+                );
                 let served = serve(Arc::clone(&shared), Arc::clone(&inner), stream, place);
+                let served = served.instrument(span);
                 shared.tasks.spawn("stream", served);
             }
             Err(exceeded) => {
@@ -480,6 +516,7 @@ async fn accept_stream(
             return None;
         }
     };
+    tracing::Span::current().record("protocol", protocol.as_str());
     let entry = handlers.find(&protocol)?.clone();
     drop(handlers);
     let (max, setting) = match entry.options.max_streams {
@@ -537,13 +574,18 @@ struct Goodbye {
     inner: Arc<Inner>,
     end: ConnectionEnd,
     ended: Option<oneshot::Sender<ConnectionEnd>>,
-    held: Option<(Place, Share)>,
+    share: Option<Share>,
 }
 
 impl Drop for Goodbye {
     fn drop(&mut self) {
         // Whoever hears of the end finds the limits free and the books in order.
-        self.held = None;
+        self.share = None;
+        let place = lock(&self.inner.place).take();
+        drop(place);
+        if let Some(verdict) = self.inner.verdict.get() {
+            self.end = verdict.clone();
+        }
         self.shared.unregister(&self.inner, &self.end);
         if let Some(ended) = self.ended.take() {
             // Nobody may be waiting.

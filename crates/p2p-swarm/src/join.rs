@@ -1,9 +1,9 @@
 //! One dial for everybody who wants the same peer.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use futures::future::WeakShared;
+use futures::future::{Shared, WeakShared};
 use p2p_core::{Multiaddr, PeerId};
 
 use crate::shared::DialFuture;
@@ -31,7 +31,14 @@ impl DialKey {
 pub(crate) struct Running {
     pub(crate) id: u64,
     pub(crate) future: WeakShared<DialFuture>,
-    pub(crate) offers: std::sync::Arc<Offers>,
+    pub(crate) offers: Arc<Offers>,
+}
+
+impl Running {
+    /// The dial, if somebody waits for it.
+    pub(crate) fn upgrade(&self) -> Option<(u64, Shared<DialFuture>, Arc<Offers>)> {
+        Some((self.id, self.future.upgrade()?, Arc::clone(&self.offers)))
+    }
 }
 
 /// Addresses for a dial under way, from those who join it.

@@ -10,9 +10,15 @@
 //! It owns connections and tasks; what is said on a stream is decided by handlers and by whoever
 //! opened it.
 //!
-//! - A connection lives while a [`Connection`] or a [`Stream`] does, and an idle timeout after.
-//! - Every wait has a deadline, every map a limit; both are fields of [`Config`].
-//! - An application that does not read its events or streams slows nobody else.
+//! - A connection lives while a [`Connection`], a [`Stream`] or a [`KeepAlive`] does, and an idle
+//!   timeout after.
+//! - Every wait has a deadline, every map a limit: fields of [`Config`] and [`Limits`]. A refusal
+//!   names the limit and the setting, and a flood from one place keeps nobody else out.
+//! - An application that does not read its events or streams slows nobody else: it is told how much
+//!   it missed, and [`Swarm::snapshot`] has the rest.
+//!
+//! Features: `redb` keeps the address book in a file (`RedbStore`); `metrics` renders what happens
+//! as OpenMetrics text.
 //!
 //! Specs: libp2p/specs `connections/README.md`, `connections/inlined-muxer-negotiation.md`.
 
@@ -30,6 +36,8 @@ mod error;
 mod events;
 mod external;
 mod gates;
+#[cfg(test)]
+mod golden;
 mod handler;
 mod join;
 mod limits;

@@ -28,6 +28,9 @@ pub struct Limits {
     /// The share of `peer_memory` that one connection can take, in bytes. Default: 32 MiB.
     pub connection_memory: usize,
     /// Established connections. Default: 1024.
+    ///
+    /// When all are taken, a newcomer takes the place of an unused incoming one of the prefix that
+    /// has most, if that is more than its own has.
     pub max_connections: usize,
     /// Established connections with one peer. Default: 8.
     pub max_connections_per_peer: usize,
@@ -136,6 +139,17 @@ pub struct LimitRow {
     pub scope: Scope,
 }
 
+impl LimitRow {
+    fn new(setting: &'static str, value: usize, unit: Unit, scope: Scope) -> Self {
+        Self {
+            setting,
+            value,
+            unit,
+            scope,
+        }
+    }
+}
+
 /// What a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -210,113 +224,91 @@ impl Limits {
 
     /// Every limit with its value, widest scope first.
     pub fn rows(&self) -> Vec<LimitRow> {
-        use Scope::{Connection, Host, Peer, Prefix};
-        use Unit::{Bits, Bytes, Count, PerSecond};
-        let row = |setting, value, unit, scope| LimitRow {
-            setting,
-            value,
-            unit,
-            scope,
-        };
-        let rate = |rate: u32| usize::try_from(rate).unwrap_or(usize::MAX);
+        let mut rows = self.host_rows();
+        rows.extend(self.prefix_rows());
+        rows.extend(self.peer_rows());
+        rows.extend(self.connection_rows());
+        rows
+    }
+
+    fn host_rows(&self) -> Vec<LimitRow> {
+        use Unit::{Bytes, Count};
+        let row = |setting, value, unit| LimitRow::new(setting, value, unit, Scope::Host);
         vec![
-            row("memory_budget", self.memory_budget, Bytes, Host),
-            row("max_connections", self.max_connections, Count, Host),
-            row(
-                "max_pending_incoming",
-                self.max_pending_incoming,
-                Count,
-                Host,
-            ),
-            row("max_pending_dials", self.max_pending_dials, Count, Host),
-            row("max_attempts", self.max_attempts, Count, Host),
-            row("max_streams", self.max_streams, Count, Host),
-            row("max_known_peers", self.max_known_peers, Count, Host),
-            row("max_known_bytes", self.max_known_bytes, Bytes, Host),
-            row("max_backoffs", self.max_backoffs, Count, Host),
-            row("max_observations", self.max_observations, Count, Host),
-            row("prefix_v4", usize::from(self.prefix_v4), Bits, Prefix),
-            row("prefix_v6", usize::from(self.prefix_v6), Bits, Prefix),
+            row("memory_budget", self.memory_budget, Bytes),
+            row("max_connections", self.max_connections, Count),
+            row("max_pending_incoming", self.max_pending_incoming, Count),
+            row("max_pending_dials", self.max_pending_dials, Count),
+            row("max_attempts", self.max_attempts, Count),
+            row("max_streams", self.max_streams, Count),
+            row("max_known_peers", self.max_known_peers, Count),
+            row("max_known_bytes", self.max_known_bytes, Bytes),
+            row("max_backoffs", self.max_backoffs, Count),
+            row("max_observations", self.max_observations, Count),
+        ]
+    }
+
+    fn prefix_rows(&self) -> Vec<LimitRow> {
+        use Unit::{Bits, Count, PerSecond};
+        let row = |setting, value, unit| LimitRow::new(setting, value, unit, Scope::Prefix);
+        let number = |rate: u32| usize::try_from(rate).unwrap_or(usize::MAX);
+        let (rate, burst) = (
+            self.incoming_rate_per_prefix,
+            self.incoming_burst_per_prefix,
+        );
+        vec![
+            row("prefix_v4", usize::from(self.prefix_v4), Bits),
+            row("prefix_v6", usize::from(self.prefix_v6), Bits),
             row(
                 "max_connections_per_prefix",
                 self.max_connections_per_prefix,
                 Count,
-                Prefix,
             ),
-            row(
-                "max_pending_per_prefix",
-                self.max_pending_per_prefix,
-                Count,
-                Prefix,
-            ),
-            row(
-                "incoming_rate_per_prefix",
-                rate(self.incoming_rate_per_prefix),
-                PerSecond,
-                Prefix,
-            ),
-            row(
-                "incoming_burst_per_prefix",
-                rate(self.incoming_burst_per_prefix),
-                Count,
-                Prefix,
-            ),
-            row("peer_memory", self.peer_memory, Bytes, Peer),
+            row("max_pending_per_prefix", self.max_pending_per_prefix, Count),
+            row("incoming_rate_per_prefix", number(rate), PerSecond),
+            row("incoming_burst_per_prefix", number(burst), Count),
+        ]
+    }
+
+    fn peer_rows(&self) -> Vec<LimitRow> {
+        use Unit::{Bytes, Count};
+        let row = |setting, value, unit| LimitRow::new(setting, value, unit, Scope::Peer);
+        let of_protocol = self.max_streams_per_protocol_and_peer;
+        vec![
+            row("peer_memory", self.peer_memory, Bytes),
             row(
                 "max_connections_per_peer",
                 self.max_connections_per_peer,
                 Count,
-                Peer,
             ),
-            row(
-                "max_streams_per_peer",
-                self.max_streams_per_peer,
-                Count,
-                Peer,
-            ),
-            row(
-                "max_streams_per_protocol_and_peer",
-                self.max_streams_per_protocol_and_peer,
-                Count,
-                Peer,
-            ),
-            row("max_dial_addrs", self.max_dial_addrs, Count, Peer),
-            row(
-                "max_attempts_per_peer",
-                self.max_attempts_per_peer,
-                Count,
-                Peer,
-            ),
-            row("max_addrs_per_peer", self.max_addrs_per_peer, Count, Peer),
-            row(
-                "max_protocols_per_peer",
-                self.max_protocols_per_peer,
-                Count,
-                Peer,
-            ),
-            row(
-                "connection_memory",
-                self.connection_memory,
-                Bytes,
-                Connection,
-            ),
+            row("max_streams_per_peer", self.max_streams_per_peer, Count),
+            row("max_streams_per_protocol_and_peer", of_protocol, Count),
+            row("max_dial_addrs", self.max_dial_addrs, Count),
+            row("max_attempts_per_peer", self.max_attempts_per_peer, Count),
+            row("max_addrs_per_peer", self.max_addrs_per_peer, Count),
+            row("max_protocols_per_peer", self.max_protocols_per_peer, Count),
+        ]
+    }
+
+    fn connection_rows(&self) -> Vec<LimitRow> {
+        use Unit::{Bytes, Count};
+        let row = |setting, value, unit| LimitRow::new(setting, value, unit, Scope::Connection);
+        vec![
+            row("connection_memory", self.connection_memory, Bytes),
             row(
                 "max_streams_per_connection",
                 self.max_streams_per_connection,
                 Count,
-                Connection,
             ),
             row(
                 "max_streams_per_protocol",
                 self.max_streams_per_protocol,
                 Count,
-                Connection,
             ),
             row(
                 "max_negotiating_streams",
                 self.max_negotiating_streams,
                 Count,
-                Connection,
             ),
         ]
     }

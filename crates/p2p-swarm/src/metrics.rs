@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 
 use crate::Swarm;
 use crate::error::Step;
-use crate::stats::Histogram;
+use crate::stats::{Histogram, Stats};
 
 /// The content type to serve [`render`]'s text with.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -27,59 +27,8 @@ pub fn render(swarm: &Swarm) -> String {
 fn write_all(text: &mut Text, swarm: &Swarm) -> fmt::Result {
     write_gauges(text, swarm)?;
     let stats = swarm.stats();
-    text.family(
-        "connections_opened",
-        "counter",
-        "Connections that became ready, by who dialed",
-    )?;
-    text.labelled(
-        "connections_opened_total",
-        "role",
-        "dialer",
-        stats.connections_dialed,
-    )?;
-    text.labelled(
-        "connections_opened_total",
-        "role",
-        "listener",
-        stats.connections_accepted,
-    )?;
-    text.family(
-        "connections_ended",
-        "counter",
-        "Connections that ended, by who is to blame",
-    )?;
-    for (blame, count) in ["us", "remote", "network"]
-        .into_iter()
-        .zip(stats.connections_ended)
-    {
-        text.labelled("connections_ended_total", "blame", blame, count)?;
-    }
-    text.counter(
-        "connections_trimmed",
-        "Closed above the high water mark",
-        stats.connections_trimmed,
-    )?;
-    text.counter(
-        "connections_supplanted",
-        "Lesser ones of two with the same peer that were closed",
-        stats.connections_supplanted,
-    )?;
-    text.counter(
-        "dials_failed",
-        "Dials that ended without a connection",
-        stats.dials_failed,
-    )?;
-    text.by_step(
-        "attempts_failed",
-        "Addresses tried in vain, by step",
-        &stats.attempts_failed,
-    )?;
-    text.by_step(
-        "incoming_failed",
-        "Incoming connections that failed or were refused, by step",
-        &stats.incoming_failed,
-    )?;
+    write_connections(text, &stats)?;
+    write_failures(text, &stats)?;
     text.counter(
         "streams_opened",
         "Streams that we opened",
@@ -90,14 +39,6 @@ fn write_all(text: &mut Text, swarm: &Swarm) -> fmt::Result {
         "Streams that others opened",
         stats.streams_accepted,
     )?;
-    text.family(
-        "limits_hit",
-        "counter",
-        "Refusals, by the setting that raises the limit",
-    )?;
-    for (setting, count) in &stats.limits_hit {
-        text.labelled("limits_hit_total", "setting", setting, *count)?;
-    }
     if swarm.config().count_bytes {
         text.family(
             "traffic_bytes",
@@ -128,6 +69,69 @@ fn write_all(text: &mut Text, swarm: &Swarm) -> fmt::Result {
         "How long connections lived",
         &stats.lifetime,
     )
+}
+
+fn write_connections(text: &mut Text, stats: &Stats) -> fmt::Result {
+    let opened = "connections_opened_total";
+    text.family(
+        "connections_opened",
+        "counter",
+        "Connections that became ready, by our role",
+    )?;
+    text.labelled(opened, "role", "dialer", stats.connections_dialed)?;
+    text.labelled(opened, "role", "listener", stats.connections_accepted)?;
+    text.family(
+        "connections_ended",
+        "counter",
+        "Connections that ended, by who is to blame",
+    )?;
+    for (blame, count) in ["us", "remote", "network"]
+        .into_iter()
+        .zip(stats.connections_ended)
+    {
+        text.labelled("connections_ended_total", "blame", blame, count)?;
+    }
+    let (trimmed, supplanted) = (stats.connections_trimmed, stats.connections_supplanted);
+    text.counter(
+        "connections_trimmed",
+        "Closed because there were too many",
+        trimmed,
+    )?;
+    text.counter(
+        "connections_supplanted",
+        "Closed because there was a better one",
+        supplanted,
+    )
+}
+
+fn write_failures(text: &mut Text, stats: &Stats) -> fmt::Result {
+    let dials = stats.dials_failed;
+    text.counter(
+        "dials_failed",
+        "Dials that ended without a connection",
+        dials,
+    )?;
+    let attempts = &stats.attempts_failed;
+    text.by_step(
+        "attempts_failed",
+        "Addresses tried in vain, by step",
+        attempts,
+    )?;
+    let incoming = &stats.incoming_failed;
+    text.by_step(
+        "incoming_failed",
+        "Incoming connections that failed, by step",
+        incoming,
+    )?;
+    text.family(
+        "limits_hit",
+        "counter",
+        "Refusals, by the setting that raises the limit",
+    )?;
+    for (setting, count) in &stats.limits_hit {
+        text.labelled("limits_hit_total", "setting", setting, *count)?;
+    }
+    Ok(())
 }
 
 fn write_gauges(text: &mut Text, swarm: &Swarm) -> fmt::Result {

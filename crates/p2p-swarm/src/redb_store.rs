@@ -161,19 +161,19 @@ fn at(path: &Path, failure: &Failure) -> StoreError {
 
 /// Whether the contents are at fault, rather than the disk or another process.
 fn is_damage(error: &redb::Error) -> bool {
-    match error {
-        redb::Error::Corrupted(_)
-        | redb::Error::UpgradeRequired(_)
-        | redb::Error::RepairAborted
-        | redb::Error::TableTypeMismatch { .. }
-        | redb::Error::TableIsMultimap(_)
-        | redb::Error::TypeDefinitionChanged { .. } => true,
-        redb::Error::Io(error) => matches!(
-            error.kind(),
-            std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
-        ),
-        _ => false,
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+    if let redb::Error::Io(error) = error {
+        return matches!(error.kind(), InvalidData | UnexpectedEof);
     }
+    matches!(
+        error,
+        redb::Error::Corrupted(_)
+            | redb::Error::UpgradeRequired(_)
+            | redb::Error::RepairAborted
+            | redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TableIsMultimap(_)
+            | redb::Error::TypeDefinitionChanged { .. }
+    )
 }
 
 /// Renames the file to the first free name of `FILE.damaged`, `FILE.damaged-2`, …

@@ -182,18 +182,37 @@ impl Shared {
         if let Some(peer) = peer.filter(|peer| *peer == self.local) {
             return Err(DialError::SelfDial { peer });
         }
-        let mut state = lock(&self.state);
-        if state.is_closed() {
-            return Err(DialError::Closed);
+        let mut over = None;
+        loop {
+            let mut state = lock(&self.state);
+            if state.is_closed() {
+                return Err(DialError::Closed);
+            }
+            let running = state
+                .dials
+                .get(key)
+                .filter(|running| Some(running.id) != over);
+            let Some((id, future, offers)) = running.and_then(Running::upgrade) else {
+                return self.start_dial(&mut state, key, named);
+            };
+            // Offering wakes the dial, and dropping its last handle takes it out of the books:
+            // neither under the lock.
+            drop(state);
+            let max = self.config.limits.max_dial_addrs;
+            if future.peek().is_none() && offers.offer(named, max) {
+                return Ok(future);
+            }
+            over = Some(id);
         }
-        let max = self.config.limits.max_dial_addrs;
-        if let Some(running) = state.dials.get(key)
-            && let Some(future) = running.future.upgrade()
-            && future.peek().is_none()
-            && running.offers.offer(named, max)
-        {
-            return Ok(future);
-        }
+    }
+
+    fn start_dial(
+        self: &Arc<Self>,
+        state: &mut State,
+        key: &DialKey,
+        named: &[Multiaddr],
+    ) -> Result<SharedFuture<DialFuture>, DialError> {
+        let peer = key.peer();
         let now = self.rt.now();
         let known = peer
             .map(|peer| state.book.addrs(&peer, now))

@@ -1,9 +1,5 @@
 //! From several addresses to one connection: order, joining, backoff, both sides at once.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "an unexpected error is a failed test"
-)]
+#![expect(clippy::unwrap_used, reason = "an unexpected error is a failed test")]
 
 mod common;
 

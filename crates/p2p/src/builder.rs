@@ -10,7 +10,7 @@ use p2p_mplex::Mplex;
 use p2p_noise::Noise;
 use p2p_ping::Ping;
 use p2p_plaintext::Plaintext;
-use p2p_swarm::{BuildError, Config, HandleError, Swarm, SwarmBuilder};
+use p2p_swarm::{BookStore, BuildError, Config, HandleError, Swarm, SwarmBuilder};
 use p2p_tcp::Tcp;
 use p2p_yamux::Yamux;
 
@@ -225,7 +225,13 @@ impl HostBuilder {
         self
     }
 
-    /// Sets the policy. Default: everything is allowed.
+    /// Sets where the address book is kept between runs. Default: nowhere.
+    pub fn book_store(mut self, store: impl BookStore) -> Self {
+        self.extra.push(Box::new(|swarm| swarm.book_store(store)));
+        self
+    }
+
+    /// Adds a policy; all that were added must agree. Default: everything is allowed.
     pub fn gate(mut self, gate: impl Gate) -> Self {
         self.gate = Some(Arc::new(gate));
         self

@@ -46,8 +46,8 @@ pub use p2p_ping::Ping;
 pub use p2p_request::{Call, Refusal, RequestError};
 pub use p2p_swarm::{
     Chain, Config, Connection, ConnectionId, ConnectionInfo, DialError, Event, Events, HandleError,
-    HandlerOptions, IntoTarget, InvalidTarget, ListenError, OpenError, Stream, Swarm, Target,
-    WeakSwarm,
+    HandlerOptions, IntoTarget, InvalidTarget, Limits, ListenError, OpenError, Stream, Swarm,
+    Target, WeakSwarm,
 };
 
 pub use {

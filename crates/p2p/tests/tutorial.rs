@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{AsyncReadExt, AsyncWriteExt, io};
-use p2p::{Host, Keypair, Multiaddr, Stream};
+use p2p::{Host, Keypair, Multiaddr, SecureChannel, Stream};
 use p2p_sim::{Config, Link, Sim, Stuck, for_each_seed};
 
 const NOTES: &str = "/notes/1.0.0";
@@ -36,6 +36,7 @@ async fn node(machine: &p2p_sim::Host, number: u8) -> Host {
     Host::builder()
         .runtime(machine.rt())
         .identity(Keypair::ed25519_from_seed([number; 32]))
+        .secure_channels(&[SecureChannel::Noise])
         .build()
         .await
         .unwrap()

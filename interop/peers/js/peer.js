@@ -27,7 +27,7 @@ const DEADLINE_MS = 55_000
 const USAGE = `usage:
   peer listen --transport tcp|quic|ws --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
   peer dial ADDR --transport tcp|quic|ws --security .. --muxer .. --test TEST
-tests: ping, identify, echo, transfer, gossip, gossip-anonymous, gossip-chain, flood, flood-anonymous`
+tests: ping, identify, echo, transfer, gossip, gossip-anonymous, gossip-chain, flood`
 
 const TRANSPORTS = { quic: () => quic(), tcp: () => tcp(), ws: () => webSockets() }
 const SECURITIES = { noise: () => noise(), plaintext: () => plaintext(), tls: () => tls() }

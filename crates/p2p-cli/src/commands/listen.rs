@@ -1,23 +1,27 @@
 //! `p2p listen`: a node that answers ping, identify and echo.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::future::{Either, select};
 use futures::io::{AsyncReadExt, AsyncWriteExt, BufReader, copy_buf};
 use futures::stream::StreamExt;
+use p2p::core::TcpOptions;
 use p2p::{Chain, Event, Host, Stream};
 
 use crate::cli::Listen;
 use crate::failure::Failure;
 use crate::output::{Output, Record, Style, clean};
-use crate::{node, signals};
+use crate::{http, node, signals};
 
 /// What is echoed on: the common name, and that of the interop suite.
 const ECHO: [&str; 2] = ["/echo/1.0.0", "/p2p-interop/echo/1.0.0"];
 
 pub(crate) async fn run(output: Output, args: Listen) -> Result<(), Failure> {
     let mut stop = signals::stop(args.until_eof)?;
-    let host = node::start(&args.node, p2p::Config::default(), ANSWER).await?;
+    let mut config = p2p::Config::default();
+    config.count_bytes = args.metrics.is_some();
+    let host = node::start(&args.node, config, ANSWER).await?;
     for protocol in ECHO {
         serve_echo(&host, protocol)?;
     }
@@ -41,6 +45,9 @@ pub(crate) async fn run(output: Output, args: Listen) -> Result<(), Failure> {
             output.record(&Record::new("listening").text("addr", addr));
         }
     }
+    if let Some(at) = args.metrics {
+        show_metrics(output, &host, at)?;
+    }
     let ready = Record::new("ready")
         .text("peer", host.peer_id())
         .texts("protocols", host.swarm().protocols());
@@ -58,6 +65,24 @@ pub(crate) async fn run(output: Output, args: Listen) -> Result<(), Failure> {
     }
     output.line(format!("closed: {why}"));
     output.record(&Record::new("closed").text("why", why));
+    Ok(())
+}
+
+/// Shows what the node does at `at`, over HTTP.
+fn show_metrics(output: Output, host: &Host, at: SocketAddr) -> Result<(), Failure> {
+    let swarm = host.swarm();
+    let rt = swarm.rt();
+    let listener = rt.net().tcp_listen(at, &TcpOptions::default());
+    let bound = listener.and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (at, listener) = bound.map_err(|error| {
+        Failure::new(format!("cannot show metrics at {at}"), "listen", error)
+            .tried(at.to_string())
+            .help("choose another port or 0, and an address of this machine")
+    })?;
+    let serve = http::serve(rt.clone(), listener, swarm.downgrade());
+    swarm.spawn("metrics", serve);
+    output.line(format!("metrics at http://{at}/metrics"));
+    output.record(&Record::new("metrics").text("addr", at));
     Ok(())
 }
 
@@ -114,6 +139,21 @@ fn tell(output: Output, event: &Event) {
         Event::Lagged(count) => {
             output.line(format!("{count} events were lost: too many at once"));
             output.record(&Record::new("lagged").with("count", *count));
+        }
+        Event::LimitHit {
+            exceeded, times, ..
+        } => {
+            output.line(format!("refused {times} times: {exceeded}"));
+            let record = Record::new("limit_hit")
+                .text("setting", exceeded.setting)
+                .with("limit", exceeded.limit)
+                .with("times", *times)
+                .text("cause", exceeded);
+            output.record(&record);
+        }
+        Event::ExternalAddr(addr) => {
+            output.line(format!("others see us at {addr}"));
+            output.record(&Record::new("external_addr").text("addr", addr));
         }
         // Said when they were asked for, or of no interest here.
         Event::DialFailed { .. }

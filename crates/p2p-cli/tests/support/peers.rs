@@ -54,6 +54,17 @@ impl Listener {
         self.addr.rsplit('/').next().unwrap()
     }
 
+    /// Where it shows its metrics.
+    pub(crate) fn metrics(&self) -> String {
+        let records = self
+            .read
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        let is_metrics = |record: &Value| record["event"] == "metrics";
+        let record: Value = { records }.find(is_metrics).unwrap();
+        record["addr"].as_str().unwrap().to_owned()
+    }
+
     /// Ends it by the end of its stdin.
     pub(crate) fn end(mut self) -> Outcome {
         drop(self.stdin.take());

@@ -30,6 +30,7 @@ fn builder(machine: &p2p_sim::Host, n: u16) -> HostBuilder {
     Host::builder()
         .runtime(machine.rt())
         .identity(Keypair::ed25519_from_seed(seed))
+        .secure_channels(&[SecureChannel::Noise])
 }
 
 async fn echo(stream: Stream) -> io::Result<()> {

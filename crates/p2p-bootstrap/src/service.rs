@@ -1,0 +1,219 @@
+//! Bootstrap as a service of a swarm.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{FuturesUnordered, StreamExt};
+use p2p_core::{Instant, PeerId, Rt, Timer};
+use p2p_swarm::{DialError, Event, Events, KeepAlive, Swarm, WeakSwarm};
+
+use crate::config::Config;
+use crate::list::List;
+use crate::roster::{Next, Roster};
+
+/// Keeps a node connected with the peers of a list. Cheap to clone; does not keep its swarm alive,
+/// and goes on when it is dropped.
+#[derive(Clone)]
+pub struct Bootstrap {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    rt: Rt,
+    roster: Mutex<Roster>,
+}
+
+/// Why a [`Bootstrap`] cannot start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BootstrapError {
+    /// Nobody is on the list, or only we.
+    #[error("the bootstrap list names nobody but ourselves")]
+    Nobody,
+}
+
+/// How it stands with one peer of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerStatus {
+    /// Who.
+    pub peer: PeerId,
+    /// Whether we are connected.
+    pub connected: bool,
+    /// Dials in a row that failed.
+    pub failures: u32,
+    /// When it is tried again, if more connections are needed then. `None`: it is connected or
+    /// being dialed.
+    pub again: Option<Instant>,
+}
+
+impl Bootstrap {
+    /// Adds the addresses of `list` to the swarm's address book, dials its peers, and keeps
+    /// connected with [`Config::min_connected`] of them until the swarm ends.
+    ///
+    /// # Errors
+    /// [`BootstrapError::Nobody`] if nobody else is on the list.
+    pub fn new(swarm: &Swarm, list: &List, config: Config) -> Result<Self, BootstrapError> {
+        let own = swarm.local_peer();
+        let mut peers = Vec::new();
+        for (peer, addrs) in list.peers().filter(|(peer, _)| *peer != own) {
+            swarm.add_addrs(peer, addrs.iter().cloned());
+            peers.push(peer);
+        }
+        if peers.is_empty() {
+            return Err(BootstrapError::Nobody);
+        }
+        let rt = swarm.rt().clone();
+        let keep: Vec<KeepAlive> = peers.iter().map(|peer| swarm.keep_alive(*peer)).collect();
+        let mut roster = Roster::new(peers, config, rt.now());
+        let events = swarm.events();
+        for peer in swarm.peers() {
+            roster.handle_connected(&peer);
+        }
+        let shared = Arc::new(Shared {
+            rt,
+            roster: Mutex::new(roster),
+        });
+        let run = run(Arc::clone(&shared), swarm.downgrade(), events);
+        swarm.spawn("bootstrap", async move {
+            run.await;
+            drop(keep);
+        });
+        Ok(Self { shared })
+    }
+
+    /// How it stands with each peer, in the order of the list.
+    pub fn status(&self) -> Vec<PeerStatus> {
+        let roster = self.shared.roster();
+        let status = roster
+            .status()
+            .map(|(peer, connected, failures, again)| PeerStatus {
+                peer,
+                connected,
+                failures,
+                again,
+            });
+        status.collect()
+    }
+}
+
+type Dials = FuturesUnordered<BoxFuture<'static, (PeerId, Result<(), DialError>)>>;
+
+/// What the task was waiting for.
+enum Woken {
+    Dialed(PeerId, Result<(), DialError>),
+    Ended,
+    Event(Event),
+    Time,
+}
+
+async fn run(shared: Arc<Shared>, swarm: WeakSwarm, mut events: Events) {
+    let mut dials = Dials::new();
+    loop {
+        let next = shared.roster().next(shared.rt.now());
+        let timer = match next {
+            Next::Dial(peer) => {
+                let Some(swarm) = swarm.upgrade() else { return };
+                // Its own waits are longer than the swarm's.
+                swarm.reset_backoff(&peer);
+                let weak = swarm.downgrade();
+                dials.push(dial(weak, peer).boxed());
+                continue;
+            }
+            Next::Wait => None,
+            Next::WaitUntil(at) => Some(shared.rt.timer(at)),
+        };
+        match wait(&mut dials, &mut events, timer).await {
+            Woken::Dialed(peer, result) => shared.dialed(&peer, result),
+            Woken::Ended => return,
+            Woken::Event(event) => shared.happened(&swarm, event),
+            Woken::Time => {}
+        }
+    }
+}
+
+async fn dial(swarm: WeakSwarm, peer: PeerId) -> (PeerId, Result<(), DialError>) {
+    let Some(swarm) = swarm.upgrade() else {
+        return (peer, Err(DialError::Closed));
+    };
+    let dialed = swarm.dial(peer).await;
+    (peer, dialed.map(drop))
+}
+
+async fn wait(dials: &mut Dials, events: &mut Events, mut timer: Option<Box<dyn Timer>>) -> Woken {
+    futures::future::poll_fn(|cx| {
+        if let Poll::Ready(Some((peer, result))) = dials.poll_next_unpin(cx) {
+            return Poll::Ready(Woken::Dialed(peer, result));
+        }
+        if let Poll::Ready(event) = events.poll_next_unpin(cx) {
+            return Poll::Ready(event.map_or(Woken::Ended, Woken::Event));
+        }
+        match &mut timer {
+            Some(timer) => timer.poll_unpin(cx).map(|()| Woken::Time),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+impl Shared {
+    fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dialed(&self, peer: &PeerId, result: Result<(), DialError>) {
+        match result {
+            Ok(()) => self.roster().handle_connected(peer),
+            Err(error) => {
+                tracing::debug!(%peer, %error, "bootstrap peer not reached");
+                let (now, luck) = (self.rt.now(), self.luck());
+                self.roster().handle_failure(peer, now, luck);
+            }
+        }
+    }
+
+    fn happened(&self, swarm: &WeakSwarm, event: Event) {
+        if let Event::Connected { info } = &event {
+            self.roster().handle_connected(&info.peer);
+        } else if let Event::Disconnected {
+            peer, remaining: 0, ..
+        } = &event
+        {
+            let (now, luck) = (self.rt.now(), self.luck());
+            self.roster().handle_disconnected(peer, now, luck);
+        } else if let Event::Lagged(_) = event {
+            self.look_again(swarm);
+        }
+    }
+
+    /// Events were lost: asks the swarm how it stands.
+    fn look_again(&self, swarm: &WeakSwarm) {
+        let Some(swarm) = swarm.upgrade() else {
+            return;
+        };
+        let mut roster = self.roster();
+        let peers: Vec<PeerId> = roster.status().map(|(peer, ..)| peer).collect();
+        for peer in peers {
+            if swarm.is_connected(&peer) {
+                roster.handle_connected(&peer);
+            } else {
+                // Changes nothing unless it was connected.
+                roster.handle_disconnected(&peer, self.rt.now(), 0.5);
+            }
+        }
+    }
+
+    /// A number between 0 and 1.
+    fn luck(&self) -> f64 {
+        let bytes: [u8; 4] = self.rt.random();
+        f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
+    }
+}
+
+impl fmt::Debug for Bootstrap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.status()).finish()
+    }
+}

@@ -1,0 +1,129 @@
+//! Bootstrap in a simulated network.
+#![expect(clippy::unwrap_used, reason = "an unexpected error is a failed test")]
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use p2p_bootstrap::{Bootstrap, BootstrapError, Config, List};
+use p2p_core::{ErrorCode, Multiaddr};
+use p2p_keys::Keypair;
+use p2p_plaintext::Plaintext;
+use p2p_sim::{Host, Sim};
+use p2p_swarm::Swarm;
+use p2p_tcp::Tcp;
+use p2p_yamux::Yamux;
+
+fn swarm(host: &Host, n: u8) -> Swarm {
+    let (rt, keys) = (host.rt(), Keypair::ed25519_from_seed([n; 32]));
+    Swarm::builder(rt.clone(), keys.to_peer_id())
+        .transport(Tcp::new(rt, p2p_tcp::Config::default()))
+        .security(Plaintext::new(&keys))
+        .muxer(Yamux::default())
+        .build()
+        .unwrap()
+}
+
+/// Listens where it did before, too.
+async fn listen(swarm: &Swarm, host: &Host) -> Multiaddr {
+    let addr = format!("/ip4/{}/tcp/4001", host.ip()).parse().unwrap();
+    swarm.listen(addr).await.unwrap().remove(0)
+}
+
+fn config(min: usize) -> Config {
+    let mut config = Config::default();
+    config.min_connected = NonZeroUsize::new(min).unwrap();
+    config
+}
+
+#[test]
+fn the_peers_of_the_list_are_dialed_and_kept_for_hours() {
+    let sim = Sim::new(1);
+    let (alice, servers) = (sim.host("alice"), sim.hosts(3));
+    let a = swarm(&alice, 1);
+    let all: Vec<Swarm> = (10..)
+        .zip(&servers)
+        .map(|(n, host)| swarm(host, n))
+        .collect();
+    let addrs = sim.block_on(async {
+        let mut addrs = Vec::new();
+        for (swarm, host) in all.iter().zip(&servers) {
+            addrs.push(listen(swarm, host).await);
+        }
+        addrs
+    });
+    let list = List::new(addrs).unwrap();
+    let bootstrap = Bootstrap::new(&a, &list, config(2)).unwrap();
+
+    // Each end closes what is idle; this one does not, and comes back if the other did.
+    for _ in 0..6 {
+        sim.run_for(Duration::from_secs(600));
+        let connected = bootstrap
+            .status()
+            .iter()
+            .filter(|one| one.connected)
+            .count();
+        assert!(connected >= 1, "{bootstrap:?}");
+        assert!(a.stats().dials_failed == 0);
+    }
+    let dialed = a.stats().connections_dialed;
+    assert!(dialed < 200, "{dialed}");
+}
+
+#[test]
+fn a_lost_peer_is_dialed_again_and_another_takes_its_place_meanwhile() {
+    let sim = Sim::new(2);
+    let (alice, bob, carol) = (sim.host("alice"), sim.host("bob"), sim.host("carol"));
+    let (a, b, c) = (swarm(&alice, 1), swarm(&bob, 2), swarm(&carol, 3));
+    let (at_b, at_c) = sim.block_on(async { (listen(&b, &bob).await, listen(&c, &carol).await) });
+    let list = List::new([at_b.clone(), at_c]).unwrap();
+    let bootstrap = Bootstrap::new(&a, &list, config(1)).unwrap();
+    sim.run_for(Duration::from_secs(1));
+    assert_eq!(a.peers(), [b.local_peer()]);
+
+    b.unlisten(&at_b);
+    b.disconnect(&a.local_peer(), ErrorCode::NONE);
+    sim.run_for(Duration::from_secs(1));
+    assert_eq!(a.peers(), [c.local_peer()]);
+
+    drop(c);
+    sim.run_for(Duration::from_secs(30));
+    let status = bootstrap.status();
+    assert!(
+        status.iter().all(|one| !one.connected && one.failures > 0),
+        "{status:?}"
+    );
+
+    sim.block_on(async { listen(&b, &bob).await });
+    sim.run_for(Duration::from_secs(80));
+    assert_eq!(a.peers(), [b.local_peer()]);
+    assert_eq!(bootstrap.status()[0].failures, 0);
+}
+
+#[test]
+fn a_list_of_nobody_is_refused() {
+    let sim = Sim::new(3);
+    let a = swarm(&sim.host("alice"), 1);
+    let own = format!("/ip4/192.0.2.1/tcp/1/p2p/{}", a.local_peer());
+    for text in ["", &own] {
+        let list: List = text.parse().unwrap();
+        let error = Bootstrap::new(&a, &list, Config::default()).unwrap_err();
+        assert_eq!(error, BootstrapError::Nobody);
+        assert_eq!(
+            error.to_string(),
+            "the bootstrap list names nobody but ourselves"
+        );
+    }
+}
+
+#[test]
+fn it_ends_with_its_swarm() {
+    let sim = Sim::new(4);
+    let a = swarm(&sim.host("alice"), 1);
+    let b = swarm(&sim.host("bob"), 2);
+    let list = format!("/ip4/192.0.2.1/tcp/1/p2p/{}", b.local_peer());
+    let bootstrap = Bootstrap::new(&a, &list.parse().unwrap(), Config::default()).unwrap();
+    sim.run_for(Duration::from_secs(20));
+    drop((a, b, bootstrap));
+    sim.run_for(Duration::from_secs(1));
+    assert!(sim.census().is_empty(), "{}", sim.census());
+}

@@ -1,0 +1,358 @@
+//! Floods: what they can take is bounded, and whoever comes honestly hardly notices.
+#![expect(clippy::unwrap_used, reason = "an unexpected error is a failed test")]
+
+mod common;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use common::{Credulous, ECHO, LATENCY, ask, builder, echo, listen, peer, sim};
+use futures::{AsyncWriteExt, StreamExt};
+use p2p_core::{
+    AddrExt, Budget, Instant, Multiaddr, Multiplex, PeerId, Role, Rt, Security, TcpOptions,
+};
+use p2p_sim::{Host, Sim};
+use p2p_swarm::{Config, Event, Swarm, UpgradeError};
+
+/// How far an attacker goes before it stalls.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stage {
+    /// The socket is open.
+    Connected,
+    /// It has said that it speaks multistream.
+    Greeted,
+    /// It has named the secure channel.
+    Named,
+    /// It is secured and multiplexed, and wants nothing: as many identities as connections.
+    Idle,
+}
+
+/// A host in a network of its own.
+fn elsewhere(sim: &Sim, name: &str, n: u16) -> Host {
+    let [a, b] = n.to_be_bytes();
+    let ip: IpAddr = format!("203.{a}.{b}.1").parse().unwrap();
+    sim.host_at(name, [ip])
+}
+
+/// One of many identities.
+fn sybil(n: u32) -> PeerId {
+    let mut bytes = vec![0, 5, 0xaa];
+    bytes.extend_from_slice(&n.to_be_bytes());
+    PeerId::from_bytes(&bytes).unwrap()
+}
+
+fn token(text: &str) -> Vec<u8> {
+    let mut bytes = vec![u8::try_from(text.len() + 1).unwrap()];
+    bytes.extend_from_slice(text.as_bytes());
+    bytes.push(b'\n');
+    bytes
+}
+
+/// Connects, goes as far as `stage`, and then holds on until the other end has had enough.
+async fn stall(rt: Rt, to: Multiaddr, stage: Stage, n: u32) {
+    let options = TcpOptions::default();
+    let Ok(mut io) = rt
+        .net()
+        .tcp_connect(to.tcp_socket().unwrap(), &options)
+        .await
+    else {
+        return;
+    };
+    let greeting = token("/multistream/1.0.0");
+    let name = token("/credulous/1.0.0");
+    let said = match stage {
+        Stage::Connected => Vec::new(),
+        Stage::Greeted => greeting,
+        Stage::Named | Stage::Idle => [greeting, name].concat(),
+    };
+    if io.write_all(&said).await.is_err() || stage != Stage::Idle {
+        let _held = (io, rt.sleep(Duration::from_secs(60)).await);
+        return;
+    }
+    let io = Box::new(io);
+    let Some(io) = skip_answers(io).await else {
+        return;
+    };
+    let yamux = p2p_yamux::Yamux::default();
+    let secured = Credulous(sybil(n)).secure(io, Role::Dialer, None, vec![yamux.protocol()]);
+    if let Ok(secured) = secured.await {
+        let muxing = yamux.start(secured.io, Role::Dialer, &rt, &Budget::unlimited());
+        muxing.driver.await;
+    }
+}
+
+/// Reads the listener's two tokens.
+async fn skip_answers(mut io: p2p_core::BoxIo) -> Option<p2p_core::BoxIo> {
+    use futures::AsyncReadExt;
+    let answers = [token("/multistream/1.0.0"), token("/credulous/1.0.0")].concat();
+    let mut read = vec![0; answers.len()];
+    io.read_exact(&mut read).await.ok()?;
+    Some(io)
+}
+
+/// Dials from a new swarm, asks for one echo, and leaves; how long that took.
+async fn visit(host: &Host, to: &Multiaddr, n: u8) -> Duration {
+    let swarm = builder(host, n).build().unwrap();
+    let start = swarm.rt().now();
+    let answer = ask(&swarm, to.clone(), b"hello").await;
+    assert_eq!(answer.unwrap(), b"hello", "at {start:?}");
+    let took = swarm.rt().now() - start;
+    swarm.close().await;
+    took
+}
+
+struct Outcome {
+    idle: Duration,
+    worst: Duration,
+    server: Swarm,
+    config: Config,
+    peak_memory: usize,
+}
+
+/// Floods a server with `count` attackers from `prefixes` networks while an honest host visits it.
+fn flood(seed: u64, stage: Stage, count: u32, prefixes: u16) -> (Sim, Outcome) {
+    let sim = sim(seed);
+    let server = elsewhere(&sim, "server", 50_000);
+    let honest = elsewhere(&sim, "honest", 50_001);
+    let crowd: Vec<Host> = (0..prefixes)
+        .map(|n| elsewhere(&sim, &format!("m{n}"), n))
+        .collect();
+    let config = Config::default();
+    let swarm = builder(&server, 2).config(config.clone()).build().unwrap();
+    swarm.handle(ECHO, echo).unwrap();
+
+    let (idle, worst, peak_memory) = sim.block_on(async {
+        let addr = listen(&swarm, &server).await;
+        let idle = visit(&honest, &addr, 1).await;
+        for (n, host) in (0..count).zip(crowd.iter().cycle()) {
+            let rt = host.rt();
+            // All within four seconds.
+            let at = rt.now() + Duration::from_millis(u64::from(n) * 4000 / u64::from(count));
+            let to = addr.clone();
+            host.spawn("attacker", async move {
+                rt.sleep_until(at).await;
+                stall(rt, to, stage, n).await;
+            });
+        }
+        let (mut worst, mut peak) = (Duration::ZERO, 0);
+        let start: Instant = swarm.rt().now();
+        while swarm.rt().now() - start < Duration::from_secs(8) {
+            worst = worst.max(visit(&honest, &addr, 1).await);
+            let usage = swarm.usage();
+            peak = peak.max(usage.memory);
+            assert!(usage.pending_incoming <= config.limits.max_pending_incoming);
+            assert!(usage.connections <= config.limits.max_connections);
+        }
+        (idle, worst, peak)
+    });
+    let outcome = Outcome {
+        idle,
+        worst,
+        server: swarm,
+        config,
+        peak_memory,
+    };
+    (sim, outcome)
+}
+
+fn assert_harmless(outcome: &Outcome) {
+    let Outcome { idle, worst, .. } = outcome;
+    assert!(*worst <= *idle * 2, "idle {idle:?}, under attack {worst:?}");
+    assert!(outcome.peak_memory <= outcome.config.limits.memory_budget);
+}
+
+fn stalled_handshakes(seed: u64, stage: Stage, count: u32, prefixes: u16) {
+    let (sim, outcome) = flood(seed, stage, count, prefixes);
+    assert_harmless(&outcome);
+    sim.run_for(outcome.config.upgrade_timeout + LATENCY * 2);
+    let usage = outcome.server.usage();
+    assert_eq!(
+        (usage.pending_incoming, usage.memory),
+        (0, 0),
+        "everything stalled is gone"
+    );
+    let stats = outcome.server.stats();
+    let failed: u64 = stats.incoming_failed.values().sum();
+    assert_eq!(failed, u64::from(count), "and accounted for: {stats:?}");
+}
+
+#[test]
+fn five_thousand_handshakes_that_stall_after_the_socket_delay_nobody() {
+    stalled_handshakes(1, Stage::Connected, 5000, 60);
+}
+
+#[test]
+fn five_thousand_handshakes_that_stall_after_the_greeting_delay_nobody() {
+    stalled_handshakes(2, Stage::Greeted, 5000, 60);
+}
+
+#[test]
+fn five_thousand_handshakes_that_stall_before_the_secure_channel_delay_nobody() {
+    stalled_handshakes(3, Stage::Named, 5000, 60);
+}
+
+#[test]
+fn ten_thousand_half_open_connects_delay_nobody() {
+    stalled_handshakes(4, Stage::Connected, 10_000, 200);
+}
+
+#[test]
+fn handshakes_stalled_by_one_network_delay_nobody() {
+    stalled_handshakes(5, Stage::Named, 5000, 1);
+}
+
+#[test]
+fn five_thousand_identities_that_want_nothing_keep_nobody_out() {
+    let (sim, outcome) = flood(6, Stage::Idle, 5000, 60);
+    assert_harmless(&outcome);
+    let limits = &outcome.config.limits;
+    let server = &outcome.server;
+    // All networks have the same: who comes from elsewhere takes a place, more of them do not.
+    let stats = server.stats();
+    assert!(stats.connections_trimmed >= 1, "{stats:?}");
+    assert!(stats.limits_hit["max_connections"] > 3000, "{stats:?}");
+    for n in 0..60 {
+        // No network has more than twice a fair share.
+        let network = format!("/ip4/203.0.{n}.1");
+        let snapshot = server.snapshot();
+        let held = snapshot.connections.iter();
+        let held = held
+            .filter(|one| one.info.remote.to_string().starts_with(&network))
+            .count();
+        assert!(
+            held <= limits.max_connections / 60 * 2 + 2,
+            "{network}: {held}"
+        );
+    }
+    sim.run_for(Duration::from_secs(200));
+    assert_eq!(server.usage().connections, 0, "nobody used them");
+}
+
+#[test]
+fn many_peers_of_one_network_get_its_share_and_no_more() {
+    let (_sim, outcome) = flood(7, Stage::Idle, 1000, 1);
+    assert_harmless(&outcome);
+    let limits = &outcome.config.limits;
+    assert!(outcome.server.peers().len() <= limits.max_connections_per_prefix);
+    let hits = outcome.server.stats().limits_hit;
+    assert!(hits["max_connections_per_prefix"] > 700, "{hits:?}");
+}
+
+#[test]
+fn a_flood_of_streams_that_name_no_protocol_delays_only_its_own_connection() {
+    let sim = sim(8);
+    let server = elsewhere(&sim, "server", 50_000);
+    let honest = elsewhere(&sim, "honest", 50_001);
+    let mallory = elsewhere(&sim, "mallory", 1);
+    let swarm = builder(&server, 2).build().unwrap();
+    swarm.handle(ECHO, echo).unwrap();
+    let mut events = swarm.events();
+
+    sim.block_on(async {
+        let addr = listen(&swarm, &server).await;
+        let idle = visit(&honest, &addr, 1).await;
+        let to = addr.clone();
+        let rt = mallory.rt();
+        mallory.spawn("attacker", async move { open_streams(rt, to, 5000).await });
+        let start = swarm.rt().now();
+        while swarm.rt().now() - start < Duration::from_secs(5) {
+            let took = visit(&honest, &addr, 1).await;
+            assert!(took <= idle * 2, "idle {idle:?}, under attack {took:?}");
+            let limits = &swarm.config().limits;
+            assert!(swarm.usage().streams <= limits.max_streams_per_connection + 1);
+            let negotiating = swarm
+                .census()
+                .tasks
+                .iter()
+                .filter(|name| **name == "stream")
+                .count();
+            assert!(
+                negotiating <= limits.max_negotiating_streams + 2,
+                "{negotiating}"
+            );
+        }
+    });
+    sim.run_for(Duration::from_secs(300));
+
+    assert_eq!(swarm.usage().streams, 0);
+    assert_eq!(swarm.usage().memory, 0);
+    let ended = std::iter::from_fn(|| futures::FutureExt::now_or_never(events.next()).flatten());
+    let ends: Vec<Event> = ended
+        .filter(|event| matches!(event, Event::Disconnected { .. }))
+        .collect();
+    assert!(!ends.is_empty());
+}
+
+/// Opens streams as fast as they are taken and says nothing on them.
+async fn open_streams(rt: Rt, to: Multiaddr, count: usize) {
+    let options = TcpOptions::default();
+    let to = to.tcp_socket().unwrap();
+    let mut io = rt.net().tcp_connect(to, &options).await.unwrap();
+    let said = [token("/multistream/1.0.0"), token("/credulous/1.0.0")].concat();
+    io.write_all(&said).await.unwrap();
+    let io = skip_answers(Box::new(io)).await.unwrap();
+    let yamux = p2p_yamux::Yamux::default();
+    let secured = Credulous(peer(9)).secure(io, Role::Dialer, None, vec![yamux.protocol()]);
+    let secured = secured.await.unwrap();
+    let muxing = yamux.start(secured.io, Role::Dialer, &rt, &Budget::unlimited());
+    let muxer = muxing.muxer;
+    let flood = async move {
+        let mut held = Vec::new();
+        for _ in 0..count {
+            let Ok(mut stream) = muxer.open().await else {
+                break;
+            };
+            // One byte each, so that it is really opened.
+            let _ = stream.write_all(&[0x13]).await;
+            let _ = stream.flush().await;
+            held.push(stream);
+        }
+        std::future::pending::<()>().await;
+        drop(held);
+    };
+    futures::future::select(Box::pin(flood), muxing.driver).await;
+}
+
+#[test]
+fn whoever_is_evicted_is_told_of_with_the_setting_that_did_it() {
+    let sim = sim(9);
+    let server = elsewhere(&sim, "server", 50_000);
+    let mut config = Config::default();
+    config.limits.max_pending_incoming = 4;
+    let swarm = builder(&server, 2).config(config).build().unwrap();
+    let mut events = swarm.events();
+    let crowd: Vec<Host> = (0..6)
+        .map(|n| elsewhere(&sim, &format!("m{n}"), n))
+        .collect();
+
+    let evicted = sim.block_on(async {
+        let addr = listen(&swarm, &server).await;
+        for (n, host) in (0..).zip(&crowd) {
+            let (rt, to) = (host.rt(), addr.clone());
+            host.spawn(
+                "attacker",
+                async move { stall(rt, to, Stage::Greeted, n).await },
+            );
+            server.rt().sleep(LATENCY).await;
+        }
+        server.rt().sleep(LATENCY * 4).await;
+        let mut evicted = Vec::new();
+        while let Some(Some(event)) = futures::FutureExt::now_or_never(events.next()) {
+            if let Event::IncomingFailed { remote, error } = event {
+                assert!(matches!(*error, UpgradeError::Limit(_)), "{error}");
+                assert!(
+                    error.to_string().contains("max_pending_incoming"),
+                    "{error}"
+                );
+                evicted.push(remote.ip().unwrap());
+            }
+        }
+        evicted
+    });
+
+    assert_eq!(
+        evicted,
+        [crowd[0].ip(), crowd[1].ip()],
+        "the oldest of equals"
+    );
+}
