@@ -224,9 +224,7 @@ async fn connect(
     let linked = match try_to(Proposal::Optimistic).await {
         // The remote did not want our first secure channel, and what we said in it spoiled the
         // rest: ask for each of them, on a new link.
-        Err(UpgradeError::Negotiation(_) | UpgradeError::Security(SecurityError::Io(_)))
-            if shared.upgrader.securities.len() > 1 =>
-        {
+        Err(error) if shared.upgrader.securities.len() > 1 && is_refusal(&error) => {
             tracing::debug!(%addr, "first secure channel refused, asking for each");
             try_to(Proposal::Asking).await
         }
@@ -258,6 +256,19 @@ async fn connect(
         transport_took: connected - start,
     })?;
     Ok(start_task(shared, task))
+}
+
+/// Whether the remote may only have refused the secure channel that we proposed first. Its refusal
+/// can be lost when it hangs up over what we said behind the proposal.
+fn is_refusal(error: &UpgradeError) -> bool {
+    use p2p_multistream::{Error, NegotiationError};
+    match error {
+        UpgradeError::Negotiation(Error::Negotiation(NegotiationError::Refused { .. })) => true,
+        UpgradeError::Security(SecurityError::Io(error)) => {
+            error.kind() == std::io::ErrorKind::ConnectionReset
+        }
+        _ => false,
+    }
 }
 
 /// A finished link, before anybody else knows of it.
