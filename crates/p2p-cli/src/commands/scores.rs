@@ -240,9 +240,9 @@ fn plot(paths: &[(String, Vec<f64>)], thresholds: &Thresholds) -> String {
             30 + 16 * index
         );
     }
-    let _never_fails = write!(
+    let _never_fails = writeln!(
         svg,
-        "<text x=\"40\" y=\"322\">0 to {} s</text></svg>\n",
+        "<text x=\"40\" y=\"322\">0 to {} s</text></svg>",
         paths.first().map_or(0, |(_, path)| path.len())
     );
     svg
