@@ -1,7 +1,12 @@
 //! Benchmarks of the stack: a node program, and a runner that sets it beside others.
 
+mod check;
+mod compare;
+mod floor;
+mod muxers;
 mod node;
 mod ours;
+mod proxy;
 
 use std::process::ExitCode;
 
@@ -22,11 +27,20 @@ struct Cli {
 enum Action {
     #[command(flatten)]
     Node(Command),
+    /// Delay what passes, as a long path does.
+    Delayproxy(proxy::Args),
+    /// Fail if ours has become slower, judged by ratios within this run.
+    Check,
+    /// Build the peers, run every job of theirs and ours in turn, print medians and ratios.
+    Compare(compare::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().action {
         Action::Node(command) => run_node(command),
+        Action::Delayproxy(args) => proxy::run(&args).map_err(Into::into),
+        Action::Check => check::check(),
+        Action::Compare(args) => compare::compare(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -39,6 +53,11 @@ fn main() -> ExitCode {
 
 fn run_node(command: Command) -> Result<()> {
     match command {
+        Command::Listen(options) if floor::is_floor(&options.stack) => floor::listen(&options),
+        Command::Dial(dial) if floor::is_floor(&dial.options.stack) => {
+            println!("{}", floor::dial(&dial)?);
+            Ok(())
+        }
         Command::Listen(options) => {
             let (runtime, threads) = (options.runtime.clone(), options.threads);
             let listen = async move { jobs::listen::<Ours>(&options).await };

@@ -113,8 +113,8 @@ fn runtime(name: &str) -> Result<Rt> {
 
 /// Runs `work` on `threads` threads of the runtime `name`.
 ///
-/// async-std and smol have their own threads, and work on the caller's would be handed over to
-/// them and back with every event: there the caller only waits.
+/// The work is a task like all others. On the caller's own thread async-std and smol would hand it
+/// over and back with every event, and tokio would let other tasks run up to 61 times before it.
 pub(crate) fn run<T: Send + 'static>(
     name: &str,
     threads: usize,
@@ -128,7 +128,8 @@ pub(crate) fn run<T: Send + 'static>(
         if threads > 1 {
             builder.worker_threads(threads);
         }
-        return builder.enable_io().enable_time().build()?.block_on(work);
+        let runtime = builder.enable_io().enable_time().build()?;
+        return runtime.block_on(async { tokio::spawn(work).await? });
     }
     let rt = match (name, std::num::NonZeroUsize::new(threads)) {
         ("async-std", Some(threads)) => AsyncStd::with_threads(threads),

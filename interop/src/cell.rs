@@ -40,12 +40,27 @@ impl Peer {
 pub(crate) enum Transport {
     /// TCP on loopback.
     Tcp,
+    /// QUIC on loopback: needs no security and no muxer of its own.
+    Quic,
+    /// WebSocket on TCP on loopback.
+    Ws,
 }
 
 impl Transport {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
+            Self::Ws => "ws",
+            Self::Quic => "quic",
+        }
+    }
+
+    /// Where a listener listens.
+    pub(crate) fn listen_addr(self) -> &'static str {
+        match self {
+            Self::Tcp => "/ip4/127.0.0.1/tcp/0",
+            Self::Ws => "/ip4/127.0.0.1/tcp/0/ws",
+            Self::Quic => "/ip4/127.0.0.1/udp/0/quic-v1",
         }
     }
 }
@@ -59,6 +74,9 @@ pub(crate) enum Security {
     Noise,
     /// `/tls/1.0.0`.
     Tls,
+    /// That of the transport.
+    #[value(skip)]
+    Own,
 }
 
 impl Security {
@@ -67,6 +85,7 @@ impl Security {
             Self::Plaintext => "plaintext",
             Self::Noise => "noise",
             Self::Tls => "tls",
+            Self::Own => "own",
         }
     }
 }
@@ -78,6 +97,9 @@ pub(crate) enum Muxer {
     Yamux,
     /// `/mplex/6.7.0`.
     Mplex,
+    /// That of the transport.
+    #[value(skip)]
+    Own,
 }
 
 impl Muxer {
@@ -85,6 +107,7 @@ impl Muxer {
         match self {
             Self::Yamux => "yamux",
             Self::Mplex => "mplex",
+            Self::Own => "own",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    cell::{Muxer, Peer, Security, Test},
+    cell::{Muxer, Peer, Security, Test, Transport},
     node,
 };
 
@@ -52,7 +52,7 @@ pub(crate) struct RunArgs {
     pub(crate) require: Vec<Peer>,
 }
 
-/// Which cells. An empty list means all, except TLS, which has to be named.
+/// Which cells. An empty list means all, except TLS, QUIC and WebSocket, which have to be named.
 #[derive(Args, Debug, Default)]
 pub(crate) struct Selection {
     /// Who meets us.
@@ -64,6 +64,9 @@ pub(crate) struct Selection {
     /// Two who meet instead of us and a peer, in both roles. May be repeated.
     #[arg(long, value_name = "A,B")]
     pub(crate) pair: Vec<Pair>,
+    /// What carries the bytes. Default: tcp.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) transport: Vec<Transport>,
     /// What makes the connection secure. Default: plaintext,noise.
     #[arg(long, value_delimiter = ',')]
     pub(crate) security: Vec<Security>,

@@ -43,6 +43,54 @@ pub(crate) const KNOWN: &[Fault] = &[
         cause: "js looks for the libp2p extension in first place only; py puts two others before",
         pointer: "@libp2p/tls 3.1.10 src/utils.ts verifyPeerCertificate",
     },
+    Fault {
+        between: [Peer::P2p, Peer::Py],
+        security: Some(Security::Own),
+        muxer: None,
+        test: Some(Test::Echo),
+        symptoms: &["StreamReset"],
+        cause: "py tells the clean end of a QUIC stream as a reset once both sides have ended it",
+        pointer: "py-libp2p 0.8.1 libp2p/transport/quic/stream.py read (QUICStreamClosedError)",
+    },
+    Fault {
+        between: [Peer::P2p, Peer::Py],
+        security: Some(Security::Own),
+        muxer: None,
+        test: Some(Test::Transfer),
+        symptoms: &["asked for 5000000 bytes, got 499", "StreamReset"],
+        cause: "py drops what it has received of a QUIC stream and not read when the end arrives",
+        pointer: "py-libp2p 0.8.1 libp2p/transport/quic/stream.py read (QUICStreamClosedError)",
+    },
+    Fault {
+        between: [Peer::Js, Peer::P2p],
+        security: None,
+        muxer: None,
+        test: Some(Test::Flood),
+        symptoms: &["not done in time", "deadline passed"],
+        cause: "js floodsub writes without waiting for its own writes; in a long series messages \
+                are lost without a word, towards every peer",
+        pointer: "@libp2p/floodsub 11.0.28 src/peer-streams.ts write",
+    },
+    Fault {
+        between: [Peer::Js, Peer::Go],
+        security: None,
+        muxer: None,
+        test: Some(Test::Flood),
+        symptoms: &["not done in time", "deadline passed"],
+        cause: "js floodsub writes without waiting for its own writes; in a long series messages \
+                are lost without a word, towards every peer",
+        pointer: "@libp2p/floodsub 11.0.28 src/peer-streams.ts write",
+    },
+    Fault {
+        between: [Peer::Js, Peer::Py],
+        security: None,
+        muxer: None,
+        test: Some(Test::Flood),
+        symptoms: &["not done in time", "deadline passed"],
+        cause: "js floodsub writes without waiting for its own writes; in a long series messages \
+                are lost without a word, towards every peer",
+        pointer: "@libp2p/floodsub 11.0.28 src/peer-streams.ts write",
+    },
 ];
 
 /// The fault that explains a failed cell. `evidence` is everything the peers said and logged.

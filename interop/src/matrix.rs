@@ -5,31 +5,46 @@ use crate::{
     cli::{Role, Selection},
 };
 
-/// The cells of a selection: pairs first, then security, muxer, test, as the table shows them.
+/// The cells of a selection: pairs first, then transport, security, muxer, test, as the table shows them.
 pub(crate) fn cells(selection: &Selection) -> Vec<Cell> {
     let mut cells = Vec::new();
     for (dialer, listener) in pairs(selection) {
-        for &security in &sorted(&selection.security) {
-            for &muxer in &sorted(&selection.muxer) {
-                for &test in &sorted(&selection.test) {
-                    // Only our own dialer brings a second node for the other end of the chain.
-                    if test == Test::GossipChain && dialer != Peer::P2p {
-                        continue;
-                    }
-                    let transport = Transport::Tcp;
-                    cells.push(Cell {
-                        dialer,
-                        listener,
-                        transport,
-                        security,
-                        muxer,
-                        test,
-                    });
+        for (transport, security, muxer) in stacks(selection) {
+            for &test in &sorted(&selection.test) {
+                // Only our own dialer brings a second node for the other end of the chain.
+                if test == Test::GossipChain && dialer != Peer::P2p {
+                    continue;
                 }
+                cells.push(Cell {
+                    dialer,
+                    listener,
+                    transport,
+                    security,
+                    muxer,
+                    test,
+                });
             }
         }
     }
     cells
+}
+
+/// What lies below the streams. Security and muxer make no difference on QUIC.
+fn stacks(selection: &Selection) -> Vec<(Transport, Security, Muxer)> {
+    let mut stacks = Vec::new();
+    for &transport in &sorted(&selection.transport) {
+        match transport {
+            Transport::Quic => stacks.push((transport, Security::Own, Muxer::Own)),
+            Transport::Tcp | Transport::Ws => {
+                for &security in &sorted(&selection.security) {
+                    for &muxer in &sorted(&selection.muxer) {
+                        stacks.push((transport, security, muxer));
+                    }
+                }
+            }
+        }
+    }
+    stacks
 }
 
 /// Dialer and listener. Without `--pair`: we with each peer. `--role` is the role of the first.
@@ -86,6 +101,12 @@ impl Defaults for Role {
     }
 }
 
+impl Defaults for Transport {
+    fn defaults() -> Vec<Self> {
+        vec![Self::Tcp]
+    }
+}
+
 impl Defaults for Security {
     fn defaults() -> Vec<Self> {
         vec![Self::Plaintext, Self::Noise]
@@ -130,6 +151,18 @@ mod tests {
                 .iter()
                 .all(|cell| (cell.dialer == Peer::P2p) != (cell.listener == Peer::P2p))
         );
+    }
+
+    #[test]
+    fn quic_has_no_security_and_no_muxer_to_choose() {
+        let selection = Selection {
+            peer: vec![Peer::Go],
+            transport: vec![Transport::Quic, Transport::Tcp],
+            test: vec![Test::Ping],
+            ..Selection::default()
+        };
+
+        assert_eq!(cells(&selection).len(), 2 * (2 * 2 + 1));
     }
 
     #[test]

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use futures::channel::oneshot;
 use futures::future;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt, io};
-use p2p::{Connection, Event, Host, Multiaddr, Multiplexer, PeerId, SecureChannel, Stream};
+use p2p::{
+    Connection, Event, Host, HostBuilder, Multiaddr, Multiplexer, PeerId, SecureChannel, Stream,
+};
 use serde_json::{Value, json};
 
 use crate::pubsub::{self, Series};
@@ -186,7 +188,11 @@ async fn dial(addr: &str, stack: &Stack, test: &str) -> Result<(), NodeError> {
     let started = Instant::now();
     let host = host(stack).await?;
     // The listener's identify test wants to see an address of ours too.
-    host.listen("/ip4/127.0.0.1/tcp/0").await?;
+    host.listen(match stack.transport.as_str() {
+        "quic" => "/ip4/127.0.0.1/udp/0/quic-v1",
+        _ => "/ip4/127.0.0.1/tcp/0",
+    })
+    .await?;
     watch(&host);
     let addr: Multiaddr = addr.parse().map_err(NodeError::Addr)?;
     let far_end = match test {
@@ -218,12 +224,24 @@ async fn dial(addr: &str, stack: &Stack, test: &str) -> Result<(), NodeError> {
 }
 
 async fn host(stack: &Stack) -> Result<Host, NodeError> {
-    if stack.transport != "tcp" {
-        return Err(unsupported("transport", &stack.transport));
-    }
+    let builder = match stack.transport.as_str() {
+        "tcp" => upgrades(Host::builder().quic(None).websocket(None), stack)?,
+        "ws" => upgrades(Host::builder().quic(None), stack)?,
+        // Secured and multiplexed by itself.
+        "quic" => Host::builder().tcp(false),
+        other => return Err(unsupported("transport", other)),
+    };
+    let host = builder.build().await?;
+    host.handle(ECHO, serve_echo)?;
+    host.handle(PERF, serve_transfer)?;
+    Ok(host)
+}
+
+fn upgrades(builder: HostBuilder, stack: &Stack) -> Result<HostBuilder, NodeError> {
     let channel = |name: &String| match name.as_str() {
         "noise" => Ok(SecureChannel::Noise),
         "plaintext" => Ok(SecureChannel::Plaintext),
+        "tls" => Ok(SecureChannel::Tls),
         _ => Err(unsupported("security", name)),
     };
     let muxer = |name: &String| match name.as_str() {
@@ -237,14 +255,7 @@ async fn host(stack: &Stack) -> Result<Host, NodeError> {
         .map(channel)
         .collect::<Result<_, _>>()?;
     let muxers: Vec<_> = stack.muxer.iter().map(muxer).collect::<Result<_, _>>()?;
-    let host = Host::builder()
-        .secure_channels(&channels)
-        .multiplexers(&muxers)
-        .build()
-        .await?;
-    host.handle(ECHO, serve_echo)?;
-    host.handle(PERF, serve_transfer)?;
-    Ok(host)
+    Ok(builder.secure_channels(&channels).multiplexers(&muxers))
 }
 
 fn unsupported(what: &'static str, name: &str) -> NodeError {

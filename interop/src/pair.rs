@@ -114,6 +114,7 @@ impl Ends {
 fn listen_args(cell: &Cell) -> Vec<String> {
     let mut args = vec!["listen".into()];
     args.extend(stack_args(cell));
+    args.extend(["--addr".into(), cell.transport.listen_addr().into()]);
     if cell.test.messages().is_some() {
         args.extend(["--test".into(), cell.test.name().into()]);
     }
@@ -189,7 +190,8 @@ mod tests {
         let expected = "dial /ip4/127.0.0.1/tcp/1/p2p/Q \
                         --transport tcp --security noise --muxer mplex --test echo";
         assert_eq!(args.join(" "), expected);
-        let expected = "listen --transport tcp --security noise --muxer mplex";
+        let expected = "listen --transport tcp --security noise --muxer mplex \
+                        --addr /ip4/127.0.0.1/tcp/0";
         assert_eq!(listen_args(&CELL).join(" "), expected);
     }
 

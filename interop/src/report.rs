@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use crate::cell::{Cell, Muxer, Outcome, Peer, Row, Security, Test};
+use crate::cell::{Cell, Muxer, Outcome, Peer, Row, Security, Test, Transport};
 
 /// Width of one test in the table.
 const COLUMN: usize = 6;
@@ -83,17 +83,23 @@ fn table(rows: &[Row]) -> String {
         .collect()
 }
 
-fn title((security, muxer): (Security, Muxer)) -> String {
-    format!("{}/{}", security.name(), muxer.name())
+fn title((transport, security, muxer): Stack) -> String {
+    match transport {
+        Transport::Tcp => format!("{}/{}", security.name(), muxer.name()),
+        other => format!("{}/{}/{}", other.name(), security.name(), muxer.name()),
+    }
 }
 
 /// Of a group of columns: its tests, or its title if that is longer.
-fn width(group: (Security, Muxer), tests: usize) -> usize {
+fn width(group: Stack, tests: usize) -> usize {
     (tests * COLUMN).max(title(group).len() + 2)
 }
 
-fn group(cell: &Cell) -> (Security, Muxer) {
-    (cell.security, cell.muxer)
+/// What stands above a group of columns.
+type Stack = (Transport, Security, Muxer);
+
+fn group(cell: &Cell) -> Stack {
+    (cell.transport, cell.security, cell.muxer)
 }
 
 fn counts(rows: &[Row]) -> String {
@@ -162,7 +168,6 @@ fn short_outcome(outcome: &Outcome) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::Transport;
 
     #[test]
     fn the_table_has_a_line_for_each_pair_and_a_column_for_each_test() {

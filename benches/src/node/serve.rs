@@ -2,6 +2,8 @@
 
 use std::io;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The transfers of libp2p's perf protocol.
@@ -20,14 +22,20 @@ pub(crate) const READ: usize = 64 * 1024;
 ///
 /// # Errors
 /// Those of the stream.
-pub(crate) async fn serve<S>(protocol: &str, stream: S, chunk: usize) -> io::Result<()>
+///
+/// In a box: what it takes is what its protocol takes, not what the largest of them does.
+pub(crate) fn serve<S>(
+    protocol: &str,
+    stream: S,
+    chunk: usize,
+) -> BoxFuture<'static, io::Result<()>>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     match protocol {
-        PERF => perf(stream, chunk).await,
-        ECHO => echo(stream).await,
-        _ => hold(stream).await,
+        PERF => perf(stream, chunk).boxed(),
+        ECHO => echo(stream).boxed(),
+        _ => hold(stream).boxed(),
     }
 }
 
@@ -40,7 +48,7 @@ async fn perf<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, chunk: usize) ->
 }
 
 async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<()> {
-    let mut buffer = [0; 2048];
+    let mut buffer = vec![0; 2048];
     loop {
         let count = stream.read(&mut buffer).await?;
         if count == 0 {

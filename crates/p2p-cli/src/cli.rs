@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use p2p::SecureChannel;
 use p2p::core::{Multiaddr, Protocol};
 
 use crate::sim::Scenario;
@@ -90,11 +91,80 @@ Examples:
 
     #[command(after_help = concat!("\
 Examples:
+  p2p perf /ip4/127.0.0.1/tcp/4001
+  p2p perf /ip4/127.0.0.1/tcp/4001 --upload 0 --download 4GiB --json
+
+", "Exit codes: 0 everything was moved, 1 something was not, 2 wrong command line"))]
+    Perf(Perf),
+
+    #[command(after_help = concat!("\
+Examples:
   p2p sim
   p2p sim --hosts 1000 --minutes 10 --seed 7 --scenario churn --json
 
 ", "Exit codes: 0 it ran, 1 something was left over at its end, 2 wrong command line"))]
     Sim(Sim),
+
+    /// Talk with everybody in a topic
+    ///
+    /// Every line that you type is a message; what others write is shown with the end of their
+    /// peer id. Works with every implementation of gossipsub. Others need the address of one node
+    /// that is in the topic already.
+    #[command(after_help = concat!("\
+Examples:
+  p2p chat fireside
+  p2p chat fireside --peer /ip4/127.0.0.1/tcp/4001 --mesh
+
+", "Exit codes: 0 ended in order, 1 a peer or the address cannot be used, 2 wrong command line"))]
+    Chat(TopicArgs),
+
+    /// Publish every line of stdin in a topic
+    ///
+    /// Each line waits until somebody is there to get it. Ends with stdin, after --linger seconds
+    /// more for what is still on its way.
+    #[command(after_help = concat!("\
+Examples:
+  echo hello | p2p pub news --peer /ip4/127.0.0.1/tcp/4001
+  tail -f log | p2p pub log --peer /ip4/127.0.0.1/tcp/4001
+
+", "Exit codes: 0 all was published, 1 something was not, 2 wrong command line"))]
+    Pub(TopicArgs),
+
+    /// Show every message of a topic
+    ///
+    /// Ends on Ctrl-C and with stdin. With --trace everything that pubsub does and why goes into a
+    /// file, which `p2p trace view` makes into a page.
+    #[command(after_help = concat!("\
+Examples:
+  p2p sub news --peer /ip4/127.0.0.1/tcp/4001 --json
+  p2p sub news --peer /ip4/127.0.0.1/tcp/4001 --trace news.jsonl
+
+", "Exit codes: 0 ended in order, 1 a peer or the address cannot be used, 2 wrong command line"))]
+    Sub(TopicArgs),
+
+    /// Make a page of a trace of pubsub
+    ///
+    /// The page is one file that needs nothing else: mesh, messages and scores over time, with
+    /// everything that was done and why. Traces of several nodes can be shown together.
+    #[command(subcommand, after_help = concat!("\
+Examples:
+  p2p trace view news.jsonl
+  p2p trace view alice.jsonl bob.jsonl --out both.html
+
+", "Exit codes: 0 the page was written, 1 a file cannot be used, 2 wrong command line"))]
+    Trace(Trace),
+
+    /// Explain settings by what they do
+    ///
+    /// Score parameters are easy to get wrong: this shows what becomes of peers of different
+    /// behaviour, and finds sets that let one stay that never forwards anything.
+    #[command(subcommand, after_help = concat!("\
+Examples:
+  p2p explain scores params.json
+  p2p explain scores --preset blockchain --svg scores.svg
+
+", "Exit codes: 0 explained, 1 the settings contradict each other, 2 wrong command line"))]
+    Explain(Explain),
 
     #[command(after_help = concat!("\
 Examples:
@@ -123,6 +193,107 @@ Examples:
 
 ", "Exit codes: 0 done, 1 a file cannot be used, 2 wrong command line"))]
     Key(Key),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Trace {
+    /// Write the page
+    ///
+    /// Traces are written by `p2p sub TOPIC --trace FILE` and by programs with TraceLog::json; the
+    /// page goes beside the first one.
+    #[command(after_help = "\
+Examples:
+  p2p trace view news.jsonl
+  p2p trace view alice.jsonl bob.jsonl --out both.html")]
+    View(TraceView),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TraceView {
+    /// Traces of one or more nodes, a JSON object a line
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// The page to write; the first trace's name with .html if left out
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Explain {
+    /// Show what score parameters do to peers
+    ///
+    /// FILE is JSON with the fields of ScoreParams, its topics and thresholds, times in seconds;
+    /// what is left out has its default. Contradictions are refused.
+    #[command(after_help = "\
+Examples:
+  p2p explain scores params.json
+  p2p explain scores --preset chat --rate 0.1")]
+    Scores(ExplainScores),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainScores {
+    /// The parameters
+    #[arg(
+        value_name = "FILE",
+        conflicts_with = "preset",
+        required_unless_present = "preset"
+    )]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Parameters that come with the library
+    #[arg(long, value_name = "NAME", value_enum)]
+    pub(crate) preset: Option<Preset>,
+
+    /// Messages a second in each topic
+    #[arg(long, value_name = "N", default_value_t = 1.0)]
+    pub(crate) rate: f64,
+
+    /// Write the scores over time into this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Preset {
+    Chat,
+    Blockchain,
+    Telemetry,
+}
+
+/// A topic, and how to get there.
+#[derive(Debug, Args)]
+pub(crate) struct TopicArgs {
+    /// The name of the topic
+    pub(crate) topic: String,
+
+    /// The address of a node to connect with; may be given again
+    #[arg(long = "peer", value_name = "ADDR", value_parser = addr::parse)]
+    pub(crate) peers: Vec<Multiaddr>,
+
+    /// Where others can connect with us
+    #[arg(long, value_name = "ADDR", default_value = "/ip4/127.0.0.1/tcp/0", value_parser = addr::parse)]
+    pub(crate) listen: Multiaddr,
+
+    /// Speak floodsub instead of gossipsub
+    #[arg(long)]
+    pub(crate) floodsub: bool,
+
+    /// Show who is in our mesh, with scores, whenever that changes
+    #[arg(long)]
+    pub(crate) mesh: bool,
+
+    /// Write what pubsub does and why into this file, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+
+    /// For pub: seconds to wait at the end for what is still on its way
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = units::parse_seconds)]
+    pub(crate) linger: Duration,
+
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
 }
 
 /// Let two nodes in this process do everything once
@@ -155,6 +326,10 @@ pub(crate) struct Listen {
 
     #[command(flatten)]
     pub(crate) node: NodeArgs,
+
+    /// Answer perf as well: whoever connects can make this node send as much as it likes
+    #[arg(long)]
+    pub(crate) perf: bool,
 
     /// End when stdin ends, so that a program that started this node takes it along
     #[arg(long)]
@@ -246,6 +421,28 @@ pub(crate) struct Echo {
     pub(crate) protocol: Protocol,
 }
 
+/// Measure how fast bytes move to and from a node
+///
+/// Dials ADDR and uses the perf protocol: sends --upload bytes, then receives --download bytes.
+/// The node has to answer it, as one started with `p2p listen --perf` does.
+#[derive(Debug, Args)]
+pub(crate) struct Perf {
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+
+    /// How much to send, such as 1GiB
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = units::parse_bytes)]
+    pub(crate) upload: u64,
+
+    /// How much to receive
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = units::parse_bytes)]
+    pub(crate) download: u64,
+
+    /// Put both lengths in front, 16 bytes, as some test suites do; the specification has 8
+    #[arg(long)]
+    pub(crate) both_lengths: bool,
+}
+
 /// Run a whole network in this process, in simulated time
 ///
 /// Every host is a complete node: TCP, Noise, yamux, identify and ping, each dialing 8 others.
@@ -253,9 +450,9 @@ pub(crate) struct Echo {
 /// the same events, and the same hash over them, on every machine.
 #[derive(Debug, Args)]
 pub(crate) struct Sim {
-    /// How many hosts
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u32).range(2..=100_000))]
-    pub(crate) hosts: u32,
+    /// How many hosts; 100 if left out, or 1000 honest nodes for gossip
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(2..=100_000))]
+    pub(crate) hosts: Option<u32>,
 
     /// How long, in minutes of simulated time
     #[arg(long, value_name = "M", default_value_t = 10, value_parser = value_parser!(u32).range(1..=10_080))]
@@ -268,6 +465,10 @@ pub(crate) struct Sim {
     /// What happens
     #[arg(long, value_name = "NAME", value_enum, default_value_t = Scenario::Mesh)]
     pub(crate) scenario: Scenario,
+
+    /// For gossip: write the table and the plot into this folder, as NAME.md and NAME.svg
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -369,7 +570,7 @@ pub(crate) struct NodeArgs {
         value_name = "NAME",
         value_enum,
         value_delimiter = ',',
-        default_value = "noise"
+        default_values_t = SecurityArg::preferred()
     )]
     pub(crate) security: Vec<SecurityArg>,
 
@@ -388,6 +589,19 @@ pub(crate) struct NodeArgs {
 pub(crate) enum SecurityArg {
     Noise,
     Plaintext,
+    Tls,
+}
+
+impl SecurityArg {
+    /// What a host offers when it is not told.
+    fn preferred() -> Vec<Self> {
+        let to_arg = |channel: &SecureChannel| match channel {
+            SecureChannel::Plaintext => Self::Plaintext,
+            SecureChannel::Tls => Self::Tls,
+            SecureChannel::Noise | _ => Self::Noise,
+        };
+        SecureChannel::preferred().iter().map(to_arg).collect()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -161,8 +161,9 @@ fn transport_advice(addr: &Multiaddr, error: &TransportError) -> String {
                 .to_owned()
         }
         TransportError::Unsupported { .. } => {
-            "this program dials TCP and QUIC: /ip4|ip6/…/tcp/… and /ip4|ip6/…/udp/…/quic-v1, with \
-             or without /p2p/PEER"
+            "this program dials TCP, QUIC and WebSocket: /ip4|ip6|dns/…/tcp/…, \
+             /ip4|ip6|dns/…/udp/…/quic-v1 and /ip4|ip6|dns/…/tcp/…/ws or /wss, with or without \
+             /p2p/PEER"
                 .to_owned()
         }
         _ => "check the address".to_owned(),
@@ -179,7 +180,7 @@ fn security_advice(error: &p2p::multistream::Error) -> String {
         }
         NegotiationError::Refused { .. } => {
             "the other end is a libp2p node, but wants another secure channel; try --security \
-             noise or, for tests, --security plaintext"
+             tls,noise or, for tests, --security plaintext"
                 .to_owned()
         }
         _ => "this is not a libp2p node: check the port".to_owned(),

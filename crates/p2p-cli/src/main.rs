@@ -1,5 +1,5 @@
-//! The command-line tool of the stack: `p2p demo`, `listen`, `ping`, `identify`, `echo`, `sim`,
-//! `key`.
+//! The command-line tool of the stack: `p2p demo`, `listen`, `ping`, `identify`, `echo`, `perf`,
+//! `sim`, `key`.
 //!
 //! ```text
 //!   cli ──> commands ──> node ──> p2p::Host
@@ -33,7 +33,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Explain, Trace};
 use crate::failure::Failure;
 use crate::output::{Output, Record};
 
@@ -63,6 +63,12 @@ fn run(output: Output, command: Command) -> Result<(), Failure> {
         Command::Ping(args) => p2p::runtime::block_on(commands::ping::run(output, args)),
         Command::Identify(args) => p2p::runtime::block_on(commands::identify::run(output, args)),
         Command::Echo(args) => p2p::runtime::block_on(commands::echo::run(output, args)),
+        Command::Perf(args) => p2p::runtime::block_on(commands::perf::run(output, args)),
+        Command::Chat(args) => p2p::runtime::block_on(commands::topic::chat(output, args)),
+        Command::Pub(args) => p2p::runtime::block_on(commands::topic::publish(output, args)),
+        Command::Sub(args) => p2p::runtime::block_on(commands::topic::sub(output, args)),
+        Command::Trace(Trace::View(args)) => commands::trace::view(output, &args),
+        Command::Explain(Explain::Scores(args)) => commands::scores::explain(output, &args),
         Command::Key(key) => commands::key::run(output, key),
         Command::Limits(args) => commands::limits::run(output, &args),
         Command::Sim(args) => commands::sim::run(output, &args),

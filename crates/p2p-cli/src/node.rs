@@ -130,7 +130,8 @@ pub(crate) fn negotiated(info: &ConnectionInfo) -> String {
             .map_or_else(|| "the transport's own".to_owned(), ToString::to_string)
     };
     match (&info.security, &info.muxer) {
-        (None, None) => "secured and multiplexed by the transport".to_owned(),
+        // The only transport so far that brings both.
+        (None, None) => "QUIC".to_owned(),
         (security, muxer) => format!("{}, {}", name(security), name(muxer)),
     }
 }
@@ -140,6 +141,7 @@ impl From<SecurityArg> for SecureChannel {
         match arg {
             SecurityArg::Noise => Self::Noise,
             SecurityArg::Plaintext => Self::Plaintext,
+            SecurityArg::Tls => Self::Tls,
         }
     }
 }

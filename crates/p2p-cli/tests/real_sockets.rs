@@ -79,7 +79,7 @@ fn verbose_shows_every_step_in_order() {
         "listening on /ip4/127.0.0.1/tcp/",
         "dialing /ip4/127.0.0.1/tcp/",
         "connected to /ip4/127.0.0.1/tcp/",
-        "secured by /noise in ",
+        &format!("secured by {} in ", preferred()),
         "multiplexed by /yamux/1.0.0 agreed inside the handshake",
         "stream opened, /p2p-demo/transfer/1.0.0 proposed",
         "/p2p-demo/transfer/1.0.0 agreed by the other end",
@@ -106,15 +106,39 @@ fn ping_prints_each_round_trip_and_a_summary() {
     assert_eq!(
         scrub(&outcome.stdout),
         format!(
-            "ping {peer}: 32 bytes over /noise, /yamux/1.0.0\n\
+            "ping {peer}: 32 bytes over {}, /yamux/1.0.0\n\
              32 bytes back: seq=1 time=T\n\
              32 bytes back: seq=2 time=T\n\
              32 bytes back: seq=3 time=T\n\
              --- {peer}\n\
              3 sent, 3 answered, 0 % lost, T\n\
-             rtt min/avg/max/mdev = T\n"
+             rtt min/avg/max/mdev = T\n",
+            preferred()
         )
     );
+}
+
+/// The secure channel that two nodes agree on by default, which depends on the processor.
+fn preferred() -> &'static str {
+    if p2p::tls::cpu_has_aes() {
+        "/tls/1.0.0"
+    } else {
+        "/noise"
+    }
+}
+
+#[test]
+fn ping_and_echo_over_quic() {
+    let listener = Listener::start(&["/ip4/127.0.0.1/udp/0/quic-v1"]);
+    assert!(listener.addr.contains("/quic-v1/p2p/"), "{}", listener.addr);
+    let outcome = p2p(&["ping", "-c", "2", "-i", "0.01", &listener.addr]);
+    outcome.assert_exit(0);
+    let stdout = scrub(&outcome.stdout);
+    assert!(
+        stdout.contains("32 bytes over QUIC\n") && stdout.contains("2 sent, 2 answered"),
+        "{outcome:?}"
+    );
+    p2p(&["echo", &listener.addr, "--bytes", "300KiB"]).assert_exit(0);
 }
 
 #[test]
@@ -125,7 +149,7 @@ fn ping_in_json_ends_with_a_summary() {
     let records = outcome.records();
     assert_eq!(records.len(), 4, "{outcome:?}");
     assert_eq!(records[0]["event"], "connected");
-    assert_eq!(records[0]["security"], "/noise");
+    assert_eq!(records[0]["security"], preferred());
     assert_eq!(
         (&records[2]["event"], &records[2]["seq"]),
         (&"ping".into(), &2.into())
@@ -165,7 +189,9 @@ fn identify_shows_what_the_node_tells() {
         );
     }
     let bare = listener.addr.split("/p2p/").next().unwrap();
-    assert_eq!(told["listen_addrs"], serde_json::json!([bare]));
+    let addrs = told["listen_addrs"].as_array().unwrap();
+    assert_eq!(addrs.len(), 2, "TCP and QUIC: {addrs:?}");
+    assert_eq!(addrs[0], bare);
     assert!(
         told["observed_addr"]
             .as_str()
@@ -206,7 +232,7 @@ fn echo_gives_back_text_and_generated_bytes() {
 
 #[test]
 fn every_security_and_muxer_carries_an_echo() {
-    for security in ["noise", "plaintext"] {
+    for security in ["noise", "plaintext", "tls"] {
         for muxer in ["yamux", "mplex"] {
             let listener = Listener::start(&["--security", security]);
             let outcome = p2p(&[
@@ -243,19 +269,26 @@ fn listen_tells_who_comes_and_goes_and_ends_with_stdin() {
         .collect();
     assert_eq!(
         events,
-        ["listening", "ready", "connected", "disconnected", "closed"],
+        [
+            "listening",
+            "listening",
+            "ready",
+            "connected",
+            "disconnected",
+            "closed"
+        ],
         "{outcome:?}"
     );
     let records = outcome.records();
-    assert_eq!(records[3]["peer"], records[2]["peer"]);
+    assert_eq!(records[4]["peer"], records[3]["peer"]);
     assert!(
-        records[3]["why"]
+        records[4]["why"]
             .as_str()
             .unwrap()
             .contains("closed by the remote"),
         "{outcome:?}"
     );
-    assert_eq!(records[4]["why"], "end of stdin");
+    assert_eq!(records[5]["why"], "end of stdin");
 }
 
 #[cfg(unix)]
@@ -377,7 +410,7 @@ fn a_peer_that_hangs_up() {
 #[test]
 fn a_peer_with_another_secure_channel() {
     let listener = Listener::start(&["--security", "plaintext"]);
-    let outcome = p2p(&["ping", &listener.addr]);
+    let outcome = p2p(&["ping", "--security", "noise", &listener.addr]);
     outcome.assert_exit(1);
     assert!(
         outcome
@@ -468,6 +501,23 @@ fn a_key_file_that_is_not_one() {
 fn no_colours_without_a_terminal() {
     let outcome = p2p(&["ping", &peers::closed_port()]);
     assert!(!outcome.stderr.contains('\x1b'), "{outcome:?}");
+}
+
+#[test]
+fn perf_moves_what_was_asked_for_if_the_node_answers_it() {
+    let listener = Listener::start(&["--perf"]);
+    let sizes = ["--upload", "1MiB", "--download", "2MiB"];
+    let outcome = p2p(&[&["perf", &listener.addr, "--json"], &sizes[..]].concat());
+    outcome.assert_exit(0);
+    let record = &outcome.records()[1];
+    assert_eq!(record["event"], "perf");
+    assert_eq!(record["upload_bytes"], 1 << 20);
+    assert_eq!(record["download_bytes"], 2 << 20);
+
+    let other = Listener::start(&[]);
+    let outcome = p2p(&["perf", &other.addr]);
+    outcome.assert_exit(1);
+    assert!(outcome.stderr.contains("/perf/1.0.0"), "{outcome:?}");
 }
 
 // ---- limits, metrics, top ----

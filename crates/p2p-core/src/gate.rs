@@ -1,6 +1,7 @@
 //! Policy: who may be dialed and who may connect.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::{Multiaddr, PeerId, Role};
 
@@ -40,6 +41,20 @@ pub trait Gate: Send + Sync + fmt::Debug + 'static {
     fn secured(&self, peer: &PeerId, addr: &Multiaddr, role: Role) -> Result<(), Denied> {
         let _ = (peer, addr, role);
         Ok(())
+    }
+}
+
+impl<G: Gate + ?Sized> Gate for Arc<G> {
+    fn dial(&self, peer: Option<&PeerId>, addr: &Multiaddr) -> Result<(), Denied> {
+        G::dial(self, peer, addr)
+    }
+
+    fn accept(&self, remote: &Multiaddr) -> Result<(), Denied> {
+        G::accept(self, remote)
+    }
+
+    fn secured(&self, peer: &PeerId, addr: &Multiaddr, role: Role) -> Result<(), Denied> {
+        G::secured(self, peer, addr, role)
     }
 }
 

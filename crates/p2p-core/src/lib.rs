@@ -48,8 +48,8 @@ pub use muxer::{
 };
 pub use protocol::{InvalidProtocol, Protocol};
 pub use runtime::{
-    Datagram, Elapsed, Net, Received, Rt, Runtime, TcpListener, TcpOptions, TcpStream, Timer,
-    UdpOptions, UdpSocket,
+    Datagram, Elapsed, Group, Interface, Net, Received, Rt, Runtime, TcpListener, TcpOptions,
+    TcpStream, Timer, UdpOptions, UdpSocket,
 };
 pub use security::{Secured, Security, SecurityError};
 pub use time::Instant;

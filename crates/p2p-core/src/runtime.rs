@@ -148,13 +148,16 @@ pub trait Net: Send + Sync {
     fn udp_bind(&self, at: SocketAddr) -> io::Result<Arc<dyn UdpSocket>>;
 
     /// Binds a datagram socket to `at`, set up as `options` say where the system can. Default:
-    /// the same as [`Net::udp_bind`].
+    /// the same as [`Net::udp_bind`], without groups.
     ///
     /// # Errors
-    /// What the operating system says, such as `AddrInUse`.
+    /// What the operating system says, such as `AddrInUse`; `Unsupported` if it cannot join a
+    /// group.
     fn udp_open(&self, at: SocketAddr, options: &UdpOptions) -> io::Result<Arc<dyn UdpSocket>> {
-        let _ = options;
-        self.udp_bind(at)
+        match options.group {
+            Some(_) => Err(io::ErrorKind::Unsupported.into()),
+            None => self.udp_bind(at),
+        }
     }
 
     /// The addresses of a host name, by the system's resolver.
@@ -165,6 +168,21 @@ pub trait Net: Send + Sync {
     /// # Errors
     /// What the operating system says.
     fn interface_addrs(&self) -> io::Result<Vec<IpAddr>>;
+
+    /// The interfaces that reach others, in a stable order. Default: one without a name, with all
+    /// addresses that are not loopback.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn interfaces(&self) -> io::Result<Vec<Interface>> {
+        let mut addrs = self.interface_addrs()?;
+        addrs.retain(|addr| !addr.is_loopback());
+        Ok(vec![Interface {
+            name: String::new(),
+            index: 0,
+            addrs,
+        }])
+    }
 }
 
 /// How a TCP socket is set up.
@@ -178,6 +196,9 @@ pub struct TcpOptions {
     /// Let several sockets share a port (`SO_REUSEPORT`), which dialing from a listening port
     /// needs. Default: false.
     pub reuse_port: bool,
+    /// Use several network paths at once where both ends and the system can (Multipath TCP,
+    /// RFC 8684, on Linux); plain TCP otherwise. Default: false.
+    pub multipath: bool,
     /// Local address to connect from. Default: none, the system chooses.
     pub bind: Option<SocketAddr>,
 }
@@ -188,6 +209,7 @@ impl Default for TcpOptions {
             nodelay: true,
             backlog: 1024,
             reuse_port: false,
+            multipath: false,
             bind: None,
         }
     }
@@ -222,6 +244,28 @@ pub trait TcpListener: Send {
     fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Interface {
+    /// What the system calls it.
+    pub name: String,
+    /// Its number; 0 if it has none.
+    pub index: u32,
+    /// Its addresses, those of the link included.
+    pub addrs: Vec<IpAddr>,
+}
+
+/// A multicast group on one interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The address of the group.
+    pub addr: IpAddr,
+    /// The interface to listen and to send on.
+    pub interface: u32,
+    /// An address of that interface, of the same family.
+    pub source: IpAddr,
+}
+
 /// How a datagram socket is set up.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -236,6 +280,9 @@ pub struct UdpOptions {
     /// Bytes that the system should hold for us in each direction; it may allow less.
     /// Default: `None`, what the system thinks right.
     pub buffer: Option<usize>,
+    /// A group to join. The port is then shared with others who ask for one; what is sent to the
+    /// group stays on the link, and comes back to members on this host. Default: none.
+    pub group: Option<Group>,
 }
 
 /// Datagrams to send in one call.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -101,6 +102,27 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
         &self,
         addr: Multiaddr,
     ) -> BoxFuture<'static, Result<Box<dyn Listener>, TransportError>>;
+}
+
+impl<T: Transport + ?Sized> Transport for Arc<T> {
+    fn supports(&self, addr: &Multiaddr) -> bool {
+        T::supports(self, addr)
+    }
+
+    fn dial(
+        &self,
+        addr: Multiaddr,
+        expect: Option<PeerId>,
+    ) -> BoxFuture<'static, Result<Dialed, TransportError>> {
+        T::dial(self, addr, expect)
+    }
+
+    fn listen(
+        &self,
+        addr: Multiaddr,
+    ) -> BoxFuture<'static, Result<Box<dyn Listener>, TransportError>> {
+        T::listen(self, addr)
+    }
 }
 
 /// A listening socket. Dropping it closes it.

@@ -13,6 +13,11 @@ pub struct Config {
     ///
     /// Nobody may refuse a peer for it.
     pub protocol_version: String,
+    /// Whether our addresses are told at all. Default: true.
+    ///
+    /// Off, others learn our key and our protocols, and not where we are. Dial through a proxy
+    /// then, or the connection itself tells.
+    pub announce_addrs: bool,
     /// Whether addresses that only our own network can reach are told to everybody.
     /// Default: false, they are told to those that we see there.
     pub announce_private: bool,
@@ -43,6 +48,7 @@ impl Default for Config {
         Self {
             agent_version: concat!("p2p/", env!("CARGO_PKG_VERSION")).to_owned(),
             protocol_version: "ipfs/0.1.0".to_owned(),
+            announce_addrs: true,
             announce_private: false,
             timeout: Duration::from_secs(10),
             push_delay: Duration::from_secs(1),
@@ -52,6 +58,17 @@ impl Default for Config {
             max_inbound: 4,
             event_backlog: 256,
             limits: Limits::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Settings that tell as little as possible: no addresses, and no version of the software.
+    pub fn private() -> Self {
+        Self {
+            agent_version: "p2p".to_owned(),
+            announce_addrs: false,
+            ..Self::default()
         }
     }
 }

@@ -293,7 +293,8 @@ impl Shared {
         let announce = |seen: Reach| {
             let useful = |addr: &&Multiaddr| {
                 let reach = Reach::of(addr);
-                reach.useful_for(seen) || (config.announce_private && reach == Reach::Network)
+                let told = config.announce_private && reach == Reach::Network;
+                config.announce_addrs && (told || reach.useful_for(seen))
             };
             let addrs: Vec<Multiaddr> = addrs.iter().filter(useful).cloned().collect();
             let seq = self.seq.next(self.rt.unix_time());

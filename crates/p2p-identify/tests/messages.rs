@@ -9,7 +9,6 @@ mod common;
 
 use common::keys;
 use data_encoding::HEXLOWER;
-use futures::executor::block_on;
 use futures::io::{AsyncReadExt, Cursor};
 use p2p_core::{Blame, Multiaddr, PeerId, Protocol, frame};
 use p2p_identify::{
@@ -18,6 +17,11 @@ use p2p_identify::{
 use p2p_keys::{Keypair, PeerRecord, PublicKey};
 use proptest::prelude::*;
 use serde_json::Value;
+
+/// Runs in the simulator, where to wait for what can never come is an error and not a hang.
+fn block_on<F: Future>(future: F) -> F::Output {
+    p2p_sim::Sim::new(1).block_on(future)
+}
 
 /// Asks a peer with `key` that says `sent`, half of it already written when we ask.
 fn learn(key: &PublicKey, sent: &[u8]) -> Result<IdentifyInfo, IdentifyError> {

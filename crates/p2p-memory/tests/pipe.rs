@@ -5,7 +5,6 @@ use std::io::{ErrorKind, IoSlice, IoSliceMut};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures::executor::block_on;
 use futures::future::join;
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use futures::task::{ArcWake, noop_waker_ref, waker};
@@ -13,6 +12,11 @@ use p2p_memory::{Pipe, pipe};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Runs in the simulator, where to wait for what can never come is an error and not a hang.
+fn block_on<F: Future>(future: F) -> F::Output {
+    p2p_sim::Sim::new(1).block_on(future)
+}
 
 #[test]
 fn what_is_written_arrives_in_order_and_then_the_end_of_file() {

@@ -4,12 +4,16 @@
 use std::io::{self, ErrorKind};
 use std::num::NonZeroUsize;
 
-use futures::executor::block_on;
 use futures::future::FutureExt;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use p2p_core::{BoxIo, Dialed, Incoming, Link, Listener, Multiaddr, Transport, TransportError};
 use p2p_memory::{Config, Hub, Memory};
 use proptest::prelude::*;
+
+/// Runs in the simulator, where to wait for what can never come is an error and not a hang.
+fn block_on<F: Future>(future: F) -> F::Output {
+    p2p_sim::Sim::new(1).block_on(future)
+}
 
 const PEER: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
 

@@ -16,13 +16,17 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use common::{End, link, narrow_link};
-use futures::executor::block_on;
 use futures::future::{join, poll_immediate};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use futures::{AsyncRead, AsyncWrite};
 use p2p_core::{Blame, Protocol};
 use p2p_multistream::{Config, Error, Negotiated, NegotiationError, dial, dial_lazy, listen};
 use proptest::prelude::*;
+
+/// Runs in the simulator, where to wait for what can never come is an error and not a hang.
+fn block_on<F: Future>(future: F) -> F::Output {
+    p2p_sim::Sim::new(1).block_on(future)
+}
 
 const A: Protocol = Protocol::from_static("/a/1");
 const B: Protocol = Protocol::from_static("/b/1");

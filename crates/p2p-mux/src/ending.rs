@@ -54,6 +54,7 @@ impl<M: Machine> Driver<M> {
             idle_at: None,
             active: false,
             wakes: Vec::new(),
+            taken: 0,
         }
     }
 

@@ -65,8 +65,6 @@ pub struct Stream<X> {
     pub(crate) queue: RecvQueue,
     pub(crate) owner: Owner,
     pub(crate) discarded: usize,
-    /// Charged on top, as long as it lives.
-    pub(crate) reserved: usize,
     pub(crate) deadline: Option<Instant>,
     /// In `control`.
     pub(crate) scheduled: bool,
@@ -117,7 +115,6 @@ impl<X> Stream<X> {
             queue: RecvQueue::default(),
             owner,
             discarded: 0,
-            reserved: 0,
             deadline: None,
             scheduled: false,
             turn: Turn::default(),

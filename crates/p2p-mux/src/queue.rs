@@ -19,6 +19,10 @@ const CHUNK_MAX: usize = 16 * 1024;
 pub struct RecvQueue {
     chunks: VecDeque<Chunk>,
     len: usize,
+    /// What the chunks cost.
+    held: usize,
+    /// What was paid for in advance. The account is charged for the larger of the two.
+    prepaid: usize,
 }
 
 #[derive(Debug)]
@@ -66,6 +70,47 @@ impl RecvQueue {
         self.len == 0
     }
 
+    /// Pays for `bytes` more that the queue may come to hold.
+    ///
+    /// # Errors
+    /// [`Exceeded`]; nothing has changed.
+    pub fn prepay(&mut self, bytes: usize, account: &mut Account) -> Result<(), Exceeded> {
+        let before = self.cost();
+        self.prepaid = self.prepaid.saturating_add(bytes);
+        if let Err(exceeded) = account.charge(self.cost() - before) {
+            self.prepaid -= bytes;
+            return Err(exceeded);
+        }
+        Ok(())
+    }
+
+    /// Gives back what was paid for in advance.
+    pub fn forgo(&mut self, account: &mut Account) {
+        let before = self.cost();
+        self.prepaid = 0;
+        account.refund(before - self.cost());
+    }
+
+    fn cost(&self) -> usize {
+        self.held.max(self.prepaid)
+    }
+
+    fn charge(&mut self, bytes: usize, account: &mut Account) -> Result<(), Exceeded> {
+        let before = self.cost();
+        self.held += bytes;
+        if let Err(exceeded) = account.charge(self.cost() - before) {
+            self.held -= bytes;
+            return Err(exceeded);
+        }
+        Ok(())
+    }
+
+    fn refund(&mut self, bytes: usize, account: &mut Account) {
+        let before = self.cost();
+        self.held -= bytes;
+        account.refund(before - self.cost());
+    }
+
     /// Takes `count` bytes off the front of `input`, paid for by `account`.
     ///
     /// # Errors
@@ -77,7 +122,7 @@ impl RecvQueue {
         account: &mut Account,
     ) -> Result<(), Exceeded> {
         let count = count.min(input.len());
-        if let Some(bytes) = input.share(count, || account.charge(count))? {
+        if let Some(bytes) = input.share(count, || self.charge(count, account))? {
             let charged = count;
             self.chunks.push_back(Chunk::Shared { bytes, charged });
         } else {
@@ -102,7 +147,7 @@ impl RecvQueue {
         let proportion = (self.len + payload.len()).next_power_of_two();
         let capacity = (last * 2).min(proportion).clamp(CHUNK_MIN, CHUNK_MAX);
         let capacity = capacity.max(payload.len());
-        account.charge(capacity)?;
+        self.charge(capacity, account)?;
         let mut bytes = Vec::with_capacity(capacity);
         append(&mut bytes, payload);
         self.chunks.push_back(Chunk::Own {
@@ -148,14 +193,14 @@ impl RecvQueue {
             return false;
         }
         if let Some(chunk) = self.chunks.pop_front() {
-            account.refund(chunk.charged());
+            self.refund(chunk.charged(), account);
         }
         true
     }
 
     /// Drops everything; returns how many unread bytes that were.
     pub fn clear(&mut self, account: &mut Account) -> usize {
-        account.refund(self.chunks.iter().map(Chunk::charged).sum());
+        self.refund(self.held, account);
         self.chunks = VecDeque::new();
         std::mem::take(&mut self.len)
     }
@@ -171,8 +216,56 @@ impl RecvQueue {
 #[cfg(test)]
 mod tests {
     use p2p_core::Budget;
+    use proptest::prelude::*;
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_was_paid_in_advance_is_not_charged_again(
+            ops in proptest::collection::vec((0usize..4, 1usize..40_000), 0..100),
+        ) {
+            let budget = Budget::unlimited();
+            let mut account = Account::new(&budget);
+            let mut queue = RecvQueue::default();
+            let mut prepaid = 0;
+            for (op, size) in ops {
+                match op {
+                    0 => {
+                        queue.prepay(size, &mut account).unwrap();
+                        prepaid += size;
+                    }
+                    1 => {
+                        let bytes = Bytes::from(vec![7; size]);
+                        queue.push(&mut Input::from(bytes), size, &mut account).unwrap();
+                    }
+                    2 => {
+                        queue.read(&mut vec![0; size], &mut account);
+                    }
+                    _ => {
+                        queue.clear(&mut account);
+                    }
+                }
+                let held: usize = queue.chunks.iter().map(Chunk::charged).sum();
+                prop_assert_eq!(account.used(), held.max(prepaid));
+            }
+            queue.clear(&mut account);
+            queue.forgo(&mut account);
+            prop_assert_eq!(account.used(), 0);
+        }
+
+        #[test]
+        fn a_refusal_changes_nothing(prepaid in 0usize..1000, size in 1000usize..5000) {
+            let budget = Budget::new("test", "test", 999);
+            let mut account = Account::new(&budget);
+            let mut queue = RecvQueue::default();
+            prop_assume!(queue.prepay(prepaid, &mut account).is_ok());
+            prop_assert!(queue.prepay(1000, &mut account).is_err());
+            let bytes = vec![7; size];
+            prop_assert!(queue.push(&mut Input::from(&bytes[..]), size, &mut account).is_err());
+            prop_assert_eq!((account.used(), queue.len()), (prepaid, 0));
+        }
+    }
 
     #[test]
     fn a_payload_that_cannot_be_paid_for_is_not_taken() {

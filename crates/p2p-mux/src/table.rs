@@ -190,7 +190,8 @@ impl<X> Table<X> {
             return;
         };
         stream.queue.clear(&mut self.account);
-        self.account.refund(STREAM_COST + stream.reserved);
+        stream.queue.forgo(&mut self.account);
+        self.account.refund(STREAM_COST);
         self.ids.remove(&stream.id);
         self.recent = None;
         if let Some(at) = stream.deadline {
@@ -203,9 +204,13 @@ impl<X> Table<X> {
         } else {
             self.inbound -= 1;
         }
+        if self.ended {
+            // Nothing comes any more that the rest could be kept for.
+            self.account.trim();
+        }
     }
 
-    /// Pays for `bytes` more that the stream may come to hold, for as long as it lives.
+    /// Pays in advance for `bytes` more that the stream may come to hold, for as long as it lives.
     ///
     /// # Errors
     /// [`Exceeded`]; nothing has changed.
@@ -213,9 +218,7 @@ impl<X> Table<X> {
         let Some(Some(stream)) = self.slots.get_mut(key.0 as usize) else {
             return Ok(());
         };
-        self.account.charge(bytes)?;
-        stream.reserved += bytes;
-        Ok(())
+        stream.queue.prepay(bytes, &mut self.account)
     }
 
     // ---- time ----

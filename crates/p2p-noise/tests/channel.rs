@@ -14,7 +14,6 @@ use std::pin::Pin;
 
 use common::{End, link, narrow_link};
 use futures::AsyncRead;
-use futures::executor::block_on;
 use futures::future::{join, poll_fn, poll_immediate};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use p2p_core::Role;
@@ -22,6 +21,11 @@ use p2p_keys::Keypair;
 use p2p_noise::handshake::{DhKey, Session, initiate};
 use p2p_noise::{Channel, ChannelError, Noise};
 use proptest::prelude::*;
+
+/// Runs in the simulator, where to wait for what can never come is an error and not a hang.
+fn block_on<F: Future>(future: F) -> F::Output {
+    p2p_sim::Sim::new(1).block_on(future)
+}
 
 /// Plain bytes of a full record, and what a frame adds.
 const RECORD: usize = 16 * 1024;

@@ -13,7 +13,6 @@ use std::io;
 use std::pin::pin;
 
 use common::{End, link, narrow_link};
-use futures::executor::block_on;
 use futures::future::{join, poll_immediate};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use p2p_core::{Blame, BoxIo, PeerId, Protocol, Role, Security, SecurityError};
@@ -23,6 +22,11 @@ use p2p_noise::handshake::{DhKey, initiate, respond};
 use p2p_noise::{Authenticated, Config, HandshakeError, Noise, PROTOCOL};
 use proptest::prelude::*;
 use serde_json::Value;
+
+/// Runs in the simulator, where to wait for what can never come is an error and not a hang.
+fn block_on<F: Future>(future: F) -> F::Output {
+    p2p_sim::Sim::new(1).block_on(future)
+}
 
 const YAMUX: Protocol = Protocol::from_static("/yamux/1.0.0");
 const MPLEX: Protocol = Protocol::from_static("/mplex/6.7.0");

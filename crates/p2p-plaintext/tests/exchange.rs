@@ -11,13 +11,17 @@ mod common;
 use std::io;
 
 use common::{End, link, narrow_link};
-use futures::executor::block_on;
 use futures::future::join;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use p2p_core::{BoxIo, PeerId, Role, Security, SecurityError, frame, uvarint};
 use p2p_keys::{KeyType, Keypair};
 use p2p_plaintext::{Config, Exchanged, PROTOCOL, Plaintext, PlaintextError};
 use proptest::prelude::*;
+
+/// Runs in the simulator, where to wait for what can never come is an error and not a hang.
+fn block_on<F: Future>(future: F) -> F::Output {
+    p2p_sim::Sim::new(1).block_on(future)
+}
 
 #[test]
 fn each_end_hears_who_the_other_says_it_is() {

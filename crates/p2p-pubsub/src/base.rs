@@ -30,6 +30,10 @@ pub(crate) struct Base {
     outputs: VecDeque<Output>,
     budget: Budget,
     scratch: Vec<u8>,
+    /// Reused for every frame. Empty in between.
+    rpc: RpcOut,
+    /// Reused for every message that goes out. Empty in between.
+    pub(crate) targets: Vec<PeerIx>,
 }
 
 /// What became of a received message.
@@ -88,6 +92,8 @@ impl Base {
             outputs: VecDeque::new(),
             budget,
             scratch: Vec::new(),
+            rpc: RpcOut::default(),
+            targets: Vec::new(),
         }
     }
 
@@ -109,6 +115,8 @@ impl Base {
         for topic in self.topics.clone() {
             self.send_control(ix, Control::Subscription(true, topic));
         }
+        let version = remote.version;
+        self.trace(ix, |peer| Trace::Connected { peer, version });
         ix
     }
 
@@ -118,6 +126,7 @@ impl Base {
         for id in gone.queue.waiting() {
             self.drop_out(ix, id, DropCause::Disconnected);
         }
+        self.trace(ix, |peer| Trace::Disconnected { peer });
         for topic in gone.topics {
             self.output(Output::Left {
                 peer: gone.id,
@@ -135,6 +144,13 @@ impl Base {
             self.topics.remove(topic)
         };
         if changed {
+            if self.config.trace {
+                let topic = topic.clone();
+                self.output(Output::Trace(match subscribe {
+                    true => Trace::Joined { topic },
+                    false => Trace::Left { topic },
+                }));
+            }
             for ix in self.table.numbers() {
                 self.send_control(ix, Control::Subscription(subscribe, topic.clone()));
             }
@@ -354,7 +370,7 @@ impl Base {
     /// Queues a message of our own for `targets`; returns how many got it and how many are full.
     pub(crate) fn send_own(
         &mut self,
-        targets: &BTreeSet<PeerIx>,
+        targets: &[PeerIx],
         id: &MessageId,
         message: &Arc<Message>,
     ) -> Result<(usize, usize), PublishError> {
@@ -380,6 +396,11 @@ impl Base {
             }
         }
         self.stats.published += 1;
+        if self.config.trace {
+            let (id, topic) = (id.clone(), message.topic().clone());
+            let sent = room;
+            self.output(Output::Trace(Trace::Published { id, topic, sent }));
+        }
         Ok((room, targets.len() - room))
     }
 
@@ -426,15 +447,19 @@ impl Base {
     }
 
     pub(crate) fn take_frame(&mut self, peer: &PeerId, buffer: &mut Vec<u8>) -> bool {
-        let rpc = self.table.find(peer).and_then(|ix| {
-            let peer = self.table.get_mut(ix)?;
-            peer.queue.next_rpc(&self.config.queue)
-        });
-        if let Some(rpc) = &rpc {
-            RpcOut::encode_frame(rpc, buffer);
+        let found = self.table.find(peer);
+        let Some(peer) = found.and_then(|ix| self.table.get_mut(ix)) else {
+            return false;
+        };
+        let rpc = &mut self.rpc;
+        let some = peer.queue.fill_rpc(&self.config.queue, rpc);
+        if some {
+            rpc.encode_frame(buffer);
             self.stats.sent += rpc.messages.len() as u64;
         }
-        rpc.is_some()
+        rpc.control.clear();
+        rpc.messages.clear();
+        some
     }
 
     pub(crate) fn topic_peers(&self, topic: &Topic) -> Vec<PeerId> {

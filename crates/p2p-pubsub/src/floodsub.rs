@@ -4,7 +4,6 @@
 //!
 //! Spec: libp2p/specs `pubsub/README.md`.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -118,8 +117,12 @@ impl Router for Floodsub {
 
     fn publish(&mut self, message: &Arc<Message>, now: Instant) -> Result<Published, PublishError> {
         let id = self.base.check_own(message, now)?;
-        let targets: BTreeSet<PeerIx> = self.base.table.in_topic(message.topic()).collect();
-        let (sent, full) = self.base.send_own(&targets, &id, message)?;
+        let mut targets = std::mem::take(&mut self.base.targets);
+        targets.extend(self.base.table.in_topic(message.topic()));
+        let sent = self.base.send_own(&targets, &id, message);
+        targets.clear();
+        self.base.targets = targets;
+        let (sent, full) = sent?;
         self.base.seen.insert(&id, now);
         Ok(Published { id, sent, full })
     }
@@ -176,7 +179,8 @@ impl fmt::Debug for Floodsub {
 pub(crate) fn deliver(base: &mut Base, flight: &Flight) {
     base.stats.delivered += 1;
     let id = flight.id.clone();
-    base.trace(flight.from, |from| Trace::Delivered { id, from });
+    let topic = flight.message.topic().clone();
+    base.trace(flight.from, |from| Trace::Delivered { id, topic, from });
     base.output(Output::Deliver {
         id: flight.id.clone(),
         from: flight.sender,

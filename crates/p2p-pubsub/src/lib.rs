@@ -44,6 +44,7 @@ mod config;
 mod floodsub;
 mod gossipsub;
 mod message;
+mod presets;
 mod queue;
 mod rng;
 mod router;
@@ -56,6 +57,7 @@ mod sign;
 mod state;
 mod table;
 mod trace;
+mod trace_log;
 mod validator;
 pub mod wire;
 
@@ -67,11 +69,13 @@ pub use queue::QueueLimits;
 pub use router::{
     Output, PublishError, Published, Remote, Router, Stats, Ticket, Verdict, Version,
 };
+pub use score::Behaviour;
 pub use score_params::{Finding, ParamError, ScoreParams, Thresholds, TopicParams, decay_factor};
 pub use seen::SeenBy;
 pub use service::{
     Node, Presence, PublishFailed, Pubsub, Received, StartError, Subscribers, Subscription, Traces,
 };
 pub use sign::{Author, SignatureError, SignaturePolicy};
-pub use trace::{DropCause, GraftCause, PruneCause, Refusal, Reject, Trace, Traced};
+pub use trace::{DropCause, GraftCause, PruneCause, Refusal, Reject, ScoreCause, Trace, Traced};
+pub use trace_log::TraceLog;
 pub use validator::{Candidate, Opinion, Validator};

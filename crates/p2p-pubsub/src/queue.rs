@@ -189,8 +189,14 @@ impl Queue {
     }
 
     /// The next RPC: control messages first, then messages as far as there is room.
+    #[cfg(test)]
     pub(crate) fn next_rpc(&mut self, limits: &QueueLimits) -> Option<RpcOut> {
         let mut rpc = RpcOut::default();
+        self.fill_rpc(limits, &mut rpc).then_some(rpc)
+    }
+
+    /// Puts the next RPC into `rpc`, which is empty; false if nothing waits.
+    pub(crate) fn fill_rpc(&mut self, limits: &QueueLimits, rpc: &mut RpcOut) -> bool {
         let (mut bytes, mut subscriptions) = (0, 0);
         while let Some(item) = self.control.front() {
             let len = item.wire_len();
@@ -208,13 +214,13 @@ impl Queue {
             while let Some((_, message)) = lane.messages.front() {
                 let len = message.wire_len();
                 if bytes + len > limits.rpc_bytes && bytes > 0 {
-                    return Some(rpc);
+                    return true;
                 }
                 bytes += len;
                 rpc.messages.extend(lane.pop().map(|(_, message)| message));
             }
         }
-        (bytes > 0).then_some(rpc)
+        bytes > 0
     }
 }
 

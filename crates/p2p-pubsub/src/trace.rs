@@ -6,6 +6,7 @@
 use p2p_core::{Instant, PeerId};
 use p2p_swarm::Lag;
 
+use crate::router::Version;
 use crate::{MessageId, SignatureError, Topic};
 
 /// Why a received message was refused.
@@ -118,16 +119,46 @@ pub enum Refusal {
     UnknownTopic,
 }
 
+/// Why the score of a peer changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ScoreCause {
+    /// It delivered a message first (P2, P3).
+    FirstDelivery,
+    /// It came into our mesh or left it (P1, P3b).
+    Mesh,
+    /// It sent an invalid message (P4).
+    Invalid,
+    /// It misbehaved (P7).
+    Misbehaviour,
+    /// Time has passed: decay, time in the mesh, missing deliveries (P1, P3).
+    Time,
+}
+
 /// Something that a router did.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Trace {
+    /// A peer is connected.
+    Connected {
+        /// Who.
+        peer: PeerId,
+        /// What it speaks.
+        version: Version,
+    },
     /// A message was accepted and given to our subscribers.
     Delivered {
         /// Its id.
         id: MessageId,
+        /// Its topic.
+        topic: Topic,
         /// Who sent it first.
         from: PeerId,
+    },
+    /// A peer is gone.
+    Disconnected {
+        /// Who.
+        peer: PeerId,
     },
     /// A message went no further on one path.
     Dropped {
@@ -147,6 +178,25 @@ pub enum Trace {
         /// Why.
         why: GraftCause,
     },
+    /// We joined a topic.
+    Joined {
+        /// Which one.
+        topic: Topic,
+    },
+    /// We left a topic.
+    Left {
+        /// Which one.
+        topic: Topic,
+    },
+    /// A message of our own was published.
+    Published {
+        /// Its id.
+        id: MessageId,
+        /// Its topic.
+        topic: Topic,
+        /// Peers that it is queued for.
+        sent: usize,
+    },
     /// A peer misbehaved (P7).
     Penalised {
         /// Who.
@@ -162,6 +212,15 @@ pub enum Trace {
         topic: Topic,
         /// Why.
         why: PruneCause,
+    },
+    /// The score of a peer changed.
+    Scored {
+        /// Who.
+        peer: PeerId,
+        /// Its score now.
+        score: f64,
+        /// Why.
+        why: ScoreCause,
     },
     /// A part of an RPC was not acted upon.
     Refused {

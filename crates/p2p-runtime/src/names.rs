@@ -3,7 +3,7 @@
 //! The system's resolver blocks, for half a minute if name servers are silent. It runs on a few
 //! threads that start with the first lookup and end with the last.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,7 @@ use std::thread;
 
 use futures::channel::oneshot;
 use futures::future::{BoxFuture, FutureExt, ready};
+use p2p_core::Interface;
 
 /// Lookups that run at once: a thread each, and hanging name servers hold it.
 const MAX_THREADS: usize = 4;
@@ -58,6 +59,23 @@ pub(crate) fn interface_addrs() -> io::Result<Vec<IpAddr>> {
         .filter(|ip| !is_bound_to_a_link(ip))
         .collect();
     Ok(addrs.into_iter().collect())
+}
+
+/// The interfaces that are up and reach others.
+pub(crate) fn interfaces() -> io::Result<Vec<Interface>> {
+    let mut all: BTreeMap<(u32, String), BTreeSet<IpAddr>> = BTreeMap::new();
+    for one in if_addrs::get_if_addrs()? {
+        if !one.is_loopback() && one.is_oper_up() {
+            let key = (one.index.unwrap_or(0), one.name.clone());
+            all.entry(key).or_default().insert(one.ip());
+        }
+    }
+    let interface = |((index, name), addrs): (_, BTreeSet<_>)| Interface {
+        name,
+        index,
+        addrs: addrs.into_iter().collect(),
+    };
+    Ok(all.into_iter().map(interface).collect())
 }
 
 /// IPv6 link-local addresses mean nothing without the name of the interface.

@@ -11,8 +11,8 @@ use async_io::Async;
 use futures::future::{BoxFuture, FutureExt, TryFutureExt};
 use futures::io::{AsyncRead, AsyncWrite};
 use p2p_core::{
-    Datagram, Instant, Net, Received, TcpListener, TcpOptions, TcpStream, Timer, UdpOptions,
-    UdpSocket,
+    Datagram, Instant, Interface, Net, Received, TcpListener, TcpOptions, TcpStream, Timer,
+    UdpOptions, UdpSocket,
 };
 use socket2::SockRef;
 
@@ -77,6 +77,10 @@ impl Net for Sockets {
 
     fn interface_addrs(&self) -> io::Result<Vec<IpAddr>> {
         names::interface_addrs()
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<Interface>> {
+        names::interfaces()
     }
 }
 

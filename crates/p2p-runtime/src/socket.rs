@@ -3,10 +3,13 @@
 //! All are non-blocking, and IPv6 sockets carry IPv6 only.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-use p2p_core::{TcpOptions, UdpOptions};
+use p2p_core::{Group, TcpOptions, UdpOptions};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+/// Marks what was never forwarded (RFC 6762, section 11; RFC 5082).
+const LINK_LOCAL_TTL: u32 = 255;
 
 /// A socket that is on its way to `to`; [`connected`] tells when it is there.
 pub(crate) fn start_connect(to: SocketAddr, options: &TcpOptions) -> io::Result<TcpStream> {
@@ -52,8 +55,44 @@ pub(crate) fn udp(at: SocketAddr, options: &UdpOptions) -> io::Result<UdpSocket>
         let _ = socket.set_recv_buffer_size(bytes);
         let _ = socket.set_send_buffer_size(bytes);
     }
+    if let Some(group) = &options.group {
+        join(&socket, group)?;
+    }
     socket.bind(&at.into())?;
     Ok(socket.into())
+}
+
+/// Makes `socket` a member of `group`, on that interface alone, and lets it share its port.
+fn join(socket: &Socket, group: &Group) -> io::Result<()> {
+    socket.set_reuse_address(true)?;
+    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
+    socket.set_reuse_port(true)?;
+    match (group.addr, group.source) {
+        (IpAddr::V4(addr), IpAddr::V4(source)) => {
+            socket.join_multicast_v4(&addr, &source)?;
+            socket.set_multicast_if_v4(&source)?;
+            socket.set_multicast_loop_v4(true)?;
+            socket.set_multicast_ttl_v4(LINK_LOCAL_TTL)?;
+            // Linux would hand over what is for groups of other sockets, too.
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            socket.set_multicast_all_v4(false)?;
+        }
+        (IpAddr::V6(addr), IpAddr::V6(_)) => {
+            socket.join_multicast_v6(&addr, group.interface)?;
+            socket.set_multicast_if_v6(group.interface)?;
+            socket.set_multicast_loop_v6(true)?;
+            socket.set_multicast_hops_v6(LINK_LOCAL_TTL)?;
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            socket.set_multicast_all_v6(false)?;
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a group and an address of different families",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Turns the outcome of a shutdown into that of a close: closing what the remote already ended
@@ -66,7 +105,7 @@ pub(crate) fn closed(shutdown: io::Result<()>) -> io::Result<()> {
 }
 
 fn tcp_socket(addr: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
-    let socket = new_socket(addr, Type::STREAM, Protocol::TCP)?;
+    let socket = stream_socket(addr, options)?;
     // On Windows the option means something else: it lets strangers take the port over.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
@@ -76,6 +115,18 @@ fn tcp_socket(addr: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
     }
     let _ = options;
     Ok(socket)
+}
+
+/// Multipath TCP if it is asked for and the kernel has it, else TCP.
+fn stream_socket(addr: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
+    #[cfg(target_os = "linux")]
+    if options.multipath
+        && let Ok(socket) = new_socket(addr, Type::STREAM, Protocol::MPTCP)
+    {
+        return Ok(socket);
+    }
+    let _ = options;
+    new_socket(addr, Type::STREAM, Protocol::TCP)
 }
 
 fn new_socket(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
@@ -104,6 +155,7 @@ mod tests {
         for on in [true, false] {
             let mut options = TcpOptions::default();
             options.nodelay = on;
+            options.multipath = on;
             options.reuse_port = on;
             let listener = listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
             let stream = start_connect(listener.local_addr().unwrap(), &options).unwrap();

@@ -16,8 +16,8 @@ use ::tokio::time::Sleep;
 use futures::future::{FutureExt, TryFutureExt};
 use futures::io::{AsyncRead, AsyncWrite};
 use p2p_core::{
-    BoxFuture, Datagram, Instant, Net, Received, Rt, Runtime, TcpListener, TcpOptions, TcpStream,
-    Timer, UdpOptions, UdpSocket,
+    BoxFuture, Datagram, Instant, Interface, Net, Received, Rt, Runtime, TcpListener, TcpOptions,
+    TcpStream, Timer, UdpOptions, UdpSocket,
 };
 use socket2::SockRef;
 
@@ -154,6 +154,10 @@ impl Net for Tokio {
 
     fn interface_addrs(&self) -> io::Result<Vec<IpAddr>> {
         names::interface_addrs()
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<Interface>> {
+        names::interfaces()
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use p2p_core::{
-    BoxFuture, Instant, Net, Runtime, TcpListener, TcpOptions, TcpStream, Timer, UdpSocket,
+    BoxFuture, Instant, Net, Runtime, TcpListener, TcpOptions, TcpStream, Timer, UdpOptions,
+    UdpSocket,
 };
 
 use crate::net::listener::SimTcpListener;
@@ -71,8 +72,13 @@ impl Net for HostRuntime {
     }
 
     fn udp_bind(&self, at: SocketAddr) -> io::Result<Arc<dyn UdpSocket>> {
+        self.udp_open(at, &UdpOptions::default())
+    }
+
+    fn udp_open(&self, at: SocketAddr, options: &UdpOptions) -> io::Result<Arc<dyn UdpSocket>> {
         let world = self.world.clone();
-        let socket = SimUdpSocket::bind(world, self.host, self.life, at)?;
+        let group = options.group.map(|group| group.addr);
+        let socket = SimUdpSocket::bind(world, self.host, self.life, at, group)?;
         Ok(Arc::new(socket))
     }
 

@@ -476,6 +476,22 @@ async fn serve(
     stream: BoxStream,
     (slot, permit): (Slot, Permit),
 ) {
+    // In a box of its own: what the negotiation needs is given back before the handler begins,
+    // which may take as long as the connection lives.
+    let accepted = Box::pin(accept_stream(shared, inner, stream, permit)).await;
+    drop(slot);
+    if let Some(served) = accepted {
+        served.await;
+    }
+}
+
+/// Agrees on the protocol of an incoming stream; returns what its handler does with it.
+async fn accept_stream(
+    shared: Arc<Shared>,
+    inner: Arc<Inner>,
+    stream: BoxStream,
+    permit: Permit,
+) -> Option<BoxFuture<'static, ()>> {
     let handlers = shared.handlers();
     let config = multistream::Config::default();
     let agreed = async {
@@ -493,18 +509,15 @@ async fn serve(
         Ok(Ok(agreed)) => agreed,
         Ok(Err(error)) => {
             tracing::debug!(%peer, %error, "no protocol agreed on for an incoming stream");
-            return;
+            return None;
         }
         Err(_) => {
             tracing::debug!(%peer, ?timeout, "protocol of an incoming stream not named in time");
-            return;
+            return None;
         }
     };
-    drop(slot);
     tracing::Span::current().record("protocol", protocol.as_str());
-    let Some(entry) = handlers.find(&protocol).cloned() else {
-        return;
-    };
+    let entry = handlers.find(&protocol)?.clone();
     drop(handlers);
     let (max, setting) = match entry.options.max_streams {
         Some(max) => (max, "HandlerOptions::max_streams"),
@@ -519,7 +532,7 @@ async fn serve(
             tracing::debug!(%peer, %protocol, %exceeded, "incoming stream refused");
             shared.limit_hit(Some(peer), &exceeded);
             io.get_mut().reset(ErrorCode::RESOURCE_LIMIT_EXCEEDED);
-            return;
+            return None;
         }
     };
     shared.counters.stream_accepted();
@@ -531,7 +544,7 @@ async fn serve(
         WeakConnection::new(inner).into()
     };
     let stream = Stream::new(io, protocol, keep, None).paid_by((permit, served));
-    entry.handler.serve(stream).await;
+    Some(entry.handler.serve(stream))
 }
 
 /// Closes the connection when nobody has used it for `idle_timeout`, and up to twice that after.

@@ -12,6 +12,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Future};
@@ -27,7 +28,7 @@ use crate::join::{DialKey, Offers};
 use crate::schedule::{Next, Schedule, ScheduleConfig};
 use crate::shared::Shared;
 use crate::tasks::lock;
-use crate::upgrade::{Context, Upgraded};
+use crate::upgrade::{Context, Proposal, Upgraded};
 
 /// What to dial.
 pub(crate) struct Plan {
@@ -108,7 +109,7 @@ impl<'a> Race<'a> {
             race.note_failure(Attempt {
                 addr: backoff.addr,
                 error: Arc::new(error),
-                took: std::time::Duration::ZERO,
+                took: Duration::ZERO,
             });
         }
         race
@@ -216,38 +217,26 @@ async fn connect(
     addr: &Multiaddr,
 ) -> Result<Connection, UpgradeError> {
     shared.gate_dial(expect, addr)?;
-    let rt = &shared.rt;
-    let start = rt.now();
+    let start = shared.rt.now();
     let timeout = shared.config.dial_timeout;
     let deadline = (start + timeout, timeout);
-    tracing::debug!(%addr, "dialing");
-
-    let transport = shared.transport(addr)?;
-    let dialed = rt
-        .timeout_at(deadline.0, transport.dial(addr.clone(), expect))
-        .await
-        .map_err(|_| UpgradeError::Timeout {
-            step: Step::Transport,
-            after: timeout,
-        })??;
-    let connected = rt.now();
-    tracing::debug!(%addr, took = ?(connected - start), "transport connected");
-
-    let upgraded: Upgraded = match dialed.link {
-        Link::Muxed(established) => {
-            let share = shared.shares.share(established.peer);
-            Upgraded::by_transport(established, share)?
+    let try_to = |proposal| link_up(shared, expect, addr, deadline, proposal);
+    let linked = match try_to(Proposal::Optimistic).await {
+        // The remote did not want our first secure channel, and what we said in it spoiled the
+        // rest: ask for each of them, on a new link.
+        Err(UpgradeError::Negotiation(_) | UpgradeError::Security(SecurityError::Io(_)))
+            if shared.upgrader.securities.len() > 1 =>
+        {
+            tracing::debug!(%addr, "first secure channel refused, asking for each");
+            try_to(Proposal::Asking).await
         }
-        Link::Raw(io) => {
-            let cx = Context {
-                role: Role::Dialer,
-                expect,
-                deadline,
-                shared,
-            };
-            shared.upgrader.upgrade(io, &cx).await?
-        }
-    };
+        other => other,
+    }?;
+    let Linked {
+        upgraded,
+        local,
+        connected,
+    } = linked;
     if let Some(expected) = expect.filter(|expected| *expected != upgraded.peer) {
         let found = upgraded.peer;
         let wrong = SecurityError::WrongPeer { expected, found };
@@ -265,10 +254,60 @@ async fn connect(
         upgraded,
         role: Role::Dialer,
         remote: addr.without_peer(),
-        local: dialed.local,
+        local,
         transport_took: connected - start,
     })?;
     Ok(start_task(shared, task))
+}
+
+/// A finished link, before anybody else knows of it.
+struct Linked {
+    upgraded: Upgraded,
+    local: Option<Multiaddr>,
+    connected: Instant,
+}
+
+/// Dials `addr` once, secures the link and multiplexes it.
+async fn link_up(
+    shared: &Arc<Shared>,
+    expect: Option<PeerId>,
+    addr: &Multiaddr,
+    deadline: (Instant, Duration),
+    proposal: Proposal,
+) -> Result<Linked, UpgradeError> {
+    let (rt, start) = (&shared.rt, shared.rt.now());
+    tracing::debug!(%addr, "dialing");
+    let transport = shared.transport(addr)?;
+    let dialed = rt
+        .timeout_at(deadline.0, transport.dial(addr.clone(), expect))
+        .await
+        .map_err(|_| UpgradeError::Timeout {
+            step: Step::Transport,
+            after: deadline.1,
+        })??;
+    let connected = rt.now();
+    tracing::debug!(%addr, took = ?(connected - start), "transport connected");
+    let upgraded = match dialed.link {
+        Link::Muxed(established) => {
+            let share = shared.shares.share(established.peer);
+            Upgraded::by_transport(established, share)?
+        }
+        Link::Raw(io) => {
+            let cx = Context {
+                role: Role::Dialer,
+                expect,
+                deadline,
+                proposal,
+                shared,
+            };
+            shared.upgrader.upgrade(io, &cx).await?
+        }
+    };
+    Ok(Linked {
+        upgraded,
+        local: dialed.local,
+        connected,
+    })
 }
 
 /// Runs the connection's task; the handle is made first, so that it cannot be idle in between.

@@ -28,13 +28,12 @@ where
     fn serve(&self, stream: Stream) -> BoxFuture<'static, ()> {
         let protocol = stream.protocol().clone();
         let peer = stream.peer();
-        let served = self(stream);
-        async move {
-            if let Some(error) = served.await.error() {
+        let served = self(stream).map(move |outcome| {
+            if let Some(error) = outcome.error() {
                 tracing::debug!(%protocol, %peer, %error, "handler ended with an error");
             }
-        }
-        .boxed()
+        });
+        served.boxed()
     }
 }
 

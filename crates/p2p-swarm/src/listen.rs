@@ -15,7 +15,7 @@ use crate::events::Event;
 use crate::reach::Reach;
 use crate::shared::{ListenerEntry, Shared};
 use crate::tasks::lock;
-use crate::upgrade::{Context, Upgraded};
+use crate::upgrade::{Context, Proposal, Upgraded};
 
 /// How long to wait after the socket failed to accept, for instance for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -231,6 +231,7 @@ async fn try_upgrade(shared: &Arc<Shared>, incoming: Incoming) -> Result<Task, U
                 role: Role::Listener,
                 expect: None,
                 deadline,
+                proposal: Proposal::Asking,
                 shared,
             };
             shared.upgrader.upgrade(io, &cx).await?

@@ -55,12 +55,8 @@ impl Tasks {
                 id,
             }
         };
-        let run = async move {
-            let entry = entry;
-            let _ = task.await;
-            drop(entry);
-        };
-        self.rt.spawn(name, run.boxed());
+        // Not an async block: that would hold the task twice.
+        self.rt.spawn(name, task.map(move |_| drop(entry)).boxed());
     }
 
     /// Names of the tasks that are alive, one entry per task.

@@ -68,12 +68,22 @@ impl Upgraded {
     }
 }
 
+/// How a dialer proposes a secure channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proposal {
+    /// Each in turn, waiting for the answer: a round trip more.
+    Asking,
+    /// The best one, together with the first bytes of its handshake.
+    Optimistic,
+}
+
 /// What an upgrade needs from its surroundings.
 pub(crate) struct Context<'a> {
     pub(crate) role: Role,
     pub(crate) expect: Option<PeerId>,
     /// When to give up, and how long that was from the start.
     pub(crate) deadline: (Instant, Duration),
+    pub(crate) proposal: Proposal,
     pub(crate) shared: &'a Arc<Shared>,
 }
 
@@ -138,7 +148,7 @@ impl Upgrader {
         cx: &Context<'_>,
     ) -> Result<(Protocol, Secured), UpgradeError> {
         let offered: Vec<Protocol> = self.securities.iter().map(|one| one.protocol()).collect();
-        let (chosen, io) = negotiate_security(io, &offered, cx.role)
+        let (chosen, io) = negotiate_security(io, &offered, cx)
             .await
             .map_err(UpgradeError::Negotiation)?;
         let security = find(&self.securities, |one| one.protocol() == chosen)?;
@@ -184,18 +194,20 @@ fn counted(io: BoxIo, shared: &Shared) -> (BoxIo, Option<Arc<Traffic>>) {
     (Box::new(io), Some(own))
 }
 
-/// Agrees on one of `offered`. A dialer with a single offer does not wait for the answer: the
-/// handshake that follows does.
+/// Agrees on one of `offered`. A dialer that is optimistic, or has a single offer, does not wait
+/// for the answer: the handshake that follows does.
 async fn negotiate_security(
     io: BoxIo,
     offered: &[Protocol],
-    role: Role,
+    cx: &Context<'_>,
 ) -> Result<(Protocol, BoxIo), multistream::Error> {
-    if let (Role::Dialer, [only]) = (role, offered) {
-        let io = multistream::dial_lazy(io, only.clone());
-        return Ok((only.clone(), Box::new(io)));
+    match (cx.role, cx.proposal, offered) {
+        (Role::Dialer, _, [best]) | (Role::Dialer, Proposal::Optimistic, [best, ..]) => {
+            let io = multistream::dial_lazy(io, best.clone());
+            Ok((best.clone(), Box::new(io)))
+        }
+        (role, ..) => negotiate(io, offered, role).await,
     }
-    negotiate(io, offered, role).await
 }
 
 /// Agrees on one of `offered`.

@@ -16,6 +16,11 @@ pub struct Config {
     /// needs. In return the port can be shared: another program of the same user that asks for
     /// it too can listen on it beside us.
     pub dial_from_listening_port: bool,
+    /// Use several network paths at once where both ends and the system can (Multipath TCP, on
+    /// Linux); plain TCP otherwise. Default: false.
+    ///
+    /// A connection then outlives the loss of one network, and costs the kernel more per byte.
+    pub multipath: bool,
     /// Send small segments at once (`TCP_NODELAY`). Default: true.
     ///
     /// Off, the kernel holds small writes back for up to a round trip to join them; the stack
@@ -28,6 +33,7 @@ impl Default for Config {
         Self {
             backlog: 1024,
             dial_from_listening_port: false,
+            multipath: false,
             nodelay: true,
         }
     }

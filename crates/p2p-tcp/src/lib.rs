@@ -59,6 +59,7 @@ impl Tcp {
         let mut options = TcpOptions::default();
         options.nodelay = self.config.nodelay;
         options.backlog = self.config.backlog;
+        options.multipath = self.config.multipath;
         options
     }
 }

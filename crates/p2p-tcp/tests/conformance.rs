@@ -19,6 +19,22 @@ fn subject() -> Subject {
 
 p2p_core::transport_conformance!(subject(), p2p_runtime::block_on);
 
+/// Where the kernel has Multipath TCP; elsewhere this is TCP once more.
+mod over_several_paths {
+    use super::*;
+
+    fn subject() -> Subject {
+        let rt = p2p_runtime::default_runtime();
+        Subject::new(rt, "/ip4/127.0.0.1/tcp/0", |rt| {
+            let mut config = Config::default();
+            config.multipath = true;
+            Party::raw(Tcp::new(rt, config))
+        })
+    }
+
+    p2p_core::transport_conformance!(subject(), p2p_runtime::block_on);
+}
+
 #[test]
 fn every_rule_holds_in_the_simulator() {
     for rule in RULES {

@@ -116,13 +116,20 @@ impl Session {
             return 0;
         };
         let growth = stream.ext.growth(rtt, self.config.max_window, now);
-        if growth == 0 || stream.is_gone() {
+        if growth == 0 || stream.is_gone() || !self.can_grow(growth) {
             return 0;
         }
         match self.table.reserve(key, growth as usize) {
             Ok(()) => growth,
             Err(_) => 0,
         }
+    }
+
+    /// Whether half of the budget is left when a window grows: the other streams' first windows
+    /// have to be paid for as well.
+    fn can_grow(&mut self, growth: u32) -> bool {
+        let budget = self.table.account().budget();
+        budget.available().saturating_sub(growth as usize) >= budget.limit() / 2
     }
 
     // ---- output ----

@@ -6,8 +6,10 @@
 //!     credit of `consumed` is sent when it is half of `target`
 //! ```
 //!
-//! A window that the remote uses up within four round trips was too small for the link: its target
-//! doubles, as far as the settings and the budget allow.
+//! A window of which half is used up within two round trips is too small for the link, or soon will
+//! be: its target doubles, as far as the settings and the budget allow. It comes to rest between
+//! two and four times bandwidth × round trip. A larger one would gain nothing and cost: what is
+//! queued in it leaves the processor's cache before it is read.
 
 use std::time::Duration;
 
@@ -70,7 +72,7 @@ impl Windows {
 
     /// What the target should grow by, if it may become `max`.
     pub(crate) fn growth(&self, rtt: Duration, max: u32, now: Instant) -> u32 {
-        if now.since(self.credited) < rtt * 4 {
+        if now.since(self.credited) < rtt * 2 {
             self.target.min(max.saturating_sub(self.target))
         } else {
             0

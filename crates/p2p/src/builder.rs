@@ -1,6 +1,7 @@
 //! Putting a host together.
 
 use std::fmt;
+use std::sync::Arc;
 
 use p2p_core::{Gate, Multiplex, Rt, Security, Transport};
 use p2p_identify::Identify;
@@ -19,11 +20,30 @@ use crate::Host;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SecureChannel {
-    /// Noise XX. The default.
+    /// Noise XX.
     Noise,
     /// No security at all: for tests and for debugging. Cannot be offered beside another one,
     /// because an attacker on the path would simply choose it.
     Plaintext,
+    /// TLS 1.3.
+    #[cfg(feature = "tls")]
+    Tls,
+}
+
+impl SecureChannel {
+    /// The default: TLS and Noise, TLS first where the processor has AES, which makes it several
+    /// times cheaper a byte.
+    pub fn preferred() -> Vec<Self> {
+        #[cfg(feature = "tls")]
+        let channels = if p2p_tls::cpu_has_aes() {
+            vec![Self::Tls, Self::Noise]
+        } else {
+            vec![Self::Noise, Self::Tls]
+        };
+        #[cfg(not(feature = "tls"))]
+        let channels = vec![Self::Noise];
+        channels
+    }
 }
 
 /// A multiplexer that comes with the facade.
@@ -53,9 +73,21 @@ pub enum HostError {
     #[cfg(feature = "quic")]
     #[error("QUIC cannot be set up with this identity")]
     Quic(#[from] p2p_quic::SetupError),
+    /// The environment forbids to run without a private network, and no key was given.
+    #[cfg(feature = "pnet")]
+    #[error("LIBP2P_FORCE_PNET is set, and no key was passed to private_network()")]
+    NoPrivateNetwork,
     /// No runtime was given, and no feature that brings one is enabled.
     #[error("no runtime: enable the feature async-std, smol or tokio, or pass one to runtime()")]
     NoRuntime,
+    /// The identity cannot be used for TLS.
+    #[cfg(feature = "tls")]
+    #[error("TLS cannot be set up with this identity")]
+    Tls(#[from] p2p_tls::SetupError),
+    /// WebSocket cannot be used with these settings.
+    #[cfg(feature = "websocket")]
+    #[error("WebSocket cannot be set up")]
+    WebSocket(#[from] p2p_websocket::SetupError),
 }
 
 /// Puts a [`Host`] together. Everything has a default.
@@ -66,6 +98,13 @@ pub struct HostBuilder {
     tcp: bool,
     #[cfg(feature = "quic")]
     quic: Option<p2p_quic::Config>,
+    #[cfg(feature = "websocket")]
+    websocket: Option<p2p_websocket::Config>,
+    #[cfg(feature = "dns")]
+    dns: Option<p2p_dns::Config>,
+    #[cfg(feature = "pnet")]
+    private: Option<p2p_pnet::PreSharedKey>,
+    gate: Option<Arc<dyn Gate>>,
     channels: Vec<SecureChannel>,
     muxers: Vec<Multiplexer>,
     extra: Vec<Extra>,
@@ -85,7 +124,14 @@ impl Default for HostBuilder {
             tcp: true,
             #[cfg(feature = "quic")]
             quic: Some(p2p_quic::Config::default()),
-            channels: vec![SecureChannel::Noise],
+            #[cfg(feature = "websocket")]
+            websocket: Some(p2p_websocket::Config::default()),
+            #[cfg(feature = "dns")]
+            dns: Some(p2p_dns::Config::default()),
+            #[cfg(feature = "pnet")]
+            private: None,
+            gate: None,
+            channels: SecureChannel::preferred(),
             muxers: vec![Multiplexer::Yamux, Multiplexer::Mplex],
             extra: Vec::new(),
             identify: Some(p2p_identify::Config::default()),
@@ -126,7 +172,29 @@ impl HostBuilder {
         self
     }
 
-    /// Replaces the secure channels, best first. Default: Noise.
+    /// Sets up WebSocket, or leaves it out. Default: on, without a certificate of the web.
+    #[cfg(feature = "websocket")]
+    pub fn websocket(mut self, config: Option<p2p_websocket::Config>) -> Self {
+        self.websocket = config;
+        self
+    }
+
+    /// Sets up names in addresses, or leaves them out. Default: on, by the system's resolver.
+    #[cfg(feature = "dns")]
+    pub fn dns(mut self, config: Option<p2p_dns::Config>) -> Self {
+        self.dns = config;
+        self
+    }
+
+    /// Speaks only with those who have this key, over TCP and WebSocket; QUIC is off then.
+    /// Default: none. With `LIBP2P_FORCE_PNET=1` in the environment there is no host without one.
+    #[cfg(feature = "pnet")]
+    pub fn private_network(mut self, key: p2p_pnet::PreSharedKey) -> Self {
+        self.private = Some(key);
+        self
+    }
+
+    /// Replaces the secure channels, best first. Default: [`SecureChannel::preferred`].
     pub fn secure_channels(mut self, channels: &[SecureChannel]) -> Self {
         self.channels = channels.to_vec();
         self
@@ -165,7 +233,7 @@ impl HostBuilder {
 
     /// Adds a policy; all that were added must agree. Default: everything is allowed.
     pub fn gate(mut self, gate: impl Gate) -> Self {
-        self.extra.push(Box::new(|swarm| swarm.gate(gate)));
+        self.gate = Some(Arc::new(gate));
         self
     }
 
@@ -181,6 +249,76 @@ impl HostBuilder {
         self
     }
 
+    /// The roads, best first.
+    fn transports(
+        &mut self,
+        rt: &Rt,
+        identity: &Keypair,
+    ) -> Result<Vec<Arc<dyn Transport>>, HostError> {
+        let _ = identity;
+        let mut transports: Vec<Arc<dyn Transport>> = Vec::new();
+        if self.tcp {
+            let tcp = Tcp::new(Rt::clone(rt), p2p_tcp::Config::default());
+            #[cfg(feature = "websocket")]
+            if let Some(config) = self.websocket.take() {
+                transports.push(Arc::new(p2p_websocket::WebSocket::new(
+                    tcp.clone(),
+                    config,
+                )?));
+            }
+            transports.push(Arc::new(tcp));
+        }
+        self.make_private(rt, &mut transports)?;
+        #[cfg(feature = "quic")]
+        if let Some(config) = self.quic.take() {
+            let quic = p2p_quic::Quic::new(Rt::clone(rt), identity, config)?;
+            transports.push(Arc::new(quic));
+        }
+        #[cfg(feature = "dns")]
+        if let Some(config) = self.dns.take() {
+            let mut dns = p2p_dns::Dns::new(Rt::clone(rt), config, transports.clone());
+            if let Some(gate) = &self.gate {
+                dns = dns.gate(Arc::clone(gate));
+            }
+            transports.push(Arc::new(dns));
+        }
+        Ok(transports)
+    }
+
+    #[cfg(feature = "pnet")]
+    fn make_private(
+        &mut self,
+        rt: &Rt,
+        transports: &mut [Arc<dyn Transport>],
+    ) -> Result<(), HostError> {
+        let Some(key) = self.private.take() else {
+            return match p2p_pnet::is_forced() {
+                true => Err(HostError::NoPrivateNetwork),
+                false => Ok(()),
+            };
+        };
+        for transport in transports {
+            let below = Arc::clone(transport);
+            *transport = Arc::new(p2p_pnet::Private::new(below, key.clone(), Rt::clone(rt)));
+        }
+        #[cfg(feature = "quic")]
+        {
+            self.quic = None;
+        }
+        Ok(())
+    }
+
+    #[cfg(not(feature = "pnet"))]
+    #[expect(
+        clippy::unused_self,
+        clippy::needless_pass_by_ref_mut,
+        clippy::unnecessary_wraps,
+        reason = "the same call without the feature"
+    )]
+    fn make_private(&mut self, _: &Rt, _: &mut [Arc<dyn Transport>]) -> Result<(), HostError> {
+        Ok(())
+    }
+
     /// Starts the host.
     ///
     /// Cancel-safe.
@@ -191,25 +329,32 @@ impl HostBuilder {
         clippy::unused_async,
         reason = "transports that must open something first come under the same call"
     )]
-    pub async fn build(self) -> Result<Host, HostError> {
-        let rt = match self.rt {
+    pub async fn build(mut self) -> Result<Host, HostError> {
+        let rt = match self.rt.take() {
             Some(rt) => rt,
             None => crate::default_runtime().ok_or(HostError::NoRuntime)?,
         };
-        let identity = self.identity.unwrap_or_else(Keypair::generate_ed25519);
+        let identity = self
+            .identity
+            .take()
+            .unwrap_or_else(Keypair::generate_ed25519);
+        let transports = self.transports(&rt, &identity)?;
         let mut swarm = Swarm::builder(Rt::clone(&rt), identity.to_peer_id()).config(self.config);
-        if self.tcp {
-            swarm = swarm.transport(Tcp::new(Rt::clone(&rt), p2p_tcp::Config::default()));
+        for transport in transports {
+            swarm = swarm.transport(transport);
         }
-        #[cfg(feature = "quic")]
-        if let Some(config) = self.quic {
-            swarm = swarm.transport(p2p_quic::Quic::new(Rt::clone(&rt), &identity, config)?);
+        if let Some(gate) = self.gate {
+            swarm = swarm.gate(gate);
         }
         for channel in self.channels {
             swarm = match channel {
                 SecureChannel::Noise => {
                     let config = p2p_noise::Config::default();
                     swarm.security(Noise::with_runtime(&identity, config, Rt::clone(&rt))?)
+                }
+                #[cfg(feature = "tls")]
+                SecureChannel::Tls => {
+                    swarm.security(p2p_tls::Tls::with_runtime(&identity, Rt::clone(&rt))?)
                 }
                 SecureChannel::Plaintext => swarm.security(Plaintext::new(&identity)),
             };

@@ -41,6 +41,7 @@ pub use p2p_core::{
 };
 pub use p2p_identify::{Identify, IdentifyInfo};
 pub use p2p_keys::{KeyType, Keypair, PublicKey};
+pub use p2p_perf::Perf;
 pub use p2p_ping::Ping;
 pub use p2p_request::{Call, Refusal, RequestError};
 pub use p2p_swarm::{
@@ -51,9 +52,9 @@ pub use p2p_swarm::{
 
 pub use {
     p2p_core as core, p2p_identify as identify, p2p_keys as keys, p2p_memory as memory,
-    p2p_mplex as mplex, p2p_multistream as multistream, p2p_noise as noise, p2p_ping as ping,
-    p2p_plaintext as plaintext, p2p_request as request, p2p_runtime as runtime, p2p_swarm as swarm,
-    p2p_tcp as tcp, p2p_yamux as yamux,
+    p2p_mplex as mplex, p2p_multistream as multistream, p2p_noise as noise, p2p_perf as perf,
+    p2p_ping as ping, p2p_plaintext as plaintext, p2p_request as request, p2p_runtime as runtime,
+    p2p_swarm as swarm, p2p_tcp as tcp, p2p_yamux as yamux,
 };
 
 #[cfg(feature = "pubsub")]
@@ -62,8 +63,17 @@ pub use {
     p2p_pubsub::{GossipConfig, Pubsub},
 };
 
+#[cfg(feature = "dns")]
+pub use p2p_dns as dns;
+#[cfg(feature = "pnet")]
+pub use p2p_pnet as pnet;
 #[cfg(feature = "quic")]
 pub use p2p_quic as quic;
+#[cfg(feature = "tls")]
+pub use p2p_tls as tls;
+#[cfg(feature = "websocket")]
+pub use p2p_websocket as websocket;
+
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
 pub use p2p_runtime::block_on;
 

@@ -108,7 +108,10 @@ fn both_hosts_learn_who_the_other_is_and_how_far_away() {
         let connection = a.dial(&addr).await.expect("bob is there");
         assert_eq!(
             connection.info().security.as_ref().map(|id| id.as_str()),
-            Some("/noise")
+            Some(match p2p::tls::cpu_has_aes() {
+                true => "/tls/1.0.0",
+                false => "/noise",
+            })
         );
         assert_eq!(
             connection.info().muxer.as_ref().map(|id| id.as_str()),

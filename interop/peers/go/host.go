@@ -17,7 +17,9 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/security/insecure"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/libp2p/go-libp2p/p2p/transport/websocket"
 	"github.com/multiformats/go-multiaddr"
 )
 
@@ -39,10 +41,18 @@ func newHost(opts options, listenAddrs ...string) (host.Host, error) {
 	} else {
 		config = append(config, libp2p.ListenAddrStrings(listenAddrs...))
 	}
-	if opts.transport != "tcp" {
+	switch opts.transport {
+	case "tcp":
+		config = append(config, libp2p.Transport(tcp.NewTCPTransport))
+	case "ws":
+		config = append(config, libp2p.Transport(websocket.New))
+	case "quic":
+		// Secured and multiplexed by itself.
+		config = append(config, libp2p.Transport(libp2pquic.NewTransport))
+		return libp2p.New(config...)
+	default:
 		return nil, unsupported{"transport " + opts.transport}
 	}
-	config = append(config, libp2p.Transport(tcp.NewTCPTransport))
 	for _, name := range opts.security {
 		switch name {
 		case "plaintext":

@@ -26,8 +26,8 @@ const (
 )
 
 const usage = `usage:
-  peer listen --transport tcp --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
-  peer dial ADDR --transport tcp --security .. --muxer .. --test TEST
+  peer listen --transport tcp|quic|ws --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
+  peer dial ADDR --transport tcp|quic|ws --security .. --muxer .. --test TEST
 tests: ping, identify, echo, transfer, gossip, gossip-anonymous, gossip-chain, flood, flood-anonymous, flood-lax`
 
 // options is the command line. Security and muxer are lists, most wanted first.
@@ -82,7 +82,7 @@ func parse(args []string) (options, error) {
 	var opts options
 	var security, muxer string
 	flags := flag.NewFlagSet("peer", flag.ContinueOnError)
-	flags.StringVar(&opts.transport, "transport", "tcp", "tcp")
+	flags.StringVar(&opts.transport, "transport", "tcp", "tcp, quic, ws; quic needs no security and no muxer")
 	flags.StringVar(&security, "security", "noise", "plaintext, noise, tls; several: comma between")
 	flags.StringVar(&muxer, "muxer", "yamux", "yamux, mplex; several: comma between")
 	flags.StringVar(&opts.addr, "addr", "/ip4/127.0.0.1/tcp/0", "where to listen")

@@ -3,6 +3,7 @@
 // Prints one JSON object per line on standard output, logs on standard error, and leaves
 // with 0 or 1. A listener serves until its standard input closes.
 
+import { quic } from '@chainsafe/libp2p-quic'
 import { writeSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { identify, identifyPush } from '@libp2p/identify'
@@ -13,6 +14,7 @@ import { ping } from '@libp2p/ping'
 import { plaintext } from '@libp2p/plaintext'
 import { tcp } from '@libp2p/tcp'
 import { tls } from '@libp2p/tls'
+import { webSockets } from '@libp2p/websockets'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
@@ -23,11 +25,11 @@ import { flavours, Series, service } from './pubsub.js'
 const DEADLINE_MS = 55_000
 
 const USAGE = `usage:
-  peer listen --transport tcp --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
-  peer dial ADDR --transport tcp --security .. --muxer .. --test TEST
-tests: ping, identify, echo, transfer, gossip, gossip-anonymous, gossip-chain, flood, flood-anonymous`
+  peer listen --transport tcp|quic|ws --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
+  peer dial ADDR --transport tcp|quic|ws --security .. --muxer .. --test TEST
+tests: ping, identify, echo, transfer, gossip, gossip-anonymous, gossip-chain, flood`
 
-const TRANSPORTS = { tcp: () => tcp() }
+const TRANSPORTS = { quic: () => quic(), tcp: () => tcp(), ws: () => webSockets() }
 const SECURITIES = { noise: () => noise(), plaintext: () => plaintext(), tls: () => tls() }
 const MUXERS = {
   // By default six new streams within a second end the connection; five pings and identify are six.
@@ -90,12 +92,17 @@ function pick (kind, known, names) {
 
 /** A node that offers exactly what the options name and reaches out to nobody. */
 async function createNode (options, listen) {
+  const upgrades = options.transport === 'quic'
+    ? {} // Secured and multiplexed by itself.
+    : {
+        connectionEncrypters: pick('security', SECURITIES, options.security),
+        streamMuxers: pick('muxer', MUXERS, options.muxer)
+      }
   return createLibp2p({
+    ...upgrades,
     addresses: { listen },
     nodeInfo: { userAgent: 'p2p-interop-js/js-libp2p' },
     transports: pick('transport', TRANSPORTS, options.transport),
-    connectionEncrypters: pick('security', SECURITIES, options.security),
-    streamMuxers: pick('muxer', MUXERS, options.muxer),
     services: {
       identify: identify(),
       identifyPush: identifyPush(),

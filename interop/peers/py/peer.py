@@ -114,9 +114,17 @@ def describe(error):
 
 def build_host(options, listen_addrs):
     """A host that offers exactly what the options name and reaches out to nobody."""
-    if options.transport != "tcp":
+    if options.transport not in ("tcp", "quic"):
         raise Unsupported(f"py does not have transport {options.transport}")
     keys = generate_new_ed25519_identity()
+    if options.transport == "quic":
+        # Secured and multiplexed by itself.
+        return new_host(
+            key_pair=keys,
+            listen_addrs=listen_addrs,
+            enable_quic=True,
+            disable_identify_address_discovery=True,
+        )
     # Always named: the default offers plaintext and secio beside the others.
     securities = {
         protocol: build(keys)

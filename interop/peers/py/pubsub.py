@@ -1,16 +1,19 @@
 """The pubsub tests: both ends send a series of messages, the listener once it has the dialer's."""
 
 import contextlib
+import functools
 
 import trio
 from libp2p.pubsub import floodsub, gossipsub
 from libp2p.pubsub import pubsub as library
 from libp2p.pubsub.pubsub import Pubsub
+from libp2p.pubsub.rpc_queue import RpcQueue
 from libp2p.tools.anyio_service import background_trio_service
 
 TOPIC = "p2p-interop"
 # Room for a whole series: what does not fit is lost.
 library.SUBSCRIPTION_CHANNEL_SIZE = 2048
+library.RpcQueue = functools.partial(RpcQueue, max_size=2048)
 BURST = 500
 # KiB, after the burst.
 SIZES = [1, 8, 60, 300, 900]

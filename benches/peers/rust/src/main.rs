@@ -10,7 +10,7 @@ mod streams;
 use std::process::ExitCode;
 
 use clap::Parser;
-use node::args::{Command, Options};
+use node::args::{Command, Dial};
 use node::{Node as _, Result, jobs};
 use stack::Rust;
 
@@ -33,19 +33,18 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Listen(options) => {
-            let never = on_tokio(&options, jobs::listen::<Rust>(&options))?;
-            match never {}
+            let threads = options.threads;
+            let listen = async move { jobs::listen::<Rust>(&options).await };
+            match on_tokio(threads, listen)? {}
         }
         Command::Dial(dial) => {
-            let result = on_tokio(&dial.options, jobs::dial::<Rust>(&dial))?;
-            println!("{result}");
-            Ok(())
+            run_dial(dial)
         }
         Command::Both(mut dial) => {
             let (say, heard) = std::sync::mpsc::channel();
             let options = dial.options.clone();
             std::thread::spawn(move || {
-                let served = on_tokio(&options, async {
+                let served = on_tokio(options.threads, async move {
                     let node = Rust::start(&options).await?;
                     say.send(node.listen(&options.addr, 0).await?)?;
                     futures::future::pending::<Result<()>>().await
@@ -53,15 +52,25 @@ fn run(command: Command) -> Result<()> {
                 eprintln!("listener: {served:?}");
             });
             dial.options.addr = heard.recv()?;
-            let result = on_tokio(&dial.options, jobs::dial::<Rust>(&dial))?;
-            println!("{result}");
-            Ok(())
+            run_dial(dial)
         }
     }
 }
 
-fn on_tokio<T>(options: &Options, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let mut builder = match options.threads {
+fn run_dial(dial: Dial) -> Result<()> {
+    let threads = dial.options.threads;
+    let result = on_tokio(threads, async move { jobs::dial::<Rust>(&dial).await })?;
+    println!("{result}");
+    Ok(())
+}
+
+/// Runs `work` as a task like all others: the future of `block_on` itself has to wait for up to 61
+/// of them.
+fn on_tokio<T: Send + 'static>(
+    threads: usize,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let mut builder = match threads {
         1 => tokio::runtime::Builder::new_current_thread(),
         threads => {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -69,5 +78,6 @@ fn on_tokio<T>(options: &Options, work: impl Future<Output = Result<T>>) -> Resu
             builder
         }
     };
-    builder.enable_all().build()?.block_on(work)
+    let runtime = builder.enable_all().build()?;
+    runtime.block_on(async { tokio::spawn(work).await? })
 }

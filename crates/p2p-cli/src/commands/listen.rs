@@ -25,6 +25,10 @@ pub(crate) async fn run(output: Output, args: Listen) -> Result<(), Failure> {
     for protocol in ECHO {
         serve_echo(&host, protocol)?;
     }
+    if args.perf {
+        let served = p2p::Perf::serve(host.swarm(), p2p::perf::Config::default());
+        served.map_err(|error| Failure::new("cannot answer perf", "start", Chain(&error)))?;
+    }
     let mut events = host.events();
     for addr in &args.addrs {
         let listening = host.swarm().listen(addr.clone()).await;

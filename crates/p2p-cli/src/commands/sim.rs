@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use p2p_gossip_sim::{Row, Scale, Suite};
 use serde_json::Value;
 
 use crate::cli;
@@ -11,13 +12,19 @@ use crate::output::{Output, Record, Style};
 use crate::sim::{self, Plan, Report, Tally};
 use crate::units;
 
+/// Hosts of a run that does not say how many.
+const HOSTS: u32 = 100;
+
 /// Progress lines of a run.
 const LINES: u32 = 10;
 
 pub(crate) fn run(output: Output, args: &cli::Sim) -> Result<(), Failure> {
+    if let Some(suite) = args.scenario.gossip() {
+        return gossip(output, args, suite);
+    }
     let plan = Plan {
         scenario: args.scenario,
-        hosts: usize::try_from(args.hosts).unwrap_or(usize::MAX),
+        hosts: usize::try_from(args.hosts.unwrap_or(HOSTS)).unwrap_or(usize::MAX),
         length: Duration::from_secs(60) * args.minutes,
         seed: args.seed,
     };
@@ -36,6 +43,58 @@ pub(crate) fn run(output: Output, args: &cli::Sim) -> Result<(), Failure> {
     show(output, &report, wall);
     output.record(&record(&report, wall));
     leftovers(&report)
+}
+
+/// Experiments with routers only; see `p2p-gossip-sim`.
+fn gossip(output: Output, args: &cli::Sim, suite: Suite) -> Result<(), Failure> {
+    let mut scale = Scale::paper();
+    scale.seed = args.seed;
+    if let Some(honest) = args.hosts.and_then(|hosts| usize::try_from(hosts).ok()) {
+        scale.honest = honest;
+        scale.sybils = 4 * honest;
+    }
+    let name = args.scenario.name();
+    let heading = format!("{name}: {} honest nodes, seed {}", scale.honest, args.seed);
+    output.line(output.styled(Style::Bold, heading));
+    let rows = p2p_gossip_sim::run(suite, scale, &mut |row| show_row(output, row));
+    let Some(folder) = &args.report else {
+        return Ok(());
+    };
+    let (table, plot) = p2p_gossip_sim::page(suite, &rows);
+    for (ending, text) in [("md", table), ("svg", plot)] {
+        let path = folder.join(format!("{name}.{ending}"));
+        std::fs::write(&path, text).map_err(|error| {
+            let what = format!("cannot write {}", path.display());
+            Failure::new(what, "report", error).help("check that the folder is there")
+        })?;
+    }
+    Ok(())
+}
+
+fn show_row(output: Output, row: &Row) {
+    let recovery = row.recovery_s.map(|it| format!(", recovered after {it} s"));
+    output.line(format!(
+        "{:18} {:14} {:8.3} % delivered, p50/p99/max {:5.0}/{:5.0}/{:5.0} ms, {:6.2} copies{}",
+        row.scenario,
+        row.router.to_string(),
+        100.0 * row.delivered,
+        row.p50_ms,
+        row.p99_ms,
+        row.max_ms,
+        row.copies,
+        recovery.unwrap_or_default(),
+    ));
+    let record = Record::new("gossip")
+        .text("scenario", &row.scenario)
+        .text("router", row.router)
+        .with("delivered", row.delivered)
+        .with("p50_ms", row.p50_ms)
+        .with("p99_ms", row.p99_ms)
+        .with("max_ms", row.max_ms)
+        .with("copies", row.copies)
+        .with("recovery_s", row.recovery_s)
+        .with("messages", row.messages);
+    output.record(&record);
 }
 
 fn heading(plan: &Plan) -> String {

@@ -7,7 +7,9 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 use futures::stream::{self, StreamExt};
-use p2p::{Config, Event, Host, Keypair, Multiaddr, Rt, identify, ping};
+use p2p::{
+    Config, Event, Host, Keypair, Multiaddr, Multiplexer, Rt, SecureChannel, identify, ping,
+};
 
 use super::tally::Shared;
 
@@ -52,6 +54,9 @@ impl Life {
         let builder = Host::builder()
             .runtime(self.rt.clone())
             .identity(self.identity.clone())
+            // Takes its randomness from the runtime; TLS draws its own, which no seed repeats.
+            .secure_channels(&[SecureChannel::Noise])
+            .multiplexers(&[Multiplexer::Yamux])
             .config(config);
         let built = builder.build().await;
         let host = self.expect("start", built)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use p2p_gossip_sim::Suite;
 use p2p_sim::{Host, Partition, Sim};
 
 use super::report::Crossing;
@@ -20,6 +21,11 @@ pub(crate) enum Scenario {
     Churn,
     /// In the middle third of the time one half of the hosts cannot reach the other
     Partition,
+    /// The experiments of the GossipSub paper, at the level of routers: 1000 honest nodes and
+    /// four times as many Sybils
+    GossipPaper,
+    /// Copies and latency of gossip, with the techniques against duplicates one by one
+    GossipFrontier,
 }
 
 impl Scenario {
@@ -29,6 +35,17 @@ impl Scenario {
             Self::Mesh => "mesh",
             Self::Churn => "churn",
             Self::Partition => "partition",
+            Self::GossipPaper => "gossip-paper",
+            Self::GossipFrontier => "gossip-frontier",
+        }
+    }
+
+    /// The set of experiments that needs no hosts, if it is one.
+    pub(crate) fn gossip(self) -> Option<Suite> {
+        match self {
+            Self::Mesh | Self::Churn | Self::Partition => None,
+            Self::GossipPaper => Some(Suite::Paper),
+            Self::GossipFrontier => Some(Suite::Frontier),
         }
     }
 }
@@ -62,7 +79,8 @@ enum Story {
 impl Script {
     pub(crate) fn new(plan: Plan) -> Self {
         let story = match plan.scenario {
-            Scenario::Mesh => Story::Mesh,
+            // Those of gossip have no hosts.
+            Scenario::Mesh | Scenario::GossipPaper | Scenario::GossipFrontier => Story::Mesh,
             Scenario::Churn => Story::Churn {
                 rng: Rng::new(!plan.seed),
                 due: BTreeMap::new(),

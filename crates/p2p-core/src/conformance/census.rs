@@ -13,8 +13,8 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    Datagram, Instant, Net, Received, Rt, Runtime, TcpListener, TcpOptions, TcpStream, Timer,
-    UdpOptions, UdpSocket,
+    Datagram, Instant, Interface, Net, Received, Rt, Runtime, TcpListener, TcpOptions, TcpStream,
+    Timer, UdpOptions, UdpSocket,
 };
 
 /// Wraps a runtime: its sockets and tasks are counted.
@@ -177,6 +177,10 @@ impl Net for Counting {
 
     fn interface_addrs(&self) -> io::Result<Vec<IpAddr>> {
         self.inner.net().interface_addrs()
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<Interface>> {
+        self.inner.net().interfaces()
     }
 }
 

@@ -88,7 +88,8 @@ pub struct GossipConfig {
     /// them by then. Default: 250 ms. `None`: send everything at once.
     ///
     /// Should be a little more than two link latencies: too little sends copies that nobody
-    /// needs; with more, a message takes longer round a peer that has just failed.
+    /// needs; with more, a message takes longer round a peer that has just failed. Without effect
+    /// in topics whose score parameters count copies (P3).
     pub stagger: Option<Duration>,
     /// Messages held back, counted once for each peer; more are sent at once. Default: 65,536.
     pub max_staggered: usize,

@@ -10,7 +10,7 @@ use super::{Gossipsub, GraftCause, PruneCause};
 use crate::Topic;
 use crate::router::Version;
 use crate::table::PeerIx;
-use crate::trace::Trace;
+use crate::trace::{ScoreCause, Trace};
 use crate::wire::{Control, PeerInfo};
 
 impl Gossipsub {
@@ -108,6 +108,7 @@ impl Gossipsub {
             let topic = topic.clone();
             self.base
                 .trace(ix, |peer| Trace::Grafted { peer, topic, why });
+            self.trace_score(ix, ScoreCause::Mesh);
         }
     }
 
@@ -161,6 +162,7 @@ impl Gossipsub {
         let topic = topic.clone();
         self.base
             .trace(ix, |peer| Trace::Pruned { peer, topic, why });
+        self.trace_score(ix, ScoreCause::Mesh);
     }
 
     fn say_prune(&mut self, ix: PeerIx, topic: &Topic, px: bool, backoff: Duration, now: Instant) {

@@ -38,7 +38,7 @@ use crate::router::{
 use crate::score::Scores;
 use crate::score_params::{Thresholds, TopicParams};
 use crate::table::PeerIx;
-use crate::trace::{DropCause, GraftCause, PruneCause, Trace};
+use crate::trace::{DropCause, GraftCause, PruneCause, ScoreCause, Trace};
 use crate::wire::{Control, Extensions, WireError};
 use crate::{Message, MessageId, Topic};
 use cache::Cache;
@@ -220,6 +220,33 @@ impl Gossipsub {
             scores.add_penalty(ix, count);
         }
         self.base.trace(ix, |peer| Trace::Penalised { peer, count });
+        self.trace_score(ix, ScoreCause::Misbehaviour);
+    }
+
+    /// Reports a score that has just changed.
+    fn trace_score(&mut self, ix: PeerIx, why: ScoreCause) {
+        if self.base.config.trace && self.scores.is_some() {
+            let score = self.score_of(ix);
+            self.base
+                .trace(ix, |peer| Trace::Scored { peer, score, why });
+        }
+    }
+
+    /// Reports the scores that time has changed.
+    fn trace_scores(&mut self, before: &BTreeMap<PeerIx, f64>) {
+        for (ix, before) in before {
+            if (self.score_of(*ix) - before).abs() > 0.01 {
+                self.trace_score(*ix, ScoreCause::Time);
+            }
+        }
+    }
+
+    fn traced_scores(&self) -> BTreeMap<PeerIx, f64> {
+        if !self.base.config.trace || self.scores.is_none() {
+            return BTreeMap::new();
+        }
+        let peers = self.base.table.numbers().into_iter();
+        peers.map(|ix| (ix, self.score_of(ix))).collect()
     }
 
     fn ip_of(&self, ix: PeerIx) -> Option<IpAddr> {
@@ -296,9 +323,11 @@ impl Router for Gossipsub {
     fn handle_timeout(&mut self, now: Instant) {
         self.send_held_back(now);
         if now >= self.next_decay {
+            let before = self.traced_scores();
             if let Some(scores) = &mut self.scores {
                 scores.refresh(now);
             }
+            self.trace_scores(&before);
             if let Some(gater) = &mut self.gater {
                 gater.decay(now);
             }
@@ -328,8 +357,12 @@ impl Router for Gossipsub {
 
     fn publish(&mut self, message: &Arc<Message>, now: Instant) -> Result<Published, PublishError> {
         let id = self.base.check_own(message, now)?;
-        let targets = self.own_targets(&id, message, now);
-        let (sent, full) = self.base.send_own(&targets, &id, message)?;
+        let mut targets = std::mem::take(&mut self.base.targets);
+        self.own_targets(&mut targets, &id, message, now);
+        let sent = self.base.send_own(&targets, &id, message);
+        targets.clear();
+        self.base.targets = targets;
+        let (sent, full) = sent?;
         self.base.seen.insert(&id, now);
         self.cache.put(&id, message);
         Ok(Published { id, sent, full })

@@ -12,7 +12,7 @@ use crate::base::{Flight, Incoming};
 use crate::floodsub::deliver;
 use crate::router::{Verdict, Version};
 use crate::table::PeerIx;
-use crate::trace::Reject;
+use crate::trace::{Reject, ScoreCause};
 use crate::wire::{Control, MessageView, Part, Rpc};
 use crate::{Message, MessageId, Topic};
 
@@ -141,11 +141,14 @@ impl Gossipsub {
         if let Some(scores) = &mut self.scores {
             scores.delivered(flight.from, id, message.topic(), now);
         }
+        self.trace_score(flight.from, ScoreCause::FirstDelivery);
         self.fate(flight.from, Fate::Delivered);
         deliver(&mut self.base, flight);
         self.cache.put(id, message);
         self.asked.remove(id);
-        for ix in self.targets(message, now) {
+        let mut targets = std::mem::take(&mut self.base.targets);
+        self.targets(&mut targets, message, now);
+        for ix in targets.drain(..) {
             if ix == flight.from {
                 continue;
             }
@@ -155,6 +158,7 @@ impl Gossipsub {
                 self.send_staggered(ix, id, message, now);
             }
         }
+        self.base.targets = targets;
     }
 
     /// Credits those who sent a copy.
@@ -182,6 +186,7 @@ impl Gossipsub {
             match why {
                 Reject::Ignored => self.fate(*ix, Fate::Ignored),
                 Reject::Invalid | Reject::SelfOrigin | Reject::Signature(_) => {
+                    self.trace_score(*ix, ScoreCause::Invalid);
                     self.fate(*ix, Fate::Rejected);
                 }
                 Reject::BlockedPeer
@@ -211,43 +216,40 @@ impl Gossipsub {
     /// Who gets a message of our own.
     pub(super) fn own_targets(
         &mut self,
+        targets: &mut Vec<PeerIx>,
         id: &MessageId,
         message: &Message,
         now: Instant,
-    ) -> BTreeSet<PeerIx> {
+    ) {
         let mesh = self.mesh.get(message.topic()).map_or(0, BTreeSet::len);
         let long = message.data_len() > self.config.flood_publish_max;
         if !self.config.flood_publish || long && mesh >= self.config.d_low {
-            let mut targets = self.targets(message, now);
+            self.targets(targets, message, now);
             targets.retain(|ix| !self.is_unwanted(*ix, id));
-            return targets;
+            return;
         }
-        let all: Vec<PeerIx> = self.base.table.in_topic(message.topic()).collect();
+        let all = self.base.table.in_topic(message.topic());
         let wanted =
             |ix: &PeerIx| self.is_direct(*ix) || self.score_of(*ix) >= self.thresholds.publish;
-        all.into_iter().filter(wanted).collect()
+        targets.extend(all.filter(wanted));
     }
 
     /// Who gets a message: direct peers, floodsub peers, and the mesh or the fanout; not its author.
-    fn targets(&mut self, message: &Message, now: Instant) -> BTreeSet<PeerIx> {
+    fn targets(&mut self, targets: &mut Vec<PeerIx>, message: &Message, now: Instant) {
         let topic = message.topic();
-        let mut targets: BTreeSet<PeerIx> = self
-            .base
-            .table
-            .in_topic(topic)
-            .filter(|ix| {
-                let flood = self.base.version(*ix) == Version::Floodsub;
-                let trusted = flood && self.score_of(*ix) >= self.thresholds.publish;
-                trusted || self.is_direct(*ix)
-            })
-            .collect();
+        targets.extend(self.base.table.in_topic(topic).filter(|ix| {
+            let flood = self.base.version(*ix) == Version::Floodsub;
+            let trusted = flood && self.score_of(*ix) >= self.thresholds.publish;
+            trusted || self.is_direct(*ix)
+        }));
         match self.mesh.get(topic) {
             Some(mesh) => targets.extend(mesh),
             None => targets.extend(self.fanout(topic, now)),
         }
         let author = message.source();
         targets.retain(|ix| author.is_none() || self.base.table.id(*ix) != author);
-        targets
+        targets.sort_unstable();
+        targets.dedup();
     }
 
     fn is_unwanted(&self, ix: PeerIx, id: &MessageId) -> bool {

@@ -113,10 +113,13 @@ impl Stagger {
 }
 
 impl Gossipsub {
-    /// When a message of this size may be held back; `None`: never.
+    /// For how long a message may be held back; `None`: not at all. Never where missing copies
+    /// cost score (P3): we would be punished for what nobody needs.
     fn pause(&self, message: &Message) -> Option<Duration> {
         let large = message.data_len() >= self.config.idontwant_threshold;
-        self.config.stagger.filter(|_| large)
+        let scores = self.scores.as_ref();
+        let counted = scores.is_some_and(|scores| scores.counts_copies(message.topic()));
+        self.config.stagger.filter(|_| large && !counted)
     }
 
     /// Sends a message to those who need it from us, and to the others after a pause.

@@ -15,6 +15,7 @@
 //! Spec: libp2p/specs `pubsub/gossipsub/gossipsub-v1.1.md`, "Peer Scoring".
 
 mod deliveries;
+mod forecast;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use crate::table::PeerIx;
 use crate::trace::Reject;
 use crate::{MessageId, Topic};
 pub(crate) use deliveries::Deliveries;
+pub use forecast::Behaviour;
 
 /// The scores of all peers.
 #[derive(Debug)]
@@ -111,6 +113,12 @@ impl Scores {
             excess * excess
         };
         stats.ips.iter().map(excess).sum()
+    }
+
+    /// Whether mesh peers must send copies in `topic` to keep their score (P3).
+    pub(crate) fn counts_copies(&self, topic: &Topic) -> bool {
+        let params = self.params.topics.get(topic);
+        params.is_some_and(|params| params.mesh_message_deliveries_weight != 0.0)
     }
 
     /// `peer` connected, or came back.

@@ -25,6 +25,18 @@ pub(crate) struct Wire {
     to_self: Option<HostId>,
 }
 
+impl Wire {
+    /// For every member of a group in one network.
+    pub(crate) fn to_group(from: SocketAddr, to: SocketAddr, realm: Option<NatId>) -> Self {
+        Self {
+            from,
+            to,
+            realm,
+            to_self: None,
+        }
+    }
+}
+
 /// Where a packet ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {

@@ -44,8 +44,17 @@ struct Socket {
     inbox: VecDeque<Letter>,
     /// Bytes in `inbox`, with [`OVERHEAD`].
     waiting: usize,
+    /// The multicast group that it is a member of, which lets it share its port.
+    group: Option<IpAddr>,
     /// Who waits: the socket may be shared by several tasks.
     readers: Vec<Waker>,
+}
+
+impl Socket {
+    /// Whether it gets what is sent to the group `to`.
+    fn is_member(&self, to: SocketAddr) -> bool {
+        self.group == Some(to.ip()) && self.at.port() == to.port()
+    }
 }
 
 /// A datagram that has arrived.
@@ -78,6 +87,7 @@ impl State {
         host: HostId,
         life: u32,
         at: SocketAddr,
+        group: Option<IpAddr>,
     ) -> io::Result<(Key, SocketAddr)> {
         self.check_alive(host, life)?;
         self.check_local(host, at.ip())?;
@@ -86,7 +96,8 @@ impl State {
             port => {
                 let keys = self.net.udp.bound.get(&(host, port)).into_iter().flatten();
                 let mut sockets = keys.filter_map(|key| self.net.udp.sockets.get(*key));
-                if sockets.any(|other| overlap(other.at.ip(), at.ip())) {
+                let shared = |other: &Socket| group.is_some() && other.group.is_some();
+                if sockets.any(|other| overlap(other.at.ip(), at.ip()) && !shared(other)) {
                     let message = format!("{at} of host {} is in use", self.host(host).name);
                     return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
                 }
@@ -100,6 +111,7 @@ impl State {
             at,
             inbox: VecDeque::new(),
             waiting: 0,
+            group,
             readers: Vec::new(),
         });
         self.net
@@ -184,6 +196,9 @@ impl State {
             self.log.add_contents(contents);
         }
         let headers = if to.is_ipv4() { HEADERS_4 } else { HEADERS_6 };
+        if to.ip().is_multicast() {
+            return self.datagram_leaves_for_group(host, from, to, contents, ecn);
+        }
         let wire = self.outbound(Proto::Udp, host, from, to);
         let why = match self.destination(Proto::Udp, wire) {
             None => "nobody has this address",
@@ -205,6 +220,41 @@ impl State {
             }
         };
         self.note(host, What::DatagramDropped { to, why });
+    }
+
+    /// One copy for each host of the same network that is a member.
+    fn datagram_leaves_for_group(
+        &mut self,
+        host: HostId,
+        from: SocketAddr,
+        to: SocketAddr,
+        contents: &[u8],
+        ecn: u8,
+    ) {
+        let realm = self.host(host).nat;
+        let members = self.net.udp.sockets.iter().map(|(_, socket)| socket);
+        let members = members.filter(|socket| socket.is_member(to));
+        let mut hosts: Vec<HostId> = members.map(|socket| socket.host).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        for there in hosts {
+            if self.host(there).nat != realm || !self.reachable(host, there) {
+                continue;
+            }
+            let flight = self.tap_send(host, there, contents.len());
+            let key = self.net.udp.flying.insert(Flying {
+                wire: Wire::to_group(from, to, realm),
+                bytes: contents.into(),
+                ecn,
+                flight,
+            });
+            self.launch(Parcel {
+                load: Load::Datagram(key),
+                from: host,
+                to: there,
+                len: u32::try_from(contents.len() + HEADERS_6).unwrap_or(u32::MAX),
+            });
+        }
     }
 
     /// A datagram enters its link, which decides.
@@ -241,6 +291,9 @@ impl State {
         let Some(wire) = self.net.udp.flying.get(key).map(|flying| flying.wire) else {
             return;
         };
+        if wire.to.ip().is_multicast() {
+            return self.datagram_arrives_for_group(key, wire, from_host, to_host);
+        }
         let arrival = match self.inbound(Proto::Udp, wire) {
             Ok(arrival) if arrival.host == to_host && self.reachable(from_host, to_host) => arrival,
             Ok(_) => return self.datagram_drop(key, to_host, "the path is cut or the host down"),
@@ -272,6 +325,50 @@ impl State {
         });
         self.wakes.append(&mut socket.readers);
         let from = arrival.from;
+        self.note(to_host, What::DatagramArrived { from, len });
+        self.tap_receive(from_host, to_host, flying.flight);
+    }
+
+    /// Every member on the host gets it.
+    fn datagram_arrives_for_group(
+        &mut self,
+        key: Key,
+        wire: Wire,
+        from_host: HostId,
+        to_host: HostId,
+    ) {
+        if !self.reachable(from_host, to_host) {
+            return self.datagram_drop(key, to_host, "the path is cut or the host down");
+        }
+        let Some(flying) = self.net.udp.flying.remove(key) else {
+            return;
+        };
+        let limit = self.config.udp_buffer;
+        let keys = self
+            .net
+            .udp
+            .bound
+            .get(&(to_host, wire.to.port()))
+            .cloned()
+            .unwrap_or_default();
+        for key in keys {
+            let Some(socket) = self.net.udp.sockets.get_mut(key) else {
+                continue;
+            };
+            if !socket.is_member(wire.to) || socket.waiting >= limit {
+                continue;
+            }
+            socket.waiting += flying.bytes.len() + OVERHEAD;
+            socket.inbox.push_back(Letter {
+                from: wire.from,
+                to: wire.to.ip(),
+                bytes: flying.bytes.clone(),
+                ecn: flying.ecn,
+            });
+            self.wakes.append(&mut socket.readers);
+        }
+        let len = u32::try_from(flying.bytes.len()).unwrap_or(u32::MAX);
+        let from = wire.from;
         self.note(to_host, What::DatagramArrived { from, len });
         self.tap_receive(from_host, to_host, flying.flight);
     }
@@ -327,8 +424,9 @@ impl SimUdpSocket {
         host: HostId,
         life: u32,
         at: SocketAddr,
+        group: Option<IpAddr>,
     ) -> io::Result<Self> {
-        let (key, at) = world.with(|state| state.udp_bind(host, life, at))?;
+        let (key, at) = world.with(|state| state.udp_bind(host, life, at, group))?;
         Ok(Self { world, key, at })
     }
 }

@@ -62,7 +62,8 @@ pub(crate) fn serve(host: &Host, manners: &Manners) {
 pub(crate) async fn chat(app: App, others: Vec<Multiaddr>, end: Instant) {
     let rt = app.host.swarm().rt().clone();
     let dice = Dice(rt.clone());
-    let pause = dice.time(Duration::from_secs(10));
+    // Pings take turns: not more of them than that.
+    let pause = Duration::from_secs(1) + dice.time(Duration::from_secs(9));
     while rt.now() < end {
         rt.sleep(Duration::from_millis(1) + dice.time(pause)).await;
         for _ in 0..dice.below(TALKS) {

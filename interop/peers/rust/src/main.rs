@@ -18,9 +18,9 @@ use tracing_subscriber::EnvFilter;
 const DEADLINE: Duration = Duration::from_secs(55);
 
 const USAGE: &str = "usage:
-  peer listen --transport tcp --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
-  peer dial ADDR --transport tcp --security .. --muxer .. --test TEST
-tests: ping, identify, echo, transfer, gossip, gossip-anonymous, gossip-chain, flood-lax";
+  peer listen --transport tcp|quic --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
+  peer dial ADDR --transport tcp|quic --security .. --muxer .. --test TEST
+tests: ping, identify, echo, transfer, gossip, gossip-anonymous, gossip-chain";
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 

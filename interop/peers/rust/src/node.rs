@@ -4,9 +4,16 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use libp2p::{
-    Multiaddr, Swarm, Transport as _, core::upgrade::Version, floodsub, gossipsub, identify,
-    identity::Keypair, multiaddr::Protocol, ping, swarm, swarm::NetworkBehaviour,
-    swarm::SwarmEvent, swarm::behaviour::toggle::Toggle, tcp,
+    Multiaddr, PeerId, Swarm, Transport as _,
+    core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
+    gossipsub, identify,
+    identity::Keypair,
+    multiaddr::Protocol,
+    ping, quic, swarm,
+    swarm::NetworkBehaviour,
+    swarm::SwarmEvent,
+    swarm::behaviour::toggle::Toggle,
+    tcp,
 };
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -33,7 +40,6 @@ struct Behaviour {
     ping: ping::Behaviour,
     streams: libp2p_stream::Behaviour,
     gossip: Toggle<gossipsub::Behaviour>,
-    flood: Toggle<floodsub::Behaviour>,
 }
 
 struct Node {
@@ -93,17 +99,20 @@ pub(crate) async fn dial(options: Options) -> Result<()> {
 
 /// A swarm that offers exactly what the options name and reaches out to nobody.
 fn build(options: &Options, side: Side) -> Result<Node> {
-    if options.transport != "tcp" {
-        return Err(Unsupported(format!("transport {}", options.transport)).into());
-    }
     let keys = Keypair::generate_ed25519();
     let chosen = Chosen::default();
-    let transport = tcp::tokio::Transport::new(tcp::Config::default())
-        .upgrade(Version::V1Lazy)
-        .authenticate(Securities::new(&options.security, &keys, chosen.clone())?)
-        .multiplex(Muxers::new(&options.muxer, chosen.clone())?)
-        .timeout(Duration::from_secs(15))
-        .boxed();
+    let transport: Boxed<(PeerId, StreamMuxerBox)> = match options.transport.as_str() {
+        "tcp" => tcp::tokio::Transport::new(tcp::Config::default())
+            .upgrade(Version::V1Lazy)
+            .authenticate(Securities::new(&options.security, &keys, chosen.clone())?)
+            .multiplex(Muxers::new(&options.muxer, chosen.clone())?)
+            .timeout(Duration::from_secs(15))
+            .boxed(),
+        "quic" => quic::tokio::Transport::new(quic::Config::new(&keys))
+            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+            .boxed(),
+        other => return Err(Unsupported(format!("transport {other}")).into()),
+    };
     let ping = match options.test.as_str() {
         "ping" => ping::Config::new().with_interval(PING_INTERVAL),
         _ => ping::Config::new(),
@@ -115,7 +124,6 @@ fn build(options: &Options, side: Side) -> Result<Node> {
     }
     let behaviour = Behaviour {
         gossip: pubsub::gossip(flavour, &keys)?.into(),
-        flood: pubsub::flood(flavour, &keys).into(),
         identify: identify::Behaviour::new(
             identify::Config::new("ipfs/0.1.0".into(), keys.public())
                 .with_agent_version("p2p-interop-rust/rust-libp2p".into()),
@@ -128,11 +136,11 @@ fn build(options: &Options, side: Side) -> Result<Node> {
     let mut node = Node {
         swarm,
         chosen,
-        script: flavour.map(|flavour| pubsub::Script::new(flavour, side)),
+        script: flavour.map(|_| pubsub::Script::new(side)),
     };
     if node.script.is_some() {
         let behaviour = node.swarm.behaviour_mut();
-        pubsub::subscribe(behaviour.gossip.as_mut(), behaviour.flood.as_mut())?;
+        pubsub::subscribe(behaviour.gossip.as_mut())?;
     }
     Ok(node)
 }
@@ -163,20 +171,12 @@ async fn drive(mut node: Node, seen_by: Option<mpsc::UnboundedSender<Seen>>) {
                         "peer": peer_id.to_string(), "security": security, "muxer": muxer,
                     }),
                 );
-                let flood = node.swarm.behaviour_mut().flood.as_mut();
-                flood.into_iter().for_each(|it| it.add_node_to_partial_view(peer_id));
                 tell(Seen::Connected);
             }
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message {
                 message,
                 ..
             })) => received(&mut node, &message.data, &tell),
-            SwarmEvent::Behaviour(BehaviourEvent::Flood(floodsub::Event::Message(message))) => {
-                received(&mut node, &message.data, &tell);
-            }
-            SwarmEvent::Behaviour(BehaviourEvent::Flood(floodsub::Event::Subscribed {
-                ..
-            })) => node.script.iter_mut().for_each(pubsub::Script::subscribed),
             SwarmEvent::OutgoingConnectionError { error, .. } => {
                 tell(Seen::Failed(chain(&error)));
             }
@@ -227,9 +227,9 @@ fn received(node: &mut Node, data: &[u8], tell: &impl Fn(Seen) -> bool) {
 
 /// Sends what the script wants sent, as far as the library takes it.
 fn publish(node: &mut Node) {
-    if let Some(script) = &mut node.script {
-        let behaviour = node.swarm.behaviour_mut();
-        script.publish(behaviour.gossip.as_mut(), behaviour.flood.as_mut());
+    let gossip = node.swarm.behaviour_mut().gossip.as_mut();
+    if let (Some(script), Some(gossip)) = (&mut node.script, gossip) {
+        script.publish(gossip);
     }
 }
 

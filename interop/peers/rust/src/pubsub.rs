@@ -1,7 +1,6 @@
 //! The pubsub tests: both ends send a series of messages, the listener once it has the dialer's.
 
 use libp2p::{
-    floodsub,
     gossipsub::{self, IdentTopic, MessageAuthenticity, PublishError, ValidationMode},
     identity::Keypair,
 };
@@ -16,6 +15,7 @@ const MAX_RPC: usize = 1 << 20;
 const BURST: u32 = 500;
 /// KiB, after the burst.
 const SIZES: [usize; 5] = [1, 8, 60, 300, 900];
+const COUNT: u32 = 1 + BURST + SIZES.len() as u32;
 const PATTERN_MODULUS: usize = 251;
 
 /// Which end we are; the letter is the first byte of our messages.
@@ -29,7 +29,6 @@ pub(crate) enum Side {
 pub(crate) enum Flavour {
     Gossip,
     GossipAnonymous,
-    FloodLax,
 }
 
 impl Flavour {
@@ -37,7 +36,6 @@ impl Flavour {
         match test {
             "gossip" | "gossip-chain" => Some(Self::Gossip),
             "gossip-anonymous" => Some(Self::GossipAnonymous),
-            "flood-lax" => Some(Self::FloodLax),
             _ => None,
         }
     }
@@ -62,79 +60,52 @@ pub(crate) fn gossip(
             });
             MessageAuthenticity::Anonymous
         }
-        Some(Flavour::FloodLax) | None => return Ok(None),
+        None => return Ok(None),
     };
     Ok(Some(gossipsub::Behaviour::new(author, config.build()?)?))
 }
 
-/// rust-libp2p's floodsub does not sign, and reads no RPC above 2 KiB.
-pub(crate) fn flood(flavour: Option<Flavour>, keys: &Keypair) -> Option<floodsub::Behaviour> {
-    let wanted = flavour == Some(Flavour::FloodLax);
-    wanted.then(|| floodsub::Behaviour::new(keys.public().to_peer_id()))
-}
-
-pub(crate) fn subscribe(
-    gossip: Option<&mut gossipsub::Behaviour>,
-    flood: Option<&mut floodsub::Behaviour>,
-) -> Result<()> {
+pub(crate) fn subscribe(gossip: Option<&mut gossipsub::Behaviour>) -> Result<()> {
     if let Some(gossip) = gossip {
         gossip.subscribe(&IdentTopic::new(TOPIC))?;
-    }
-    if let Some(flood) = flood {
-        flood.subscribe(floodsub::Topic::new(TOPIC));
     }
     Ok(())
 }
 
 /// What was sent and received so far.
 pub(crate) struct Script {
-    flavour: Flavour,
     side: Side,
     /// The next message to send; `None`: not our turn yet.
     next: Option<u32>,
-    /// Floodsub does not say that nobody listens.
-    heard: bool,
     got: Vec<bool>,
 }
 
 impl Script {
-    pub(crate) fn new(flavour: Flavour, side: Side) -> Self {
+    pub(crate) fn new(side: Side) -> Self {
         Self {
-            flavour,
             side,
             next: (side == Side::Dialer).then_some(0),
-            heard: flavour != Flavour::FloodLax,
-            got: vec![false; count(flavour) as usize],
+            got: vec![false; COUNT as usize],
         }
     }
 
-    pub(crate) fn subscribed(&mut self) {
-        self.heard = true;
-    }
-
     pub(crate) fn is_sending(&self) -> bool {
-        self.heard && self.next.is_some_and(|next| next < count(self.flavour))
+        self.next.is_some_and(|next| next < COUNT)
     }
 
-    pub(crate) fn publish(
-        &mut self,
-        mut gossip: Option<&mut gossipsub::Behaviour>,
-        mut flood: Option<&mut floodsub::Behaviour>,
-    ) {
+    pub(crate) fn publish(&mut self, gossip: &mut gossipsub::Behaviour) {
         while self.is_sending() {
             let index = self.next.unwrap_or_default();
             let data = payload(self.side, index);
-            if let Some(gossip) = gossip.as_mut() {
-                match gossip.publish(IdentTopic::new(TOPIC), data) {
-                    Ok(_) => {}
-                    Err(PublishError::NoPeersSubscribedToTopic | PublishError::AllQueuesFull(_)) => return,
-                    Err(error) => {
-                        tracing::error!(%error, index, "publish");
-                        return;
-                    }
+            match gossip.publish(IdentTopic::new(TOPIC), data) {
+                Ok(_) => {}
+                Err(PublishError::NoPeersSubscribedToTopic | PublishError::AllQueuesFull(_)) => {
+                    return;
                 }
-            } else if let Some(flood) = flood.as_mut() {
-                flood.publish(floodsub::Topic::new(TOPIC), data);
+                Err(error) => {
+                    tracing::error!(%error, index, "publish");
+                    return;
+                }
             }
             self.next = Some(index + 1);
         }
@@ -170,13 +141,6 @@ impl Script {
             self.next = Some(0);
         }
         Ok(true)
-    }
-}
-
-fn count(flavour: Flavour) -> u32 {
-    match flavour {
-        Flavour::FloodLax => 1 + BURST,
-        Flavour::Gossip | Flavour::GossipAnonymous => 1 + BURST + SIZES.len() as u32,
     }
 }
 

@@ -1,0 +1,376 @@
+//! Names against a name server on loopback: what they come to, what is remembered, and how each
+//! failure is called.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a failed test may panic"
+)]
+
+use std::error::Error as _;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use futures::future::join;
+use p2p_core::{Denied, Gate, Multiaddr, PeerId, Transport, TransportError};
+use p2p_dns::{Config, Dns, ResolveError, Resolver};
+use p2p_runtime::{block_on, default_runtime};
+use p2p_tcp::Tcp;
+use simple_dns::rdata::{A, AAAA, RData, TXT};
+use simple_dns::{CLASS, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
+
+const ALICE: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+const BOB: &str = "12D3KooWM6CgA9iBFZmcYAHA6A2qvbAxqfkmrYiRQuz3XEsk4Ksv";
+
+/// A zone: name, kind, text form of the value.
+type Zone = &'static [(&'static str, TYPE, &'static str)];
+
+const ZONE: Zone = &[
+    ("both.test", TYPE::A, "127.0.0.1"),
+    ("both.test", TYPE::AAAA, "::1"),
+    ("four.test", TYPE::A, "127.0.0.1"),
+    ("two.test", TYPE::A, "127.0.0.2"),
+    ("two.test", TYPE::A, "127.0.0.1"),
+    (
+        "_dnsaddr.boot.test",
+        TYPE::TXT,
+        "dnsaddr=/dns4/four.test/tcp/1/p2p/ALICE",
+    ),
+    (
+        "_dnsaddr.boot.test",
+        TYPE::TXT,
+        "dnsaddr=/ip4/9.9.9.9/tcp/2/p2p/BOB",
+    ),
+    ("_dnsaddr.boot.test", TYPE::TXT, "something else"),
+    ("_dnsaddr.boot.test", TYPE::TXT, "dnsaddr=/no/such/address"),
+    (
+        "_dnsaddr.deep.test",
+        TYPE::TXT,
+        "dnsaddr=/dnsaddr/boot.test/p2p/ALICE",
+    ),
+    (
+        "_dnsaddr.loop.test",
+        TYPE::TXT,
+        "dnsaddr=/dnsaddr/pool.test",
+    ),
+    (
+        "_dnsaddr.pool.test",
+        TYPE::TXT,
+        "dnsaddr=/dnsaddr/loop.test",
+    ),
+    ("_dnsaddr.empty.test", TYPE::TXT, "v=spf1"),
+];
+
+/// Answers from the zone, and counts the questions.
+struct Server {
+    at: SocketAddr,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Server {
+    /// `fits` is the longest answer that it sends over UDP, in bytes.
+    fn start(fits: usize) -> Self {
+        let (udp, tcp) = loop {
+            let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+            // The same port for both, which may be taken.
+            if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
+                break (udp, tcp);
+            }
+        };
+        let (at, asked) = (udp.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let count = asked.clone();
+        thread::spawn(move || {
+            let mut buffer = [0; 2000];
+            loop {
+                let (len, from) = udp.recv_from(&mut buffer).unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                let mut reply = answer(&buffer[..len], false);
+                if reply.len() > fits {
+                    reply = answer(&buffer[..len], true);
+                }
+                // Somebody else's words first: they must be ignored.
+                let mut forged = reply.clone();
+                forged[0] ^= 0xff;
+                udp.send_to(&forged, from).unwrap();
+                udp.send_to(b"nonsense", from).unwrap();
+                udp.send_to(&reply, from).unwrap();
+            }
+        });
+        thread::spawn(move || {
+            for stream in tcp.incoming() {
+                let mut stream = stream.unwrap();
+                let mut len = [0; 2];
+                stream.read_exact(&mut len).unwrap();
+                let mut question = vec![0; u16::from_be_bytes(len).into()];
+                stream.read_exact(&mut question).unwrap();
+                let reply = answer(&question, false);
+                let len = u16::try_from(reply.len()).unwrap().to_be_bytes();
+                stream.write_all(&[&len[..], &reply].concat()).unwrap();
+            }
+        });
+        Self { at, asked }
+    }
+
+    fn config(&self) -> Config {
+        let mut config = Config::default();
+        config.servers = vec![self.at];
+        config
+    }
+
+    fn resolver(&self) -> Resolver {
+        Resolver::new(default_runtime(), self.config())
+    }
+}
+
+fn answer(question: &[u8], truncated: bool) -> Vec<u8> {
+    let question = Packet::parse(question).unwrap();
+    let name = question.questions[0].qname.to_string().to_ascii_lowercase();
+    let QTYPE::TYPE(kind) = question.questions[0].qtype else {
+        panic!("a question for one kind");
+    };
+    let mut reply = Packet::new_reply(question.id());
+    reply.questions = question.questions.clone();
+    let qname = &question.questions[0].qname;
+    if name == "refused.test" {
+        *reply.rcode_mut() = RCODE::Refused;
+    } else if !ZONE.iter().any(|(known, ..)| *known == name) {
+        *reply.rcode_mut() = RCODE::NameError;
+    } else if truncated {
+        reply.set_flags(PacketFlag::TRUNCATION);
+    } else {
+        for (_, _, value) in ZONE
+            .iter()
+            .filter(|(known, of, _)| *known == name && *of == kind)
+        {
+            let rdata = match kind {
+                TYPE::TXT => {
+                    let text = value.replace("ALICE", ALICE).replace("BOB", BOB);
+                    RData::TXT(TXT::try_from(&*text.leak()).unwrap())
+                }
+                _ => match value.parse().unwrap() {
+                    IpAddr::V4(ip) => RData::A(A { address: ip.into() }),
+                    IpAddr::V6(ip) => RData::AAAA(AAAA { address: ip.into() }),
+                },
+            };
+            reply
+                .answers
+                .push(ResourceRecord::new(qname.clone(), CLASS::IN, 60, rdata));
+        }
+    }
+    reply.build_bytes_vec().unwrap()
+}
+
+fn addr(text: &str) -> Multiaddr {
+    text.replace("ALICE", ALICE)
+        .replace("BOB", BOB)
+        .parse()
+        .unwrap()
+}
+
+fn resolve(resolver: &Resolver, text: &str) -> Result<Vec<String>, ResolveError> {
+    let resolved = block_on(resolver.resolve(&addr(text)))?;
+    let short = |addr: Multiaddr| addr.to_string().replace(ALICE, "ALICE").replace(BOB, "BOB");
+    Ok(resolved.into_iter().map(short).collect())
+}
+
+#[test]
+fn names_come_to_their_addresses() {
+    let server = Server::start(1000);
+    let resolver = server.resolver();
+    for (name, addrs) in [
+        ("/dns4/both.test/tcp/1", &["/ip4/127.0.0.1/tcp/1"][..]),
+        ("/dns6/both.test/tcp/1", &["/ip6/::1/tcp/1"]),
+        (
+            "/dns/both.test/tcp/1",
+            &["/ip6/::1/tcp/1", "/ip4/127.0.0.1/tcp/1"],
+        ),
+        (
+            "/dns/four.test/udp/1/quic-v1",
+            &["/ip4/127.0.0.1/udp/1/quic-v1"],
+        ),
+        (
+            "/dns4/FOUR.test/tcp/1/p2p/ALICE",
+            &["/ip4/127.0.0.1/tcp/1/p2p/ALICE"],
+        ),
+        ("/dns4/four.test/tcp/1/ws", &["/ip4/127.0.0.1/tcp/1/ws"]),
+        (
+            "/dns4/four.test/tcp/1/wss",
+            &["/ip4/127.0.0.1/tcp/1/tls/sni/four.test/ws"],
+        ),
+        (
+            "/dns4/four.test/tcp/1/tls/ws",
+            &["/ip4/127.0.0.1/tcp/1/tls/sni/four.test/ws"],
+        ),
+        (
+            "/dns4/four.test/tcp/1/tls/sni/a.b/ws",
+            &["/ip4/127.0.0.1/tcp/1/tls/sni/a.b/ws"],
+        ),
+        (
+            "/dnsaddr/boot.test",
+            &[
+                "/ip4/9.9.9.9/tcp/2/p2p/BOB",
+                "/ip4/127.0.0.1/tcp/1/p2p/ALICE",
+            ],
+        ),
+        (
+            "/dnsaddr/boot.test/p2p/BOB",
+            &["/ip4/9.9.9.9/tcp/2/p2p/BOB"],
+        ),
+        (
+            "/dnsaddr/deep.test/p2p/ALICE",
+            &["/ip4/127.0.0.1/tcp/1/p2p/ALICE"],
+        ),
+        ("/ip4/1.2.3.4/tcp/1", &["/ip4/1.2.3.4/tcp/1"]),
+    ] {
+        assert_eq!(resolve(&resolver, name).unwrap(), addrs, "{name}");
+    }
+}
+
+#[test]
+fn each_failure_has_its_name() {
+    let server = Server::start(1000);
+    let resolver = server.resolver();
+    let failed = |name: &str| resolve(&resolver, name).unwrap_err();
+    let no_name = failed("/dns4/nobody.test/tcp/1");
+    assert!(
+        matches!(no_name, ResolveError::NoSuchName { .. }),
+        "{no_name}"
+    );
+    let nothing = failed("/dns6/four.test/tcp/1");
+    assert_eq!(nothing.to_string(), "four.test has no IPv6 address");
+    let refused = failed("/dns4/refused.test/tcp/1");
+    assert!(matches!(refused, ResolveError::Server { .. }), "{refused}");
+    let looped = failed("/dnsaddr/loop.test");
+    assert!(matches!(looped, ResolveError::TooDeep { .. }), "{looped}");
+    let no_match = failed("/dnsaddr/deep.test/p2p/BOB");
+    assert!(
+        matches!(no_match, ResolveError::NoMatch { records: 1, .. }),
+        "{no_match}"
+    );
+    let empty = failed("/dnsaddr/empty.test");
+    assert!(matches!(empty, ResolveError::Nothing { .. }), "{empty}");
+    let long = failed(&format!("/dns4/{}/tcp/1", "a".repeat(64)));
+    assert!(matches!(long, ResolveError::BadName { .. }), "{long}");
+}
+
+#[test]
+fn a_silent_server_is_given_up_and_the_next_one_asked() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let server = Server::start(1000);
+    let mut config = server.config();
+    config.timeout = Duration::from_millis(50);
+    config.servers = vec![silent.local_addr().unwrap()];
+    let resolver = Resolver::new(default_runtime(), config.clone());
+    let error = resolve(&resolver, "/dns4/four.test/tcp/1").unwrap_err();
+    assert!(
+        matches!(error, ResolveError::Timeout { servers: 1, .. }),
+        "{error}"
+    );
+
+    config.servers.push(server.at);
+    config.timeout = Duration::from_secs(1);
+    let resolver = Resolver::new(default_runtime(), config);
+    assert!(resolve(&resolver, "/dns4/four.test/tcp/1").is_ok());
+}
+
+#[test]
+fn an_answer_that_does_not_fit_comes_over_tcp() {
+    let server = Server::start(100);
+    let addrs = resolve(&server.resolver(), "/dnsaddr/boot.test/p2p/BOB").unwrap();
+    assert_eq!(addrs, ["/ip4/9.9.9.9/tcp/2/p2p/BOB"]);
+}
+
+#[test]
+fn answers_are_remembered_and_so_is_that_there_is_none() {
+    let server = Server::start(1000);
+    let resolver = server.resolver();
+    for name in ["/dns4/four.test/tcp/1", "/dns4/nobody.test/tcp/1"] {
+        let before = server.asked.load(Ordering::SeqCst);
+        for _ in 0..3 {
+            let _ = resolve(&resolver, name);
+        }
+        assert_eq!(server.asked.load(Ordering::SeqCst) - before, 1, "{name}");
+    }
+}
+
+#[test]
+fn the_address_that_answers_wins() {
+    let server = Server::start(1000);
+    block_on(async {
+        let rt = default_runtime();
+        let tcp = Tcp::new(rt.clone(), p2p_tcp::Config::default());
+        let mut listener = tcp.listen(addr("/ip4/127.0.0.1/tcp/0")).await.unwrap();
+        let port = listener
+            .addrs()
+            .remove(0)
+            .to_string()
+            .replace("/ip4/127.0.0.1", "");
+        let dns = Dns::new(rt, server.config(), vec![Arc::new(tcp)]);
+        for name in ["four.test", "two.test"] {
+            let to = addr(&format!("/dns4/{name}{port}"));
+            assert!(dns.supports(&to));
+            let (dialed, accepted) = join(dns.dial(to, None), listener.accept()).await;
+            assert_eq!(dialed.unwrap().local, Some(accepted.unwrap().remote));
+        }
+    });
+}
+
+#[derive(Debug)]
+struct NoLoopback;
+
+impl Gate for NoLoopback {
+    fn dial(&self, _: Option<&PeerId>, addr: &Multiaddr) -> Result<(), Denied> {
+        match addr.to_string().starts_with("/ip4/127.") {
+            true => Err(Denied {
+                reason: "loopback".into(),
+            }),
+            false => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn the_gate_sees_what_a_name_comes_to() {
+    let server = Server::start(1000);
+    let rt = default_runtime();
+    let tcp = Tcp::new(rt.clone(), p2p_tcp::Config::default());
+    let dns = Dns::new(rt, server.config(), vec![Arc::new(tcp)]).gate(Arc::new(NoLoopback));
+    let error = block_on(dns.dial(addr("/dns4/four.test/tcp/1"), None))
+        .err()
+        .unwrap();
+    let source = error.source().unwrap().to_string();
+    assert!(source.contains("denied by policy: loopback"), "{source}");
+}
+
+#[test]
+fn a_failed_dial_names_the_name_and_every_address() {
+    let server = Server::start(1000);
+    let rt = default_runtime();
+    let tcp = Tcp::new(rt.clone(), p2p_tcp::Config::default());
+    let dns = Dns::new(rt, server.config(), vec![Arc::new(tcp)]);
+    let unknown = addr("/dns4/nobody.test/tcp/1");
+    let error = block_on(dns.dial(unknown.clone(), None)).err().unwrap();
+    assert!(matches!(&error, TransportError::Connect { addr, .. } if *addr == unknown));
+    assert_eq!(
+        error.source().unwrap().to_string(),
+        "nobody.test does not exist"
+    );
+
+    let free = UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let error = block_on(dns.dial(addr(&format!("/dns4/two.test/tcp/{free}")), None))
+        .err()
+        .unwrap();
+    let source = error.source().unwrap().to_string();
+    assert!(
+        source.contains("/ip4/127.0.0.1/tcp") && source.contains("/ip4/127.0.0.2/tcp"),
+        "{source}"
+    );
+}

@@ -1,0 +1,303 @@
+//! Questions and answers as bytes.
+//!
+//! ```text
+//!   question   PTR _p2p._udp.local
+//!   answer     PTR _p2p._udp.local -> <name>._p2p._udp.local
+//!              TXT <name>._p2p._udp.local -> "dnsaddr=<multiaddr>/p2p/<id>", one or more
+//! ```
+//!
+//! The packets are those of DNS (RFC 1035) by simple-dns; what is in them is libp2p's.
+//!
+//! Spec: libp2p/specs `discovery/mdns.md`; RFC 6762, RFC 6763.
+
+use std::time::Duration;
+
+use p2p_core::{AddrExt, Multiaddr, PeerId};
+use simple_dns::rdata::{PTR, RData, TXT};
+use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, ResourceRecord, TYPE};
+
+/// The question for all kinds of services (RFC 6763, section 9).
+const ALL_SERVICES: &str = "_services._dns-sd._udp.local";
+/// What stands before an address.
+const DNSADDR: &str = "dnsaddr=";
+/// The longest text in a TXT record, in bytes.
+const MAX_TEXT: usize = 255;
+/// The largest packet that we send, in bytes: what every link carries.
+const MAX_SENT: usize = 1200;
+/// The largest packet that we read, in bytes (RFC 6762, section 17).
+pub(crate) const MAX_READ: usize = 9000;
+/// Addresses that one packet may hold: more cannot fit.
+const MAX_ADDRS: usize = 256;
+
+/// The name of libp2p's service, or of that of a private network.
+pub fn service_name(private_network: Option<&str>) -> String {
+    match private_network {
+        None => "_p2p._udp.local".to_owned(),
+        Some(fingerprint) => format!("_p2p-{fingerprint}._udp.local"),
+    }
+}
+
+/// What a packet of the group says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Somebody asks who is there.
+    Question,
+    /// Somebody asks what kinds of services there are.
+    Services,
+    /// Somebody is there.
+    Answer(Vec<Found>),
+}
+
+/// An address that somebody claims for a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The peer.
+    pub peer: PeerId,
+    /// Its address, with `/p2p/<peer>`.
+    pub addr: Multiaddr,
+    /// How long to remember it. Zero: it is gone.
+    pub ttl: Duration,
+}
+
+/// Reads a packet. `None`: it is not about `service`, or no packet at all; both are common on a
+/// link.
+pub fn decode(bytes: &[u8], service: &str) -> Option<Message> {
+    if bytes.len() > MAX_READ {
+        return None;
+    }
+    let packet = Packet::parse(bytes).ok()?;
+    if !packet.has_flags(PacketFlag::RESPONSE) {
+        return question(&packet, service);
+    }
+    let records = packet.answers.iter().chain(&packet.additional_records);
+    let mut found = Vec::new();
+    for record in records {
+        if let RData::TXT(text) = &record.rdata
+            && is_instance(&record.name, service)
+        {
+            let ttl = Duration::from_secs(record.ttl.into());
+            found.extend(addrs(text).map(|(peer, addr)| Found { peer, addr, ttl }));
+        }
+        if found.len() > MAX_ADDRS {
+            return None;
+        }
+    }
+    (!found.is_empty()).then_some(Message::Answer(found))
+}
+
+/// The question who is there.
+pub fn encode_question(service: &str) -> Option<Vec<u8>> {
+    let mut packet = Packet::new_query(0);
+    let name = Name::new(service).ok()?;
+    let (kind, class) = (QTYPE::TYPE(TYPE::PTR), QCLASS::CLASS(CLASS::IN));
+    packet
+        .questions
+        .push(Question::new(name, kind, class, false));
+    packet.build_bytes_vec().ok()
+}
+
+/// The answer that `addrs` reach us, in as many packets as it takes. `instance` is our name.
+/// Addresses that do not fit a TXT record are left out.
+pub fn encode_answers(
+    service: &str,
+    instance: &str,
+    addrs: &[Multiaddr],
+    ttl: Duration,
+) -> Vec<Vec<u8>> {
+    let texts = addrs.iter().map(|addr| format!("{DNSADDR}{addr}"));
+    let texts: Vec<String> = texts.filter(|text| text.len() <= MAX_TEXT).collect();
+    let mut packets = Vec::new();
+    let mut rest = texts.as_slice();
+    while !rest.is_empty() {
+        let mut taken = 0;
+        let mut room = MAX_SENT / 2;
+        while let Some(text) = rest
+            .get(taken)
+            .filter(|text| taken == 0 || text.len() < room)
+        {
+            room = room.saturating_sub(text.len() + 1);
+            taken += 1;
+        }
+        let (now, later) = rest.split_at(taken);
+        packets.extend(encode_answer(service, instance, now, ttl));
+        rest = later;
+    }
+    packets
+}
+
+fn encode_answer(
+    service: &str,
+    instance: &str,
+    texts: &[String],
+    ttl: Duration,
+) -> Option<Vec<u8>> {
+    let ttl = u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
+    let full = format!("{instance}.{service}");
+    let name = Name::new(&full).ok()?;
+    let mut packet = reply();
+    packet.answers.push(ResourceRecord::new(
+        Name::new(service).ok()?,
+        CLASS::IN,
+        ttl,
+        RData::PTR(PTR(name.clone())),
+    ));
+    let mut record = TXT::new();
+    for text in texts {
+        record.add_string(text).ok()?;
+    }
+    packet.additional_records.push(ResourceRecord::new(
+        name,
+        CLASS::IN,
+        ttl,
+        RData::TXT(record),
+    ));
+    packet.build_bytes_vec().ok()
+}
+
+/// The answer that there is our kind of service.
+pub fn encode_services(service: &str, ttl: Duration) -> Option<Vec<u8>> {
+    let ttl = u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
+    let mut packet = reply();
+    packet.answers.push(ResourceRecord::new(
+        Name::new(ALL_SERVICES).ok()?,
+        CLASS::IN,
+        ttl,
+        RData::PTR(PTR(Name::new(service).ok()?)),
+    ));
+    packet.build_bytes_vec().ok()
+}
+
+fn reply() -> Packet<'static> {
+    let mut packet = Packet::new_reply(0);
+    packet.set_flags(PacketFlag::AUTHORITATIVE_ANSWER);
+    packet
+}
+
+fn question(packet: &Packet<'_>, service: &str) -> Option<Message> {
+    packet.questions.iter().find_map(|question| {
+        let pointers = matches!(question.qtype, QTYPE::TYPE(TYPE::PTR) | QTYPE::ANY);
+        if !pointers {
+            None
+        } else if is(&question.qname, service) {
+            Some(Message::Question)
+        } else if is(&question.qname, ALL_SERVICES) {
+            Some(Message::Services)
+        } else {
+            None
+        }
+    })
+}
+
+/// Names of DNS are equal whatever their case.
+fn is(name: &Name<'_>, expected: &str) -> bool {
+    name.to_string().eq_ignore_ascii_case(expected)
+}
+
+fn is_instance(name: &Name<'_>, service: &str) -> bool {
+    let name = name.to_string();
+    let (_, behind) = name.split_once('.').unwrap_or_default();
+    behind.eq_ignore_ascii_case(service)
+}
+
+/// The addresses in a TXT record that say whose they are. Others are not for us.
+fn addrs(text: &TXT<'_>) -> impl Iterator<Item = (PeerId, Multiaddr)> {
+    let texts: Vec<_> = text
+        .iter_raw()
+        .filter(|(key, _)| key.eq_ignore_ascii_case(b"dnsaddr"))
+        .filter_map(|(_, value)| {
+            let addr: Multiaddr = std::str::from_utf8(value?).ok()?.parse().ok()?;
+            Some((addr.peer()?, addr))
+        })
+        .collect();
+    texts.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PEER: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+    const TTL: Duration = Duration::from_secs(360);
+
+    fn addr(n: usize) -> Multiaddr {
+        format!(
+            "/ip4/10.0.{}.{}/udp/4001/quic-v1/p2p/{PEER}",
+            n / 256,
+            n % 256
+        )
+        .parse()
+        .unwrap()
+    }
+
+    #[test]
+    fn a_question_is_the_one_of_the_spec_and_comes_back() {
+        let service = service_name(None);
+        let bytes = encode_question(&service).unwrap();
+        let mut expected = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        expected.extend(b"\x04_p2p\x04_udp\x05local\x00\x00\x0c\x00\x01");
+        assert_eq!(bytes, expected);
+        assert_eq!(decode(&bytes, &service), Some(Message::Question));
+        assert_eq!(decode(&bytes, "_p2p-00ff._udp.local"), None);
+    }
+
+    #[test]
+    fn the_question_for_services_is_known_and_answered() {
+        let bytes = encode_question(ALL_SERVICES).unwrap();
+        let service = service_name(None);
+        assert_eq!(decode(&bytes, &service), Some(Message::Services));
+        let answer = encode_services(&service, TTL).unwrap();
+        let packet = Packet::parse(&answer).unwrap();
+        let RData::PTR(pointer) = &packet.answers[0].rdata else {
+            panic!("not a pointer")
+        };
+        assert!(is(&pointer.0, &service));
+        assert_eq!(decode(&answer, &service), None, "names no peer");
+    }
+
+    #[test]
+    fn addresses_that_do_not_say_whose_they_are_are_ignored() {
+        let service = service_name(None);
+        let stranger: Multiaddr = "/ip4/1.2.3.4/tcp/1".parse().unwrap();
+        let packets = encode_answers(&service, "abc", &[stranger, addr(1)], TTL);
+        let Some(Message::Answer(found)) = decode(&packets[0], &service) else {
+            panic!("no answer")
+        };
+        assert_eq!(found.len(), 1);
+        assert_eq!((&found[0].addr, found[0].ttl), (&addr(1), TTL));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_answered_is_found(count in 0usize..100, secs in 0u32..10_000) {
+            let service = service_name(Some("00ff"));
+            let addrs: Vec<_> = (0..count).map(addr).collect();
+            let ttl = Duration::from_secs(secs.into());
+            let mut found = Vec::new();
+            for packet in encode_answers(&service, "abc", &addrs, ttl) {
+                prop_assert!(packet.len() <= MAX_SENT);
+                let Some(Message::Answer(some)) = decode(&packet, &service) else {
+                    panic!("not an answer")
+                };
+                prop_assert!(some.iter().all(|one| one.ttl == ttl));
+                found.extend(some.into_iter().map(|one| one.addr));
+            }
+            prop_assert_eq!(found, addrs);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let _ = decode(&bytes, "_p2p._udp.local");
+        }
+
+        #[test]
+        fn damaged_answers_never_panic(at in 0usize..400, with in any::<u8>(), cut in 0usize..400) {
+            let service = service_name(None);
+            let mut bytes = encode_answers(&service, "abc", &[addr(1), addr(2)], TTL).remove(0);
+            let len = bytes.len();
+            bytes[at % len] = with;
+            let _ = decode(&bytes, &service);
+            let _ = decode(&bytes[..cut % len], &service);
+        }
+    }
+}

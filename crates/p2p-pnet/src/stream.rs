@@ -1,0 +1,156 @@
+//! A stream that only those with the key can read.
+//!
+//! ```text
+//!   out: our nonce (24 bytes), then XSalsa20(key, our nonce) over everything
+//!   in:  their nonce,          then XSalsa20(key, their nonce) over everything
+//! ```
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures::io::{AsyncRead, AsyncWrite};
+use salsa20::XSalsa20;
+use salsa20::cipher::{KeyIvInit, StreamCipher};
+
+use crate::PreSharedKey;
+
+/// The length of a nonce, in bytes.
+pub const NONCE: usize = 24;
+/// What is encrypted at once, in bytes: this much is held for a slow link.
+const STAGED: usize = 16 * 1024;
+
+/// A byte stream within a private network.
+///
+/// It keeps strangers out and proves nothing: there is no check of what arrives. With another key
+/// at the other end everything that is read is noise, and what is above fails.
+///
+/// The nonce goes out with the first write or read; no round trip is spent on it.
+pub struct Protected<Io> {
+    io: Io,
+    key: PreSharedKey,
+    outgoing: XSalsa20,
+    /// Encrypted, not written yet.
+    unsent: Vec<u8>,
+    sent: usize,
+    incoming: Incoming,
+}
+
+enum Incoming {
+    /// The remote's nonce, as far as it is here.
+    Nonce([u8; NONCE], usize),
+    Bytes(Box<XSalsa20>),
+}
+
+impl<Io> Protected<Io> {
+    /// Protects `io`. `nonce` must be random: with the same one twice, the two streams together
+    /// tell what was said.
+    pub fn new(io: Io, key: &PreSharedKey, nonce: [u8; NONCE]) -> Self {
+        Self {
+            io,
+            key: key.clone(),
+            outgoing: XSalsa20::new(key.bytes().into(), (&nonce).into()),
+            unsent: nonce.to_vec(),
+            sent: 0,
+            incoming: Incoming::Nonce([0; NONCE], 0),
+        }
+    }
+}
+
+impl<Io: AsyncWrite + Unpin> Protected<Io> {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.unsent.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.sent += count,
+            }
+        }
+        self.unsent.clear();
+        self.sent = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Protected<Io> {
+    /// Reads the remote's nonce; false at the end of the stream before it.
+    fn poll_nonce(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        while let Incoming::Nonce(nonce, filled) = &mut self.incoming {
+            let rest = nonce.get_mut(*filled..).unwrap_or_default();
+            if rest.is_empty() {
+                let cipher = XSalsa20::new(self.key.bytes().into(), (&*nonce).into());
+                self.incoming = Incoming::Bytes(Box::new(cipher));
+                break;
+            }
+            match ready!(Pin::new(&mut self.io).poll_read(cx, rest))? {
+                0 if *filled == 0 => return Poll::Ready(Ok(false)),
+                0 => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                count => *filled += count,
+            }
+        }
+        Poll::Ready(Ok(true))
+    }
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for Protected<Io> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        // A remote that waits for our nonce before it says anything would wait for ever. What
+        // goes wrong with it, reading shows too.
+        if !self.unsent.is_empty() && self.poll_send(cx).is_ready() {
+            let _ = Pin::new(&mut self.io).poll_flush(cx);
+        }
+        if !ready!(self.poll_nonce(cx))? {
+            return Poll::Ready(Ok(0));
+        }
+        let this = &mut *self;
+        let count = ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
+        if let Incoming::Bytes(cipher) = &mut this.incoming {
+            cipher.apply_keystream(buffer.get_mut(..count).unwrap_or_default());
+        }
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Protected<Io> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.unsent.len() >= STAGED {
+            ready!(this.poll_send(cx))?;
+        }
+        let room = STAGED.saturating_sub(this.unsent.len()).max(1);
+        let part = bytes.get(..room).unwrap_or(bytes);
+        let start = this.unsent.len();
+        this.unsent.extend_from_slice(part);
+        let added = this.unsent.get_mut(start..).unwrap_or_default();
+        this.outgoing.apply_keystream(added);
+        match this.poll_send(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            // What did not go out now goes out with the next write or a flush.
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(part.len())),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        Pin::new(&mut self.io).poll_close(cx)
+    }
+}
+
+impl<Io> fmt::Debug for Protected<Io> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Protected").field(&self.key).finish()
+    }
+}

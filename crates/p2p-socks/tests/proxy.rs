@@ -1,0 +1,134 @@
+//! A proxy that the test plays: what is said to it, and what its answers come to.
+#![expect(clippy::unwrap_used, reason = "a failed test may panic")]
+
+use std::error::Error as _;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread::{JoinHandle, spawn};
+
+use futures::io::{AsyncReadExt, AsyncWriteExt};
+use p2p_core::{Link, Multiaddr, Transport, TransportError};
+use p2p_runtime::{block_on, default_runtime};
+use p2p_socks::{Config, Login, Refused, Socks5, SocksError};
+use proptest::prelude::*;
+
+/// A proxy for one client: for each step, how many bytes it hears and what it then says.
+fn proxy(steps: Vec<(usize, Vec<u8>)>) -> (Config, JoinHandle<Vec<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = Config::new(listener.local_addr().unwrap());
+    let served = spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut heard = Vec::new();
+        for (len, says) in steps {
+            let mut bytes = vec![0; len];
+            stream.read_exact(&mut bytes).unwrap();
+            heard.push(bytes);
+            stream.write_all(&says).unwrap();
+        }
+        heard
+    });
+    (config, served)
+}
+
+fn dial(config: Config, addr: &str) -> Result<Link, TransportError> {
+    let addr: Multiaddr = addr.parse().unwrap();
+    let socks = Socks5::new(default_runtime(), config);
+    let dialed = block_on(Transport::dial(&socks, addr, None))?;
+    assert_eq!(dialed.local, None, "our address stays ours");
+    Ok(dialed.link)
+}
+
+fn refused(steps: Vec<(usize, Vec<u8>)>, login: Option<Login>) -> SocksError {
+    let (mut config, _proxy) = proxy(steps);
+    config.login = login;
+    let error = dial(config, "/dns4/a.example/tcp/80").err().unwrap();
+    let source = error.source().unwrap().downcast_ref::<std::io::Error>();
+    let inner = source.unwrap().get_ref().unwrap();
+    let error = inner.downcast_ref::<SocksError>().unwrap();
+    match error {
+        SocksError::Method => SocksError::Method,
+        SocksError::NotSocks(what) => SocksError::NotSocks(what),
+        SocksError::Login => SocksError::Login,
+        SocksError::TooLong(what) => SocksError::TooLong(what),
+        SocksError::Refused(why) => SocksError::Refused(*why),
+        other => SocksError::Unreachable(std::io::Error::other(other.to_string())),
+    }
+}
+
+const DONE: [u8; 10] = [5, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+
+#[test]
+fn a_name_is_sent_as_it_is_and_the_bytes_that_follow_are_the_connection() {
+    let answer = [&DONE[..], b"hello"].concat();
+    let (config, served) = proxy(vec![(3, vec![5, 0]), (16, answer), (3, vec![])]);
+    let Link::Raw(mut io) = dial(config, "/dns4/a.example/tcp/80").unwrap() else {
+        panic!("a raw link");
+    };
+    block_on(async {
+        let mut hello = [0; 5];
+        io.read_exact(&mut hello).await.unwrap();
+        assert_eq!(&hello, b"hello");
+        io.write_all(b"hey").await.unwrap();
+    });
+    let heard = served.join().unwrap();
+    assert_eq!(heard[0], [5, 1, 0]);
+    assert_eq!(
+        heard[1],
+        [&[5, 1, 0, 3, 9][..], b"a.example", &[0, 80]].concat()
+    );
+    assert_eq!(heard[2], b"hey");
+}
+
+#[test]
+fn a_proxy_may_ask_for_a_login() {
+    let login = Login {
+        user: "me".into(),
+        password: "secret".into(),
+    };
+    let steps = vec![(4, vec![5, 2]), (11, vec![1, 0]), (10, DONE.to_vec())];
+    let (mut config, served) = proxy(steps);
+    config.login = Some(login.clone());
+    dial(config, "/ip4/1.2.3.4/tcp/80").unwrap();
+    let heard = served.join().unwrap();
+    assert_eq!(heard[1], b"\x01\x02me\x06secret");
+    assert_eq!(heard[2], [5, 1, 0, 1, 1, 2, 3, 4, 0, 80]);
+
+    let wrong = refused(vec![(4, vec![5, 2]), (11, vec![1, 1])], Some(login));
+    assert!(matches!(wrong, SocksError::Login), "{wrong}");
+}
+
+#[test]
+fn each_refusal_has_its_name() {
+    let method = refused(vec![(3, vec![5, 0xff])], None);
+    assert!(matches!(method, SocksError::Method), "{method}");
+    let other = refused(vec![(3, b"HTTP/1.1 400".to_vec())], None);
+    assert!(matches!(other, SocksError::NotSocks(_)), "{other}");
+    let answer = vec![5, 5, 0, 1, 0, 0, 0, 0, 0, 0];
+    let closed = refused(vec![(3, vec![5, 0]), (16, answer)], None);
+    assert!(
+        matches!(closed, SocksError::Refused(Refused(5))),
+        "{closed}"
+    );
+    let silent = refused(vec![(3, vec![5])], None);
+    assert!(matches!(silent, SocksError::Unreachable(_)), "{silent}");
+}
+
+#[test]
+fn a_proxy_that_is_not_there_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = Config::new(listener.local_addr().unwrap());
+    drop(listener);
+    let error = dial(config, "/ip4/1.2.3.4/tcp/80").err().unwrap();
+    let source = error.source().unwrap().to_string();
+    assert_eq!(source, "the proxy cannot be reached");
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_proxy_says_is_an_answer_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        use p2p_socks::{Destination, connect};
+        let mut io = futures::io::Cursor::new([&[0; 8][..], &bytes].concat());
+        let to = Destination::Name("a".into());
+        let _ = futures::executor::block_on(connect(&mut io, None, &to, 1));
+    }
+}

@@ -1,0 +1,51 @@
+//! A certificate authority of our own, and servers that it trusts.
+
+use p2p_core::Rt;
+use p2p_core::conformance::transport::Party;
+use p2p_tcp::Tcp;
+use p2p_websocket::{Config, ServerCertificate, WebSocket};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::CertificateDer;
+
+/// A root and its key.
+pub(crate) struct Web {
+    root: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+#[allow(dead_code, reason = "not every test file uses every helper")]
+pub(crate) fn plain(rt: Rt) -> Party {
+    let tcp = Tcp::new(rt, p2p_tcp::Config::default());
+    Party::raw(WebSocket::new(tcp, Config::default()).unwrap())
+}
+
+impl Web {
+    pub(crate) fn new() -> Self {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = params.self_signed(&key).unwrap().into();
+        let issuer = Issuer::new(params, key);
+        Self { root, issuer }
+    }
+
+    /// Settings that trust the root, with a certificate for `name`.
+    pub(crate) fn config(&self, name: &str) -> Config {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let mut config = Config::default();
+        config.roots = vec![self.root.clone()];
+        config.certificate = Some(ServerCertificate {
+            chain: vec![certificate.into()],
+            key: rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        });
+        config
+    }
+
+    #[allow(dead_code, reason = "not every test file uses every helper")]
+    pub(crate) fn party(&self, rt: Rt) -> Party {
+        let tcp = Tcp::new(rt, p2p_tcp::Config::default());
+        Party::raw(WebSocket::new(tcp, self.config("127.0.0.1")).unwrap())
+    }
+}

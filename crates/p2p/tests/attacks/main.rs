@@ -1,0 +1,403 @@
+//! Attacks on complete hosts, in the simulator. Those on single protocols are with their crates;
+//! docs/ATTACKS.md has the whole list.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod saboteur;
+
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures::future::{join, join_all};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, io};
+use p2p::{
+    Blame, Config, ConnectionEnd, ErrorCode, Event, Host, HostBuilder, Keypair, Multiaddr,
+    Multiplexer, SecureChannel, Stream, StreamReset,
+};
+use p2p_sim::{Link, Sim};
+use p2p_tcp::Tcp;
+use saboteur::{Sabotage, Saboteur};
+
+const ECHO: &str = "/echo/1.0.0";
+const LATENCY: Duration = Duration::from_millis(10);
+/// More than a dialer writes until its first answer is there.
+const CONVERSATION: u64 = 700;
+
+fn builder(machine: &p2p_sim::Host, n: u16) -> HostBuilder {
+    let [high, low] = n.to_be_bytes();
+    let mut seed = [high; 32];
+    seed[0] = low;
+    Host::builder()
+        .runtime(machine.rt())
+        .identity(Keypair::ed25519_from_seed(seed))
+        .secure_channels(&[SecureChannel::Noise])
+}
+
+async fn echo(stream: Stream) -> io::Result<()> {
+    let (reader, mut writer) = stream.split();
+    io::copy(reader, &mut writer).await?;
+    writer.close().await
+}
+
+/// A host that answers [`ECHO`], and its address.
+async fn server(machine: &p2p_sim::Host) -> (Host, Multiaddr) {
+    serve(machine, builder(machine, 0)).await
+}
+
+async fn serve(machine: &p2p_sim::Host, builder: HostBuilder) -> (Host, Multiaddr) {
+    let host = builder.build().await.unwrap();
+    host.handle(ECHO, echo).unwrap();
+    let addr = format!("/ip4/{}/tcp/4001", machine.ip());
+    let addr = host.listen(addr.as_str()).await.unwrap();
+    (host, addr)
+}
+
+/// A host whose links are sabotaged.
+async fn saboteur(machine: &p2p_sim::Host, n: u16, sabotage: Sabotage) -> Host {
+    let tcp = Tcp::new(machine.rt(), p2p_tcp::Config::default());
+    let builder = builder(machine, n).tcp(false);
+    builder
+        .with_transport(Saboteur { tcp, sabotage })
+        .build()
+        .await
+        .unwrap()
+}
+
+/// Says hello and reads it again; how long that took.
+async fn hello(host: &Host, to: &Multiaddr) -> Result<Duration, Box<dyn std::error::Error>> {
+    let rt = host.swarm().rt();
+    let start = rt.now();
+    let mut stream = host.open(to, ECHO).await?;
+    stream.write_all(b"hello").await?;
+    stream.close().await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    if answer != b"hello" {
+        return Err("another answer".into());
+    }
+    Ok(rt.now() - start)
+}
+
+/// Nothing is held for anybody.
+fn assert_free(host: &Host) {
+    let census = host.swarm().census();
+    assert_eq!(
+        (census.connections, census.memory, census.sharing_peers),
+        (0, 0, 0),
+        "{census:?}"
+    );
+}
+
+#[test]
+fn stalled_handshakes_at_every_stage_delay_nobody_and_are_gone_in_time() {
+    let sim = Sim::new(1);
+    sim.default_link(Link::new(LATENCY));
+    let (target, crowd) = (sim.host("target"), sim.host("crowd"));
+    // Limits count by prefix: who stalls takes the places of its own.
+    let honest = sim.host_at("honest", [IpAddr::from([192, 0, 2, 1])]);
+    sim.block_on(async {
+        let (server, addr) = server(&target).await;
+        let stages = (0..CONVERSATION).step_by(7);
+        let stallers = stages
+            .zip(1..)
+            .map(|(at, n)| saboteur(&crowd, n, Sabotage::Stalls(at)));
+        let stallers = join_all(stallers).await;
+        let stall = stallers.iter().map(|host| hello(host, &addr));
+        let stall = join_all(stall).map(drop);
+
+        let rt = honest.rt();
+        let honest = async {
+            rt.sleep(Duration::from_secs(1)).await;
+            let host = builder(&honest, 9999).build().await.unwrap();
+            hello(&host, &addr).await.unwrap()
+        };
+        let (_, took) = join(rt.timeout(Duration::from_secs(5), stall), honest).await;
+        assert_eq!(took, LATENCY * 6, "as if nobody else was there");
+
+        // What got through the handshake falls silent and is noticed; the rest has a deadline.
+        rt.sleep(Duration::from_secs(11)).await;
+        let waiting = sim
+            .census()
+            .host("target")
+            .unwrap()
+            .tasks
+            .get("incoming")
+            .copied();
+        let connected = server.swarm().census().connections;
+        assert!(
+            waiting.unwrap_or(0) <= connected,
+            "{waiting:?} of {connected}"
+        );
+        drop(stallers);
+        rt.sleep(Duration::from_secs(120)).await;
+        assert_free(&server);
+    });
+}
+
+#[test]
+fn whatever_is_flipped_or_cut_off_on_the_way_the_listener_lives_and_owes_nothing() {
+    let sim = Sim::new(2);
+    sim.default_link(Link::new(LATENCY));
+    let (target, crowd, honest) = (sim.host("target"), sim.host("crowd"), sim.host("honest"));
+    sim.block_on(async {
+        let (server, addr) = server(&target).await;
+        let mut spoiled = 0;
+        for at in (0..CONVERSATION).step_by(3) {
+            for sabotage in [Sabotage::Flips(at), Sabotage::HangsUp(at)] {
+                let host = saboteur(&crowd, u16::try_from(at).unwrap(), sabotage).await;
+                let rt = crowd.rt();
+                let greeted = rt.timeout(Duration::from_secs(30), hello(&host, &addr));
+                spoiled += u32::from(!matches!(greeted.await, Ok(Ok(_))));
+                drop(host);
+            }
+        }
+        assert!(spoiled > 200, "{spoiled}");
+        let host = builder(&honest, 9999).build().await.unwrap();
+        assert_eq!(hello(&host, &addr).await.unwrap(), LATENCY * 6);
+        drop(host);
+        honest.rt().sleep(Duration::from_secs(120)).await;
+        assert_free(&server);
+    });
+}
+
+#[test]
+fn a_reset_is_an_error_on_every_stack_also_before_the_protocol_is_agreed() {
+    for channel in [SecureChannel::Noise, SecureChannel::Plaintext] {
+        for muxer in [Multiplexer::Yamux, Multiplexer::Mplex] {
+            let sim = Sim::new(3);
+            let (one, other) = (sim.host("one"), sim.host("other"));
+            let build = |machine, n| {
+                builder(machine, n)
+                    .secure_channels(&[channel])
+                    .multiplexers(&[muxer])
+            };
+            sim.block_on(async {
+                let (server, addr) = serve(&one, build(&one, 1)).await;
+                server
+                    .handle("/ten/1.0.0", |mut stream: Stream| async move {
+                        stream.write_all(&[7; 10]).await?;
+                        stream.flush().await?;
+                        stream.connection().rt().sleep(LATENCY).await;
+                        stream.reset(ErrorCode(5));
+                        io::Result::Ok(())
+                    })
+                    .unwrap();
+                let host = build(&other, 2).build().await.unwrap();
+                let mut stream = host.open(&addr, "/ten/1.0.0").await.unwrap();
+                let mut read = Vec::new();
+                let error = stream.read_to_end(&mut read).await.unwrap_err();
+                assert_eq!(
+                    error.kind(),
+                    ErrorKind::ConnectionReset,
+                    "{channel:?} {muxer:?}"
+                );
+                let reset = StreamReset::of(&error).unwrap();
+                assert_eq!(reset.by, Blame::Remote);
+
+                // Dropped before the other end has said a word.
+                server.swarm().unhandle(&"/ten/1.0.0".try_into().unwrap());
+                server
+                    .handle("/ten/1.0.0", |stream: Stream| async move { drop(stream) })
+                    .unwrap();
+                let mut stream = host.open(&addr, "/ten/1.0.0").await.unwrap();
+                let ended = stream.read_to_end(&mut read).await;
+                assert_eq!(ended.unwrap_err().kind(), ErrorKind::ConnectionReset);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_remote_that_breaks_its_multiplexer_is_hung_up_on_and_blamed() {
+    for muxer in [Multiplexer::Yamux, Multiplexer::Mplex] {
+        let sim = Sim::new(4);
+        let (one, other) = (sim.host("one"), sim.host("other"));
+        sim.block_on(async {
+            // In the clear, so that a flipped bit reaches the multiplexer.
+            let build = |machine, n| {
+                builder(machine, n)
+                    .secure_channels(&[SecureChannel::Plaintext])
+                    .multiplexers(&[muxer])
+            };
+            let (server, addr) = serve(&one, build(&one, 1)).await;
+            let mut events = server.events();
+            let mut blamed = 0;
+            for at in 60..400 {
+                let tcp = Tcp::new(other.rt(), p2p_tcp::Config::default());
+                let sabotage = Sabotage::Flips(at);
+                let bad = build(&other, 2).tcp(false);
+                let bad = bad.with_transport(Saboteur { tcp, sabotage });
+                let bad = bad.build().await.unwrap();
+                let rt = other.rt();
+                let _ = rt.timeout(Duration::from_secs(1), hello(&bad, &addr)).await;
+                while let Some(Some(event)) = events.next().now_or_never() {
+                    let Event::Disconnected { end, .. } = event else {
+                        continue;
+                    };
+                    if let ConnectionEnd::Protocol { .. } = end {
+                        assert_eq!(end.blame(), Blame::Remote);
+                        blamed += 1;
+                        // Our end is closed for good: the socket is gone.
+                        let sockets = sim.census().host("one").unwrap().tcp_streams;
+                        assert_eq!(sockets, server.swarm().census().connections);
+                    }
+                }
+                drop(bad);
+            }
+            // Most of what mplex can be told means something.
+            assert!(blamed > 1, "{muxer:?}: {blamed}");
+            one.rt().sleep(Duration::from_secs(120)).await;
+            assert_free(&server);
+        });
+    }
+}
+
+#[test]
+fn two_hosts_that_dial_each_other_a_thousand_times_get_along() {
+    let sim = Sim::new(5);
+    sim.default_link(Link::new(LATENCY).jitter(LATENCY));
+    let (one, other) = (sim.host("one"), sim.host("other"));
+    let bare = |machine, n| builder(machine, n).identify(None).ping(None);
+    sim.block_on(async {
+        let (a, at_a) = serve(&one, bare(&one, 1)).await;
+        let (b, at_b) = serve(&other, bare(&other, 2)).await;
+        for _ in 0..1000 {
+            let (here, there) = join(a.dial(&at_b), b.dial(&at_a)).await;
+            let (here, there) = (here.unwrap(), there.unwrap());
+            here.close(ErrorCode::NONE);
+            there.close(ErrorCode::NONE);
+            join(here.ended(), there.ended()).await;
+        }
+        one.rt().sleep(Duration::from_secs(5)).await;
+        assert_free(&a);
+        assert_free(&b);
+    });
+}
+
+#[test]
+fn a_host_dropped_at_any_moment_leaves_nothing() {
+    // 60 ms until the first answer; identify and its end are a little later.
+    for moment in 0..90 {
+        let sim = Sim::new(6);
+        sim.default_link(Link::new(LATENCY));
+        let (one, other) = (sim.host("one"), sim.host("other"));
+        let (server, addr) = sim.block_on(server(&one));
+        let client = sim.block_on(builder(&other, 2).build()).unwrap();
+        let dying = [client.clone(), server.clone()][moment % 2].clone();
+        let (stop, stopped) = futures::channel::oneshot::channel::<()>();
+        let greeting = async move {
+            let mut hellos: Vec<_> = Vec::new();
+            for _ in 0..5 {
+                hellos.push(hello(&client, &addr).map(drop));
+            }
+            join_all(hellos).await;
+        };
+        // The greeting is not sent to a task: it holds what is not `Send`.
+        let mut greeting = Box::pin(greeting);
+        let rt = other.rt();
+        sim.block_on(async {
+            let moment = LATENCY.mul_f64(moment as f64 / 10.0);
+            let _ = rt.timeout(moment, &mut greeting).await;
+            drop((greeting, server, dying, stop));
+            let _ = stopped.await;
+        });
+        sim.run_for(Duration::ZERO);
+        let census = sim.census();
+        for host in ["one", "other"] {
+            assert!(census.host(host).unwrap().is_empty(), "{moment}: {census}");
+        }
+        sim.run_for(Duration::from_secs(180));
+        assert!(sim.census().is_empty(), "{moment}: {}", sim.census());
+    }
+}
+
+#[test]
+fn ten_thousand_streams_on_one_connection_leave_nothing_behind() {
+    for muxer in [Multiplexer::Yamux, Multiplexer::Mplex] {
+        let sim = Sim::new(7);
+        let (one, other) = (sim.host("one"), sim.host("other"));
+        sim.block_on(async {
+            let build = |machine, n| builder(machine, n).multiplexers(&[muxer]);
+            let (server, addr) = serve(&one, build(&one, 1)).await;
+            let host = build(&other, 2).build().await.unwrap();
+            let connection = host.dial(&addr).await.unwrap();
+            hello(&host, &addr).await.unwrap();
+            let rt = one.rt();
+            rt.sleep(Duration::from_secs(10)).await;
+            for _ in 0..100 {
+                let hellos = (0..100).map(|_| hello(&host, &addr));
+                assert!(join_all(hellos).await.iter().all(Result::is_ok));
+            }
+            rt.sleep(Duration::from_secs(70)).await;
+            // Nobody has used the connection for a minute; that a handle still exists costs nothing.
+            assert!(connection.end().is_some());
+            assert_free(&host);
+            assert_free(&server);
+            drop(connection);
+        });
+    }
+}
+
+#[test]
+fn hundreds_of_connections_identified_and_closed_leave_nothing_behind() {
+    let sim = Sim::new(8);
+    let (target, crowd) = (sim.host("target"), sim.host("crowd"));
+    sim.block_on(async {
+        let (server, addr) = server(&target).await;
+        for n in 0..400 {
+            let host = builder(&crowd, 1 + n % 100).build().await.unwrap();
+            let connection = host.dial(&addr).await.unwrap();
+            host.identify()
+                .unwrap()
+                .identified(&connection)
+                .await
+                .unwrap();
+            drop(connection);
+            host.close().await;
+            crowd.rt().sleep(LATENCY * 3).await;
+            assert_free(&server);
+            let tasks = server.swarm().census().tasks;
+            assert_eq!(tasks, ["identify push", "listener"], "{n}");
+        }
+        assert!(server.identify().unwrap().observed().is_empty());
+    });
+}
+
+#[test]
+fn an_application_that_reads_neither_events_nor_streams_slows_nobody_else() {
+    let sim = Sim::new(9);
+    sim.default_link(Link::new(LATENCY));
+    let (target, crowd, honest) = (sim.host("target"), sim.host("crowd"), sim.host("honest"));
+    sim.block_on(async {
+        let (server, addr) = server(&target).await;
+        let _unread = server.events();
+        server
+            .handle("/deaf/1.0.0", |stream: Stream| async move {
+                let rt = stream.connection().rt().clone();
+                rt.sleep(Duration::from_secs(3600)).await;
+                drop(stream);
+            })
+            .unwrap();
+        let talker = builder(&crowd, 1).multiplexers(&[Multiplexer::Yamux]);
+        let talker = talker.build().await.unwrap();
+        let mut held = Vec::new();
+        for _ in 0..100 {
+            let mut stream = talker.open(&addr, "/deaf/1.0.0").await.unwrap();
+            let written = stream.write_all(&[7; 300_000]);
+            let _ = crowd
+                .rt()
+                .timeout(Duration::from_millis(200), written)
+                .await;
+            held.push(stream);
+        }
+        for n in 0..300 {
+            let host = builder(&honest, 2 + n).build().await.unwrap();
+            assert_eq!(hello(&host, &addr).await.unwrap(), LATENCY * 6);
+            host.close().await;
+        }
+        // On the very connection that is full of unread streams, too.
+        assert_eq!(hello(&talker, &addr).await.unwrap(), LATENCY * 2);
+        let (census, config) = (server.swarm().census(), Config::default());
+        assert!(census.memory <= config.limits.memory_budget, "{census:?}");
+    });
+}
