@@ -5,8 +5,9 @@ use std::{num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    cell::{Muxer, Peer, Security, Test},
+    cell::{Muxer, Peer, Security},
     node,
+    pick::Pick,
 };
 
 /// Runs libp2p peers of go, js, python and rust against ours, and against each other.
@@ -41,10 +42,16 @@ pub(crate) struct RunArgs {
     /// Write one JSON object per cell and line.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write who works with whom, as a page of Markdown.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// How often each cell is run.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) repeat: NonZeroUsize,
     /// Pairs at a time. Default: one for each core, at most four.
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
-    /// What a cell may take before it is ended and has failed.
+    /// What a cell may take before it is ended and has failed; large and long tests have more.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60")]
     pub(crate) deadline: Duration,
     /// Fail if cells of these peers are missing.
@@ -70,9 +77,10 @@ pub(crate) struct Selection {
     /// What carries the streams.
     #[arg(long, value_delimiter = ',')]
     pub(crate) muxer: Vec<Muxer>,
-    /// What the two do once connected.
+    /// What the two do once connected: tests by name, or the groups gate, keys, quick, all and
+    /// long (see interop/README.md). Default: quick.
     #[arg(long, value_delimiter = ',')]
-    pub(crate) test: Vec<Test>,
+    pub(crate) test: Vec<Pick>,
 }
 
 /// Which end of the connection.
@@ -118,6 +126,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+    use crate::cell::Test;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -129,9 +138,23 @@ mod tests {
         let args = run(&["--peer", "go,js", "--test", "ping,echo", "--role", "dial"]);
 
         assert_eq!(args.selection.peer, [Peer::Go, Peer::Js]);
-        assert_eq!(args.selection.test, [Test::Ping, Test::Echo]);
+        let tests = [Pick::One(Test::Ping), Pick::One(Test::Echo)];
+        assert_eq!(args.selection.test, tests);
         assert_eq!(args.selection.role, [Role::Dial]);
         assert_eq!(args.deadline, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn tests_have_groups_and_perf_is_the_transfer() {
+        let args = run(&["--test", "quick,minute,perf", "--repeat", "3"]);
+
+        let picks = [
+            Pick::Quick,
+            Pick::One(Test::Minute),
+            Pick::One(Test::Transfer),
+        ];
+        assert_eq!(args.selection.test, picks);
+        assert_eq!(args.repeat.get(), 3);
     }
 
     #[test]
@@ -159,7 +182,7 @@ mod tests {
         for wrong in [["--peer", "kubo"], ["--pair", "js"], ["--pair", "js,nim"]] {
             assert!(parse(&wrong).is_err(), "{wrong:?}");
         }
-        for wrong in [["--deadline", "0"], ["--jobs", "0"], ["--test", "perf"]] {
+        for wrong in [["--deadline", "0"], ["--jobs", "0"], ["--test", "speed"]] {
             assert!(parse(&wrong).is_err(), "{wrong:?}");
         }
     }

@@ -9,12 +9,15 @@
 //! What a peer has to do, what a cell is and how to add a peer: `interop/README.md`.
 
 mod cell;
+mod check;
 mod cli;
 mod faults;
 mod install;
 mod matrix;
 mod node;
+mod page;
 mod pair;
+mod pick;
 mod process;
 mod report;
 mod transcript;
@@ -94,10 +97,10 @@ fn run(args: &RunArgs) -> Result<ExitCode, RunError> {
         path: logs.clone(),
         source,
     })?;
-    let cells = matrix::cells(&args.selection);
+    let cells = repeated(&matrix::cells(&args.selection), args.repeat.get());
     let mut peers: Vec<Peer> = cells
         .iter()
-        .flat_map(|it| [it.dialer, it.listener])
+        .flat_map(|(it, _)| [it.dialer, it.listener])
         .collect();
     peers.sort();
     peers.dedup();
@@ -111,11 +114,15 @@ fn run(args: &RunArgs) -> Result<ExitCode, RunError> {
         now() - started,
         logs.display()
     );
+    let file = |path: &Path| {
+        let path = path.to_owned();
+        |source| RunError::File { path, source }
+    };
     if let Some(path) = &args.json {
-        write_rows(&rows, path).map_err(|source| RunError::File {
-            path: path.clone(),
-            source,
-        })?;
+        write_rows(&rows, path).map_err(file(path))?;
+    }
+    if let Some(path) = &args.report {
+        fs::write(path, page::page(&rows)).map_err(file(path))?;
     }
     let bad = |row: &Row| {
         let required = |peer| args.require.contains(&peer);
@@ -138,8 +145,14 @@ fn places() -> Result<(PathBuf, PathBuf), RunError> {
     Ok((ours, target))
 }
 
+/// Each cell so many times, with the number of the repetition; all of them once, then again.
+fn repeated(cells: &[Cell], times: usize) -> Vec<(Cell, usize)> {
+    let each = |run| cells.iter().map(move |cell| (*cell, run));
+    (0..times).flat_map(each).collect()
+}
+
 /// Runs the cells, several at a time; the rows come back in the order of the cells.
-fn run_all(cells: &[Cell], programs: &Programs, logs: &Path, args: &RunArgs) -> Vec<Row> {
+fn run_all(cells: &[(Cell, usize)], programs: &Programs, logs: &Path, args: &RunArgs) -> Vec<Row> {
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let jobs = args
         .jobs
@@ -164,7 +177,7 @@ fn run_all(cells: &[Cell], programs: &Programs, logs: &Path, args: &RunArgs) -> 
 
 /// One worker: takes the next cell until there is none.
 fn work(
-    cells: &[Cell],
+    cells: &[(Cell, usize)],
     next: &AtomicUsize,
     programs: &Programs,
     logs: &Path,
@@ -173,10 +186,12 @@ fn work(
 ) {
     loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
-        let Some(cell) = cells.get(index) else { return };
+        let Some((cell, run)) = cells.get(index) else {
+            return;
+        };
         let row = match (programs.get(&cell.listener), programs.get(&cell.dialer)) {
             (Some(Ok(listener)), Some(Ok(dialer))) => {
-                pair::run(cell, listener, dialer, logs, args.deadline)
+                pair::run(cell, *run, listener, dialer, logs, args.deadline)
             }
             (Some(Err(error)), _) | (_, Some(Err(error))) => missing(cell, &error.to_string()),
             (None, _) | (_, None) => missing(cell, "not installed"),

@@ -1,8 +1,11 @@
 //! From the command line to the cells to run.
 
+use clap::ValueEnum as _;
+
 use crate::{
     cell::{Cell, Muxer, Peer, Security, Test, Transport},
     cli::{Role, Selection},
+    pick::Pick,
 };
 
 /// The cells of a selection: pairs first, then security, muxer, test, as the table shows them.
@@ -11,7 +14,7 @@ pub(crate) fn cells(selection: &Selection) -> Vec<Cell> {
     for (dialer, listener) in pairs(selection) {
         for &security in &sorted(&selection.security) {
             for &muxer in &sorted(&selection.muxer) {
-                for &test in &sorted(&selection.test) {
+                for test in tests(&selection.test, security, muxer) {
                     let transport = Transport::Tcp;
                     cells.push(Cell {
                         dialer,
@@ -26,6 +29,18 @@ pub(crate) fn cells(selection: &Selection) -> Vec<Cell> {
         }
     }
     cells
+}
+
+/// The tests meant on a stack, in the order of the table. Without `--test`: `quick`.
+fn tests(picks: &[Pick], security: Security, muxer: Muxer) -> Vec<Test> {
+    let picks = if picks.is_empty() {
+        &[Pick::Quick]
+    } else {
+        picks
+    };
+    let all = Test::value_variants().iter().copied();
+    all.filter(|&test| picks.iter().any(|it| it.wants(test, security, muxer)))
+        .collect()
 }
 
 /// Dialer and listener. Without `--pair`: we with each peer. `--role` is the role of the first.
@@ -94,12 +109,6 @@ impl Defaults for Muxer {
     }
 }
 
-impl Defaults for Test {
-    fn defaults() -> Vec<Self> {
-        vec![Self::Ping, Self::Identify, Self::Echo, Self::Transfer]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,7 +116,10 @@ mod tests {
 
     #[test]
     fn without_filters_we_meet_every_peer_in_both_roles_and_every_combination() {
-        let cells = cells(&Selection::default());
+        let cells = cells(&Selection {
+            test: vec![Pick::Gate],
+            ..Selection::default()
+        });
 
         assert_eq!(cells.len(), 4 * 2 * 2 * 2 * 4);
         assert!(
@@ -124,7 +136,7 @@ mod tests {
                 first: Peer::Js,
                 second: Peer::Go,
             }],
-            test: vec![Test::Ping],
+            test: vec![Pick::One(Test::Ping)],
             muxer: vec![Muxer::Yamux],
             security: vec![Security::Tls],
             ..Selection::default()
@@ -165,7 +177,7 @@ mod tests {
     #[test]
     fn a_filter_named_twice_or_out_of_order_gives_the_same_cells() {
         let selection = |test: Vec<Test>| Selection {
-            test,
+            test: test.into_iter().map(Pick::One).collect(),
             ..Selection::default()
         };
 
@@ -173,5 +185,40 @@ mod tests {
             cells(&selection(vec![Test::Echo, Test::Ping, Test::Echo])),
             cells(&selection(vec![Test::Ping, Test::Echo]))
         );
+    }
+
+    #[test]
+    fn the_quick_choice_has_every_short_test_but_the_largest_and_stays_small() {
+        let of = |pick| {
+            cells(&Selection {
+                test: vec![pick],
+                ..Selection::default()
+            })
+        };
+        let (quick, all) = (of(Pick::Quick), of(Pick::All));
+
+        let missing: Vec<_> = Test::value_variants()
+            .iter()
+            .filter(|test| !quick.iter().any(|cell| cell.test == **test))
+            .collect();
+        let left_out = [Test::Big, Test::KeyEd25519, Test::Minute, Test::Idle];
+        assert_eq!(missing, left_out.iter().collect::<Vec<_>>());
+        assert_eq!(quick, cells(&Selection::default()));
+        assert!(quick.iter().all(|cell| all.contains(cell)));
+        assert!(quick.len() < 300, "{}", quick.len());
+    }
+
+    #[test]
+    fn a_test_that_is_named_runs_also_where_it_makes_no_sense() {
+        let of = |pick| {
+            cells(&Selection {
+                test: vec![pick],
+                muxer: vec![Muxer::Mplex],
+                ..Selection::default()
+            })
+        };
+
+        assert!(of(Pick::All).iter().all(|cell| cell.test != Test::Codes));
+        assert_eq!(of(Pick::One(Test::Codes)).len(), 4 * 2 * 2);
     }
 }

@@ -1,0 +1,149 @@
+//! A host of exactly what the command line names.
+
+use std::fmt;
+
+use futures::future::BoxFuture;
+use p2p::core::{BoxIo, Role, Secured, Security, SecurityError};
+use p2p::{
+    Host, HostError, KeyType, Keypair, Multiplexer, PeerId, Protocol, SecureChannel, noise::Noise,
+};
+
+use super::error::{NodeError, unsupported};
+
+/// What to offer, most wanted first.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Stack {
+    #[arg(long, default_value = "tcp")]
+    transport: String,
+    #[arg(long, value_delimiter = ',', default_value = "noise")]
+    security: Vec<String>,
+    #[arg(long, value_delimiter = ',', default_value = "yamux")]
+    muxer: Vec<String>,
+    /// The kind of identity: ed25519, secp256k1, ecdsa or rsa.
+    #[arg(long, default_value = "ed25519")]
+    key: String,
+    /// Whether the multiplexer is offered inside the security handshake: on or off.
+    #[arg(long, default_value = "on")]
+    early: String,
+    /// Makes every key from this number, so that a recorded remote can be met again. Worthless as
+    /// security.
+    #[arg(long, hide = true)]
+    seed: Option<u8>,
+}
+
+impl Stack {
+    /// Says whether `test` makes no sense with this stack.
+    pub(super) fn check(&self, test: &str) -> Result<(), NodeError> {
+        if test == "codes" && self.muxer.iter().any(|it| it == "mplex") {
+            return Err(unsupported("error codes on", "mplex"));
+        }
+        Ok(())
+    }
+
+    /// The host, with nothing but identify and ping on it.
+    pub(super) async fn host(&self) -> Result<Host, NodeError> {
+        if self.transport != "tcp" {
+            return Err(unsupported("transport", &self.transport));
+        }
+        let identity = self.identity()?;
+        let mut builder = Host::builder().identity(identity.clone());
+        let mut channels = Vec::new();
+        let mut fixed = Vec::new();
+        for name in &self.security {
+            match name.as_str() {
+                "noise" => fixed.extend(self.unusual_noise(&identity)?),
+                "plaintext" => {}
+                _ => return Err(unsupported("security", name)),
+            }
+            channels.push(match name.as_str() {
+                "plaintext" => SecureChannel::Plaintext,
+                _ => SecureChannel::Noise,
+            });
+        }
+        if self.early == "off" && self.security.iter().any(|it| it == "plaintext") {
+            return Err(unsupported("early muxer negotiation in", "plaintext"));
+        }
+        if !fixed.is_empty() {
+            channels.retain(|it| *it != SecureChannel::Noise);
+        }
+        let muxers: Vec<_> = self
+            .muxer
+            .iter()
+            .map(|it| muxer(it))
+            .collect::<Result<_, _>>()?;
+        builder = builder.secure_channels(&channels).multiplexers(&muxers);
+        for noise in fixed {
+            builder = builder.with_security(noise);
+        }
+        Ok(builder.build().await?)
+    }
+
+    fn identity(&self) -> Result<Keypair, NodeError> {
+        if let Some(seed) = self.seed {
+            return Ok(Keypair::ed25519_from_seed([seed; 32]));
+        }
+        let key_type = match self.key.as_str() {
+            "ecdsa" => KeyType::Ecdsa,
+            "ed25519" => KeyType::Ed25519,
+            "rsa" => KeyType::Rsa,
+            "secp256k1" => KeyType::Secp256k1,
+            _ => return Err(unsupported("key", &self.key)),
+        };
+        Ok(Keypair::generate(key_type)?)
+    }
+
+    /// Noise with known keys or without early multiplexer negotiation, if one was asked for.
+    fn unusual_noise(&self, identity: &Keypair) -> Result<Option<Late>, NodeError> {
+        let config = p2p::noise::Config::default();
+        let noise = match (self.seed, self.early.as_str()) {
+            (Some(seed), _) => {
+                Noise::with_fixed_keys(identity, config, [seed; 32], [seed ^ 0x55; 32])
+            }
+            (None, "on") => return Ok(None),
+            (None, "off") => Noise::with_runtime(identity, config, p2p::runtime::default_runtime()),
+            (None, other) => return Err(unsupported("early muxer negotiation", other)),
+        };
+        Ok(Some(Late {
+            inner: noise.map_err(HostError::from)?,
+            offers: self.early == "on",
+        }))
+    }
+}
+
+fn muxer(name: &str) -> Result<Multiplexer, NodeError> {
+    match name {
+        "mplex" => Ok(Multiplexer::Mplex),
+        "yamux" => Ok(Multiplexer::Yamux),
+        _ => Err(unsupported("muxer", name)),
+    }
+}
+
+/// A secure channel that may leave the multiplexer to be negotiated afterwards.
+struct Late {
+    inner: Noise,
+    /// Whether it offers multiplexers inside the handshake.
+    offers: bool,
+}
+
+impl Security for Late {
+    fn protocol(&self) -> Protocol {
+        Security::protocol(&self.inner)
+    }
+
+    fn secure(
+        &self,
+        io: BoxIo,
+        role: Role,
+        expect: Option<PeerId>,
+        muxers: Vec<Protocol>,
+    ) -> BoxFuture<'static, Result<Secured, SecurityError>> {
+        let muxers = if self.offers { muxers } else { Vec::new() };
+        Security::secure(&self.inner, io, role, expect, muxers)
+    }
+}
+
+impl fmt::Debug for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Late({:?})", self.inner)
+    }
+}
