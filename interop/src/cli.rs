@@ -8,6 +8,7 @@ use crate::{
     cell::{Muxer, Peer, Security},
     node,
     pick::Pick,
+    testing,
 };
 
 /// Runs libp2p peers of go, js, python and rust against ours, and against each other.
@@ -28,11 +29,23 @@ pub(crate) enum Command {
     },
     /// Be a peer ourselves, with the command line of all the others.
     Node(node::Args),
+    /// Record what each peer and our node send each other, for `tests/replay.rs`.
+    Record {
+        /// Only these.
+        #[arg(long, value_delimiter = ',', default_value = "go,js,py,rust")]
+        peer: Vec<Peer>,
+        /// The folder that the recordings go to.
+        #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transcripts"))]
+        to: PathBuf,
+    },
     /// Install what is needed, run the cells, print the table.
     ///
     /// Leaves with 0 if no cell failed. A cell that could not run is `missing`, never passed;
     /// `--require` makes it a failure.
     Run(RunArgs),
+    /// Be a test application of the official suites: everything else comes from the environment.
+    #[command(subcommand)]
+    Testing(testing::Contract),
 }
 
 #[derive(Args, Debug)]

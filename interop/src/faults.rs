@@ -82,13 +82,54 @@ pub(crate) const KNOWN: &[Fault] = &[
     reads_a_reset_as_an_end(Peer::Py, Role::Listen, PY_RESET),
     reads_a_reset_as_an_end(Peer::Rust, Role::Dial, RUST_RESET),
     reads_a_reset_as_an_end(Peer::Rust, Role::Listen, RUST_RESET),
+    Fault {
+        of: Peer::Rust,
+        with: None,
+        role: Some(Role::Listen),
+        security: None,
+        muxer: None,
+        test: Some(Test::Streams),
+        symptoms: &["Channel is full, dropping inbound stream"],
+        cause: "rust's libp2p-stream throws away incoming streams that come faster than one at a \
+                time is taken",
+        pointer: "libp2p-stream 0.5.0-alpha src/shared.rs on_inbound_stream, accept: channel(0)",
+    },
+    rust_plaintext(Test::KeyEcdsa),
+    rust_plaintext(Test::KeyRsa),
+    Fault {
+        of: Peer::Rust,
+        with: None,
+        role: Some(Role::Dial),
+        security: None,
+        muxer: Some(Muxer::Mplex),
+        test: Some(Test::Slow),
+        symptoms: &["failed to open stream: io error: timed out"],
+        cause: "a stream that nobody reads stops all others of the connection, by default",
+        pointer: "libp2p-mplex 0.44.0 src/config.rs MaxBufferBehaviour::Block",
+    },
 ];
+
+/// Of the plaintext handshake: keys longer than those of Ed25519 and secp256k1 do not fit.
+const fn rust_plaintext(test: Test) -> Fault {
+    Fault {
+        of: Peer::Rust,
+        with: None,
+        role: None,
+        security: Some(Security::Plaintext),
+        muxer: None,
+        test: Some(test),
+        symptoms: &["Failed to decode protobuf"],
+        cause: "rust takes no plaintext exchange of more than 100 bytes, and so no long public key",
+        pointer: "libp2p-plaintext 0.44.0 src/handshake.rs",
+    }
+}
 
 const PY_RESET: &str = "libp2p 0.8.1 stream_muxer/yamux/yamux.py _finalize_stream_locked: the \
                         stream is gone before its reader wakes";
-const RUST_RESET: &str = "yamux 0.14.1 src/connection/stream.rs poll_read: a closed state reads 0";
+const RUST_RESET: &str = "yamux 0.14.1 src/connection/stream.rs poll_read: a closed state reads 0; \
+                          libp2p-mplex 0.44.0 src/io.rs poll_read_stream: the same";
 
-/// Of yamux: whoever reads cannot tell a whole answer from half of one.
+/// Whoever reads cannot tell a whole answer from half of one.
 const fn reads_a_reset_as_an_end(of: Peer, role: Role, pointer: &'static str) -> Fault {
     let symptoms = match role {
         Role::Dial => &["dialer: saw is end, not reset"],
@@ -99,7 +140,7 @@ const fn reads_a_reset_as_an_end(of: Peer, role: Role, pointer: &'static str) ->
         with: None,
         role: Some(role),
         security: None,
-        muxer: Some(Muxer::Yamux),
+        muxer: None,
         test: Some(Test::Reset),
         symptoms,
         cause: "reads a stream that was reset to a clean end",

@@ -12,6 +12,7 @@ mod cell;
 mod check;
 mod cli;
 mod faults;
+mod fixture;
 mod install;
 mod matrix;
 mod node;
@@ -19,7 +20,9 @@ mod page;
 mod pair;
 mod pick;
 mod process;
+mod record;
 mod report;
+mod testing;
 mod transcript;
 
 use std::{
@@ -60,6 +63,12 @@ enum RunError {
     /// Our own node failed; it has said why.
     #[error(transparent)]
     Node(#[from] node::NodeError),
+    /// A connection could not be recorded.
+    #[error(transparent)]
+    Record(#[from] record::RecordError),
+    /// The official test gave up.
+    #[error(transparent)]
+    Testing(Box<testing::TestingError>),
     /// This program does not know where it is.
     #[error("cannot find cargo's target directory: {0}")]
     Target(io::Error),
@@ -71,10 +80,14 @@ fn main() -> ExitCode {
         Command::Node(args) => node::run(&args)
             .map(|()| ExitCode::SUCCESS)
             .map_err(Into::into),
+        Command::Record { peer, to } => record_all(&peer, &to),
         Command::Run(args) => run(&args),
+        Command::Testing(contract) => testing::run(&contract)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| RunError::Testing(Box::new(error))),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
+        eprintln!("error: {}", p2p::Chain(&error));
         ExitCode::FAILURE
     })
 }
@@ -90,13 +103,30 @@ fn install_only(peers: &[Peer]) -> Result<ExitCode, RunError> {
     }
 }
 
-fn run(args: &RunArgs) -> Result<ExitCode, RunError> {
+fn record_all(peers: &[Peer], to: &Path) -> Result<ExitCode, RunError> {
     let (ours, target) = places()?;
+    let logs = logs(&target)?;
+    let mut all = peers.to_vec();
+    all.push(Peer::P2p);
+    let programs = install::install(&all, &target, &ours);
+    let written = record::record(peers, &programs, &logs, to)?;
+    eprintln!("{written} recordings in {}", to.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where the peers' standard error goes.
+fn logs(target: &Path) -> Result<PathBuf, RunError> {
     let logs = target.join("interop/logs");
     fs::create_dir_all(&logs).map_err(|source| RunError::File {
         path: logs.clone(),
         source,
     })?;
+    Ok(logs)
+}
+
+fn run(args: &RunArgs) -> Result<ExitCode, RunError> {
+    let (ours, target) = places()?;
+    let logs = logs(&target)?;
     let cells = repeated(&matrix::cells(&args.selection), args.repeat.get());
     let mut peers: Vec<Peer> = cells
         .iter()

@@ -126,14 +126,14 @@ impl Ends {
     }
 }
 
-fn listen_args(cell: &Cell) -> Vec<String> {
+pub(crate) fn listen_args(cell: &Cell) -> Vec<String> {
     let mut args = words(["listen"]);
     args.extend(stack_args(cell, Role::Listen));
     args.extend(words(["--test", cell.test.spoken()]));
     args
 }
 
-fn dial_args(cell: &Cell, address: &str, within: Duration) -> Vec<String> {
+pub(crate) fn dial_args(cell: &Cell, address: &str, within: Duration) -> Vec<String> {
     let mut args = words(["dial", address]);
     args.extend(stack_args(cell, Role::Dial));
     args.extend(words(["--test", cell.test.spoken()]));

@@ -36,11 +36,14 @@ const SECURITIES = {
   },
   tls: ({ early }) => early === 'off' ? late(tls()) : tls()
 }
-const KEYS = { ecdsa: 'ECDSA', ed25519: 'Ed25519', rsa: 'RSA', secp256k1: 'secp256k1' }
+// A key pair can be ECDSA; the id of a node cannot.
+const KEYS = { ed25519: 'Ed25519', rsa: 'RSA', secp256k1: 'secp256k1' }
+// By default an eleventh stream that comes before the connection is ready is reset.
+const EARLY = { maxEarlyStreams: 1_000 }
 const MUXERS = {
   // By default six new streams within a second end the connection; five pings and identify are six.
-  mplex: () => mplex({ disconnectThreshold: 1_000_000 }),
-  yamux: () => yamux()
+  mplex: () => mplex({ disconnectThreshold: 1_000_000, ...EARLY }),
+  yamux: () => yamux(EARLY)
 }
 const NAMES = {
   '/mplex/6.7.0': 'mplex',

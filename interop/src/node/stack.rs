@@ -32,6 +32,19 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
+    /// What other command lines than ours name; a transport may bring the others itself.
+    pub(crate) fn of(transport: &str, security: Option<&str>, muxer: Option<&str>) -> Self {
+        let list = |name: Option<&str>| name.into_iter().map(str::to_owned).collect();
+        Self {
+            transport: transport.into(),
+            security: list(security),
+            muxer: list(muxer),
+            key: "ed25519".into(),
+            early: "on".into(),
+            seed: None,
+        }
+    }
+
     /// Says whether `test` makes no sense with this stack.
     pub(super) fn check(&self, test: &str) -> Result<(), NodeError> {
         if test == "codes" && self.muxer.iter().any(|it| it == "mplex") {
@@ -41,7 +54,7 @@ impl Stack {
     }
 
     /// The host, with nothing but identify and ping on it.
-    pub(super) async fn host(&self) -> Result<Host, NodeError> {
+    pub(crate) async fn host(&self) -> Result<Host, NodeError> {
         if self.transport != "tcp" {
             return Err(unsupported("transport", &self.transport));
         }

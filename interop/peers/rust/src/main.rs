@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 use tracing_subscriber::EnvFilter;
 
+/// libp2p-stream says in `debug` only that it threw a stream away.
+const FILTER: &str = "info,libp2p_stream=debug";
+
 const USAGE: &str = "usage:
   peer listen --transport tcp --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR]
   peer dial ADDR --transport tcp --security .. --muxer .. --test TEST [--deadline SECONDS]
@@ -48,7 +51,7 @@ impl Error for Unsupported {}
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| FILTER.into()))
         .with_writer(std::io::stderr)
         .init();
     match run(std::env::args().skip(1).collect()).await {

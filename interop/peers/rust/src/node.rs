@@ -56,6 +56,7 @@ struct Node {
 pub(crate) enum Order {
     Close(PeerId),
     Dial(Multiaddr),
+    Push(PeerId),
 }
 
 /// What a served stream works with.
@@ -232,6 +233,10 @@ async fn drive(mut node: Node, seen_by: Option<mpsc::UnboundedSender<Seen>>) {
                 let done = match order {
                     Some(Order::Close(peer)) => node.swarm.disconnect_peer_id(peer).is_ok(),
                     Some(Order::Dial(addr)) => node.swarm.dial(addr).is_ok(),
+                    Some(Order::Push(peer)) => {
+                        node.swarm.behaviour_mut().identify.push([peer]);
+                        true
+                    }
                     None => true,
                 };
                 if !done {
@@ -258,11 +263,17 @@ async fn drive(mut node: Node, seen_by: Option<mpsc::UnboundedSender<Seen>>) {
             SwarmEvent::OutgoingConnectionError { error, .. } => {
                 tell(Seen::Failed(chain(&error)));
             }
+            SwarmEvent::IncomingConnectionError { error, .. } => {
+                tracing::info!(error = chain(&error), "incoming connection failed");
+            }
             SwarmEvent::ConnectionClosed { peer_id, cause, .. } => {
                 let cause = cause.map_or_else(|| "no error".into(), |cause| chain(&cause));
                 tracing::info!(cause, "connection closed");
                 node.ended.fetch_add(1, Ordering::Relaxed);
-                event("disconnected", json!({ "peer": peer_id.to_string(), "why": cause }));
+                event(
+                    "disconnected",
+                    json!({ "peer": peer_id.to_string(), "why": cause }),
+                );
                 tell(Seen::Closed(format!("connection closed: {cause}")));
             }
             SwarmEvent::Behaviour(BehaviourEvent::Identify(it)) => match it {
@@ -331,7 +342,10 @@ async fn minute_test(session: &mut Session) -> Result<()> {
             worst = worst.max(rtt);
         }
     }
-    event("minute", json!({ "pings": MINUTE, "worst_ms": millis(worst) }));
+    event(
+        "minute",
+        json!({ "pings": MINUTE, "worst_ms": millis(worst) }),
+    );
     Ok(())
 }
 

@@ -72,7 +72,7 @@ async fn play(mut stream: Stream, peer: PeerId, mut served: Served) -> io::Resul
             Ok(())
         }
         b'p' => {
-            add_protocol(&mut served).map_err(io::Error::other)?;
+            add_protocol(&mut served, peer).map_err(io::Error::other)?;
             stream.close().await
         }
         b'q' => {
@@ -125,10 +125,12 @@ fn is_reset(error: &io::Error) -> bool {
     )
 }
 
-fn add_protocol(served: &mut Served) -> Result<()> {
+/// Asks for a push as well: a connection on which nothing happens does not see the change.
+fn add_protocol(served: &mut Served, peer: PeerId) -> Result<()> {
     let mut added = served.control.accept(ADDED)?;
     tokio::spawn(async move { while added.next().await.is_some() {} });
-    Ok(())
+    let pushing = served.orders.send(Order::Push(peer));
+    pushing.map_err(|_| "the swarm ended".into())
 }
 
 /// A stream on which the other end was told what to do.
@@ -309,7 +311,7 @@ pub(crate) async fn push_test(session: &mut Session) -> Result<()> {
     };
     let pushed = tokio::time::timeout(NOTICE, session.wait(wanted)).await;
     pushed.map_err(|_| "nothing was told")??;
-    add_protocol(&mut session.served)?;
+    add_protocol(&mut session.served, session.remote)?;
     let _either = tokio::time::timeout(NOTICE, stdin_closed()).await;
     Ok(())
 }
