@@ -64,7 +64,7 @@ pub(crate) const KNOWN: &[Fault] = &[
         symptoms: &["Cannot push data onto a stream that is closed"],
         cause: "js resets a stream whose proposal, data and end arrive together: it cannot give \
                 back what it read beyond the proposal once the end is there",
-        pointer: "@libp2p/utils 7.4.1 src/stream-utils.ts unwrap; peers/js/faults/early-end.js",
+        pointer: "@libp2p/utils 7.4.1 src/stream-utils.ts unwrap; reproduced by peers/js/faults/early-end.js",
     },
     Fault {
         of: Peer::Js,
@@ -76,7 +76,7 @@ pub(crate) const KNOWN: &[Fault] = &[
         symptoms: &["the dialer speaks "],
         cause: "as a dialer js takes the first muxer of the listener's list in the handshake, as a \
                 listener the first of the dialer's: with different orders the two never agree",
-        pointer: "@libp2p/noise 17.0.3 src/noise.ts getStreamMuxer; peers/js/faults/early-muxer.js",
+        pointer: "@libp2p/noise 17.0.3 src/noise.ts getStreamMuxer; reproduced by peers/js/faults/early-muxer.js",
     },
     reads_a_reset_as_an_end(Peer::Py, Role::Dial, PY_RESET),
     reads_a_reset_as_an_end(Peer::Py, Role::Listen, PY_RESET),
