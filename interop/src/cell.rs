@@ -280,6 +280,37 @@ impl Row {
     }
 }
 
+impl Row {
+    /// `None` if it is not what [`Row::to_json`] makes.
+    pub(crate) fn from_json(value: &Value) -> Option<Self> {
+        let text = |key: &str| value.get(key)?.as_str();
+        fn word<T: ValueEnum>(text: &str) -> Option<T> {
+            T::from_str(text, false).ok()
+        }
+        let outcomes = [
+            Outcome::Fail,
+            Outcome::Missing,
+            Outcome::Pass,
+            Outcome::Theirs,
+            Outcome::Unsupported,
+        ];
+        let outcome = text("outcome")?;
+        Some(Self {
+            cell: Cell {
+                dialer: word(text("dialer")?)?,
+                listener: word(text("listener")?)?,
+                transport: word(text("transport")?)?,
+                security: word(text("security")?)?,
+                muxer: word(text("muxer")?)?,
+                test: word(text("test")?)?,
+            },
+            outcome: outcomes.into_iter().find(|it| it.name() == outcome)?,
+            ms: value.get("ms")?.as_u64()?,
+            detail: text("detail")?.to_owned(),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,6 +332,7 @@ mod tests {
         };
 
         let text = row.to_json().to_string();
+        assert_eq!(Row::from_json(&row.to_json()).as_ref(), Some(&row));
 
         assert_eq!(
             text,

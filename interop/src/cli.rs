@@ -29,6 +29,15 @@ pub(crate) enum Command {
     },
     /// Be a peer ourselves, with the command line of all the others.
     Node(node::Args),
+    /// Write who works with whom from the rows of earlier runs (`run --json`), as `run --report` does.
+    Page {
+        /// Files of rows.
+        #[arg(required = true)]
+        rows: Vec<PathBuf>,
+        /// The page.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
     /// Record what each peer and our node send each other, for `tests/replay.rs`.
     Record {
         /// Only these.

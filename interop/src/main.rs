@@ -54,8 +54,8 @@ const MOST_JOBS: usize = 4;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 enum RunError {
-    /// A file could not be written.
-    #[error("cannot write {}: {source}", path.display())]
+    /// A file could not be read or written.
+    #[error("cannot use {}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
     /// A peer could not be installed, and that was all there was to do.
     #[error("not every peer could be installed")]
@@ -80,6 +80,7 @@ fn main() -> ExitCode {
         Command::Node(args) => node::run(&args)
             .map(|()| ExitCode::SUCCESS)
             .map_err(Into::into),
+        Command::Page { rows, to } => page_of(&rows, &to),
         Command::Record { peer, to } => record_all(&peer, &to),
         Command::Run(args) => run(&args),
         Command::Testing(contract) => testing::run(&contract)
@@ -101,6 +102,28 @@ fn install_only(peers: &[Peer]) -> Result<ExitCode, RunError> {
         true => Ok(ExitCode::SUCCESS),
         false => Err(RunError::Install),
     }
+}
+
+fn page_of(files: &[PathBuf], to: &Path) -> Result<ExitCode, RunError> {
+    let mut rows = Vec::new();
+    for path in files {
+        let file = |source| RunError::File {
+            path: path.clone(),
+            source,
+        };
+        let text = fs::read_to_string(path).map_err(file)?;
+        for line in text.lines() {
+            let row = serde_json::from_str(line).ok();
+            let row = row.and_then(|it| Row::from_json(&it));
+            let wrong = || file(io::ErrorKind::InvalidData.into());
+            rows.push(row.ok_or_else(wrong)?);
+        }
+    }
+    fs::write(to, page::page(&rows)).map_err(|source| RunError::File {
+        path: to.to_owned(),
+        source,
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn record_all(peers: &[Peer], to: &Path) -> Result<ExitCode, RunError> {

@@ -104,11 +104,12 @@ func play(h host.Host, s network.Stream, ended <-chan struct{}) error {
 	case playQuit:
 		return s.Conn().Close()
 	case playExit:
-		late := time.After(noticeWithin)
+		late := time.After(noticeWithin / 2)
 		for range endsBeforeExit {
 			select {
 			case <-ended:
 			case <-late:
+				os.Exit(0)
 			}
 		}
 		os.Exit(0)
@@ -376,6 +377,10 @@ func testClose(ctx context.Context, t session) error {
 	}
 	if err := t.h.Connect(ctx, t.remote); err != nil {
 		return fmt.Errorf("second dial: %w", err)
+	}
+	// Before it the other end may not know of the connection yet.
+	if err := echoOnce(ctx, t, streamBytes); err != nil {
+		return fmt.Errorf("echo before our close: %w", err)
 	}
 	if err := t.h.Network().ClosePeer(t.remote.ID); err != nil {
 		return err

@@ -67,7 +67,7 @@ def serve(host, event, ends):
             case b"q":
                 await host.get_network().close_peer(stream.muxed_conn.peer_id)
             case b"x":
-                with trio.move_on_after(NOTICE_SECONDS):
+                with trio.move_on_after(NOTICE_SECONDS / 2):
                     await until(lambda: ends() >= ENDS_BEFORE_EXIT)
                 os._exit(0)
             case _:
@@ -220,6 +220,8 @@ async def test_close(session):
     await play_stream(session, b"q")
     await gone(session, "their close")
     await session.host.connect(session.remote)
+    # Before it the other end may not know of the connection yet.
+    await echo_once(session, STREAM_BYTES)
     await session.host.get_network().close_peer(session.peer)
     await gone(session, "our close")
     await session.host.connect(session.remote)

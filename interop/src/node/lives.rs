@@ -17,6 +17,7 @@ use super::{Session, stdin_closed};
 const END_WITHIN: Duration = Duration::from_secs(20);
 /// How long the other end may take to hear of a protocol that we added.
 const STAY: Duration = Duration::from_secs(10);
+const ECHO_BYTES: usize = 100;
 const MINUTE: usize = 60;
 const IDLE: Duration = Duration::from_secs(120);
 const IDLE_BYTES: usize = 100_000;
@@ -34,6 +35,9 @@ pub(super) async fn close(session: Session) -> Result<(), NodeError> {
     drop(connection);
 
     let connection = host.dial(&addr).await?;
+    // Before it the other end may not know of the connection yet.
+    let echoed = echo_once(&connection, 1, ECHO_BYTES).await?;
+    echoed.map_err(NodeError::at("close: echo before our close"))?;
     connection.close(ErrorCode::SHUTDOWN);
     ended(&host, &connection, "our close").await?;
     drop(connection);

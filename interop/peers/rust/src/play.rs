@@ -82,7 +82,7 @@ async fn play(mut stream: Stream, peer: PeerId, mut served: Served) -> io::Resul
         b'x' => {
             let started = Instant::now();
             while served.ended.load(Ordering::Relaxed) < ENDS_BEFORE_EXIT
-                && started.elapsed() < NOTICE
+                && started.elapsed() < NOTICE / 2
             {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
@@ -274,6 +274,9 @@ pub(crate) async fn close_test(session: &mut Session) -> Result<()> {
     drop(told);
     session.order(Order::Dial(session.addr.clone()))?;
     session.wait(|it| matches!(it, Seen::Connected)).await?;
+    // Before it the other end may not know of the connection yet.
+    let mut control = session.served.control.clone();
+    echo_once(&mut control, session.remote, STREAM_BYTES).await?;
     session.order(Order::Close(session.remote))?;
     gone(session, "our close").await?;
     session.order(Order::Dial(session.addr.clone()))?;
