@@ -17,7 +17,6 @@ use super::{Session, stdin_closed};
 const END_WITHIN: Duration = Duration::from_secs(20);
 /// How long the other end may take to hear of a protocol that we added.
 const STAY: Duration = Duration::from_secs(10);
-const ECHO_BYTES: usize = 100;
 const MINUTE: usize = 60;
 const IDLE: Duration = Duration::from_secs(120);
 const IDLE_BYTES: usize = 100_000;
@@ -36,8 +35,8 @@ pub(super) async fn close(session: Session) -> Result<(), NodeError> {
 
     let connection = host.dial(&addr).await?;
     // Before it the other end may not know of the connection yet.
-    let echoed = echo_once(&connection, 1, ECHO_BYTES).await?;
-    echoed.map_err(NodeError::at("close: echo before our close"))?;
+    let ping = host.ping().ok_or_else(|| unsupported("service", "ping"))?;
+    ping.ping(connection.peer()).await?;
     connection.close(ErrorCode::SHUTDOWN);
     ended(&host, &connection, "our close").await?;
     drop(connection);
