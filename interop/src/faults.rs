@@ -125,7 +125,7 @@ const fn rust_plaintext(test: Test) -> Fault {
 }
 
 const PY_RESET: &str = "libp2p 0.8.1 stream_muxer/yamux/yamux.py _finalize_stream_locked: the \
-                        stream is gone before its reader wakes; the same with mplex";
+                        stream is gone before its reader wakes; mplex.py closes the reader's channel before it notes the reset";
 const RUST_RESET: &str = "yamux 0.14.1 src/connection/stream.rs poll_read: a closed state reads 0; \
                           libp2p-mplex 0.44.0 src/io.rs poll_read_stream: the same";
 

@@ -14,8 +14,9 @@ use crate::{
 
 const HEAD: &str = "# Who works with whom
 
-Written by `cargo run --release -p p2p-interop -- run --report docs/interop.md`; what a cell is and
-what each test wants: [interop/README.md](../interop/README.md). Real libraries, real sockets on
+Written by `cargo run --release -p p2p-interop -- run --report docs/interop.md` (or by `page` from the
+rows of several runs); what a cell is and what each test wants:
+[interop/README.md](../interop/README.md). Real libraries, real sockets on
 loopback, each cell with two fresh processes. *Theirs* means that it fails for a fault of the other
 library that is known and listed below, *n/a* that one of the two does not have it.
 ";
