@@ -344,8 +344,9 @@ async fn act(mut io: Box<dyn TcpStream>, rt: &Rt, script: &[Step]) {
                     match rt.timeout(PATIENCE, io.read(&mut block)).await {
                         Ok(Ok(read)) if read > 0 => heard += read,
                         Ok(_) => return,
-                        // Ours may be shorter than it was, by an address for one.
-                        Err(_) => wanted = heard,
+                        // Ours may be shorter than it was, by an address for one, or come later:
+                        // then it still counts for this step, not for the next one.
+                        Err(_) => break,
                     }
                 }
             }
