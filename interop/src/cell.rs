@@ -1,6 +1,6 @@
 //! What a cell of the matrix is, and how a cell can come out.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -110,6 +110,14 @@ impl Muxer {
             Self::Own => "own",
         }
     }
+
+    /// Whether a stream that nobody reads holds up its sender instead of filling memory.
+    pub(crate) fn has_flow_control(self) -> bool {
+        match self {
+            Self::Own | Self::Yamux => true,
+            Self::Mplex => false,
+        }
+    }
 }
 
 /// What the two do once connected.
@@ -135,9 +143,44 @@ pub(crate) enum Test {
     FloodAnonymous,
     /// Messages by floodsub that have an author and need no signature, none above 1 KiB.
     FloodLax,
+    /// Streams that end in every order.
+    Orders,
+    /// A reset by either side is seen as a reset.
+    Reset,
+    /// A reset by either side carries its code.
+    Codes,
+    /// 200 streams at once.
+    Streams,
+    /// One reader that does not read, beside others that do.
+    Slow,
+    /// 50 MB each way, and both at once.
+    Big,
+    /// The end of a connection is noticed.
+    Close,
+    /// Both offer several securities and muxers.
+    Choose,
+    /// The muxer is negotiated after the handshake.
+    Late,
+    /// A protocol that is added is told.
+    Push,
+    /// Both have an Ed25519 identity.
+    #[value(name = "key-ed25519")]
+    KeyEd25519,
+    /// Both have a secp256k1 identity.
+    #[value(name = "key-secp256k1")]
+    KeySecp256k1,
+    /// Both have an ECDSA identity.
+    KeyEcdsa,
+    /// Both have an RSA identity.
+    KeyRsa,
+    /// A ping each second for a minute.
+    Minute,
+    /// Two minutes of nothing, then an echo.
+    Idle,
 }
 
 impl Test {
+    /// On the command line of the runner and in the rows.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ping => "ping",
@@ -150,20 +193,81 @@ impl Test {
             Self::Flood => "flood",
             Self::FloodAnonymous => "flood-anonymous",
             Self::FloodLax => "flood-lax",
+            Self::Orders => "orders",
+            Self::Reset => "reset",
+            Self::Codes => "codes",
+            Self::Streams => "streams",
+            Self::Slow => "slow",
+            Self::Big => "big",
+            Self::Close => "close",
+            Self::Choose => "choose",
+            Self::Late => "late",
+            Self::Push => "push",
+            Self::KeyEd25519 => "key-ed25519",
+            Self::KeySecp256k1 => "key-secp256k1",
+            Self::KeyEcdsa => "key-ecdsa",
+            Self::KeyRsa => "key-rsa",
+            Self::Minute => "minute",
+            Self::Idle => "idle",
         }
     }
 
     /// Messages that each end sends in a pubsub test; `None` for the other tests.
     pub(crate) fn messages(self) -> Option<u64> {
         match self {
-            Self::Echo | Self::Identify | Self::Ping | Self::Transfer => None,
             Self::FloodLax => Some(501),
             Self::Flood
             | Self::FloodAnonymous
             | Self::Gossip
             | Self::GossipAnonymous
             | Self::GossipChain => Some(506),
+            Self::Big
+            | Self::Choose
+            | Self::Close
+            | Self::Codes
+            | Self::Echo
+            | Self::Identify
+            | Self::Idle
+            | Self::KeyEcdsa
+            | Self::KeyEd25519
+            | Self::KeyRsa
+            | Self::KeySecp256k1
+            | Self::Late
+            | Self::Minute
+            | Self::Orders
+            | Self::Ping
+            | Self::Push
+            | Self::Reset
+            | Self::Slow
+            | Self::Streams
+            | Self::Transfer => None,
         }
+    }
+
+    /// On the command line of a peer: some tests are another one with other options.
+    pub(crate) fn spoken(self) -> &'static str {
+        match self.key() {
+            Some(_) => Self::Identify.name(),
+            None if matches!(self, Self::Choose | Self::Late) => Self::Echo.name(),
+            None => self.name(),
+        }
+    }
+
+    /// The identity that both ends are asked to have.
+    pub(crate) fn key(self) -> Option<&'static str> {
+        self.name().strip_prefix("key-")
+    }
+
+    /// What the test needs at least, however short the deadline.
+    pub(crate) fn at_least(self) -> Duration {
+        let needs = [
+            (Self::Big, 240),
+            (Self::Close, 75),
+            (Self::Minute, 100),
+            (Self::Idle, 180),
+        ];
+        let needed = needs.iter().find(|(test, _)| *test == self);
+        Duration::from_secs(needed.map_or(0, |(_, seconds)| *seconds))
     }
 }
 
@@ -178,15 +282,19 @@ pub(crate) struct Cell {
     pub(crate) test: Test,
 }
 
+impl Cell {
+    /// Transport, security and muxer, as in `tcp/noise/yamux`.
+    pub(crate) fn stack(&self) -> String {
+        let (security, muxer) = (self.security.name(), self.muxer.name());
+        format!("{}/{security}/{muxer}", self.transport.name())
+    }
+}
+
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (dialer, listener) = (self.dialer.name(), self.listener.name());
-        let (security, muxer) = (self.security.name(), self.muxer.name());
-        let (transport, test) = (self.transport.name(), self.test.name());
-        write!(
-            f,
-            "{dialer} -> {listener} {transport}/{security}/{muxer} {test}"
-        )
+        let (stack, test) = (self.stack(), self.test.name());
+        write!(f, "{dialer} -> {listener} {stack} {test}")
     }
 }
 
@@ -245,6 +353,37 @@ impl Row {
     }
 }
 
+impl Row {
+    /// `None` if it is not what [`Row::to_json`] makes.
+    pub(crate) fn from_json(value: &Value) -> Option<Self> {
+        let text = |key: &str| value.get(key)?.as_str();
+        fn word<T: ValueEnum>(text: &str) -> Option<T> {
+            T::from_str(text, false).ok()
+        }
+        let outcomes = [
+            Outcome::Fail,
+            Outcome::Missing,
+            Outcome::Pass,
+            Outcome::Theirs,
+            Outcome::Unsupported,
+        ];
+        let outcome = text("outcome")?;
+        Some(Self {
+            cell: Cell {
+                dialer: word(text("dialer")?)?,
+                listener: word(text("listener")?)?,
+                transport: word(text("transport")?)?,
+                security: word(text("security")?)?,
+                muxer: word(text("muxer")?)?,
+                test: word(text("test")?)?,
+            },
+            outcome: outcomes.into_iter().find(|it| it.name() == outcome)?,
+            ms: value.get("ms")?.as_u64()?,
+            detail: text("detail")?.to_owned(),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,6 +405,7 @@ mod tests {
         };
 
         let text = row.to_json().to_string();
+        assert_eq!(Row::from_json(&row.to_json()).as_ref(), Some(&row));
 
         assert_eq!(
             text,

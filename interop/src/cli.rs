@@ -5,8 +5,10 @@ use std::{num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    cell::{Muxer, Peer, Security, Test, Transport},
+    cell::{Muxer, Peer, Security, Transport},
     node,
+    pick::Pick,
+    testing,
 };
 
 /// Runs libp2p peers of go, js, python and rust against ours, and against each other.
@@ -27,11 +29,32 @@ pub(crate) enum Command {
     },
     /// Be a peer ourselves, with the command line of all the others.
     Node(node::Args),
+    /// Write who works with whom from the rows of earlier runs (`run --json`), as `run --report` does.
+    Page {
+        /// Files of rows.
+        #[arg(required = true)]
+        rows: Vec<PathBuf>,
+        /// The page.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Record what each peer and our node send each other, for `tests/replay.rs`.
+    Record {
+        /// Only these.
+        #[arg(long, value_delimiter = ',', default_value = "go,js,py,rust")]
+        peer: Vec<Peer>,
+        /// The folder that the recordings go to.
+        #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transcripts"))]
+        to: PathBuf,
+    },
     /// Install what is needed, run the cells, print the table.
     ///
     /// Leaves with 0 if no cell failed. A cell that could not run is `missing`, never passed;
     /// `--require` makes it a failure.
     Run(RunArgs),
+    /// Be a test application of the official suites: everything else comes from the environment.
+    #[command(subcommand)]
+    Testing(testing::Contract),
 }
 
 #[derive(Args, Debug)]
@@ -41,10 +64,16 @@ pub(crate) struct RunArgs {
     /// Write one JSON object per cell and line.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write who works with whom, as a page of Markdown.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// How often each cell is run.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) repeat: NonZeroUsize,
     /// Pairs at a time. Default: one for each core, at most four.
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
-    /// What a cell may take before it is ended and has failed.
+    /// What a cell may take before it is ended and has failed; large and long tests have more.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60")]
     pub(crate) deadline: Duration,
     /// Fail if cells of these peers are missing.
@@ -73,9 +102,10 @@ pub(crate) struct Selection {
     /// What carries the streams.
     #[arg(long, value_delimiter = ',')]
     pub(crate) muxer: Vec<Muxer>,
-    /// What the two do once connected.
+    /// What the two do once connected: tests by name, or the groups gate, keys, pubsub, quick,
+    /// all and long (see interop/README.md). Default: quick.
     #[arg(long, value_delimiter = ',')]
-    pub(crate) test: Vec<Test>,
+    pub(crate) test: Vec<Pick>,
 }
 
 /// Which end of the connection.
@@ -121,6 +151,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+    use crate::cell::Test;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -132,9 +163,23 @@ mod tests {
         let args = run(&["--peer", "go,js", "--test", "ping,echo", "--role", "dial"]);
 
         assert_eq!(args.selection.peer, [Peer::Go, Peer::Js]);
-        assert_eq!(args.selection.test, [Test::Ping, Test::Echo]);
+        let tests = [Pick::One(Test::Ping), Pick::One(Test::Echo)];
+        assert_eq!(args.selection.test, tests);
         assert_eq!(args.selection.role, [Role::Dial]);
         assert_eq!(args.deadline, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn tests_have_groups_and_perf_is_the_transfer() {
+        let args = run(&["--test", "quick,minute,perf", "--repeat", "3"]);
+
+        let picks = [
+            Pick::Quick,
+            Pick::One(Test::Minute),
+            Pick::One(Test::Transfer),
+        ];
+        assert_eq!(args.selection.test, picks);
+        assert_eq!(args.repeat.get(), 3);
     }
 
     #[test]
@@ -162,7 +207,7 @@ mod tests {
         for wrong in [["--peer", "kubo"], ["--pair", "js"], ["--pair", "js,nim"]] {
             assert!(parse(&wrong).is_err(), "{wrong:?}");
         }
-        for wrong in [["--deadline", "0"], ["--jobs", "0"], ["--test", "perf"]] {
+        for wrong in [["--deadline", "0"], ["--jobs", "0"], ["--test", "speed"]] {
             assert!(parse(&wrong).is_err(), "{wrong:?}");
         }
     }

@@ -3,13 +3,20 @@
 //! An entry excuses a cell only if the cell failed and the failure shows the entry's symptom:
 //! a cell that passes says `pass`, and a new failure in the same place says `fail`.
 
-use crate::cell::{Cell, Muxer, Peer, Security, Test};
+use crate::{
+    cell::{Cell, Muxer, Peer, Security, Test},
+    cli::Role,
+};
 
 /// A fault of a peer that we cannot mend.
 #[derive(Debug)]
 pub(crate) struct Fault {
-    /// Who has to be there, in whichever role.
-    pub(crate) between: [Peer; 2],
+    /// Whose fault it is.
+    pub(crate) of: Peer,
+    /// Who has to be at the other end; `None` means anybody.
+    pub(crate) with: Option<Peer>,
+    /// The role of the faulty one.
+    pub(crate) role: Option<Role>,
     /// `None` means any.
     pub(crate) security: Option<Security>,
     pub(crate) muxer: Option<Muxer>,
@@ -24,7 +31,9 @@ pub(crate) struct Fault {
 /// Versions are those of the lock files; look again when they move.
 pub(crate) const KNOWN: &[Fault] = &[
     Fault {
-        between: [Peer::Js, Peer::Rust],
+        of: Peer::Js,
+        with: Some(Peer::Rust),
+        role: None,
         security: None,
         muxer: Some(Muxer::Yamux),
         test: Some(Test::Transfer),
@@ -35,7 +44,9 @@ pub(crate) const KNOWN: &[Fault] = &[
                   yamux 0.14.1 src/frame/io.rs MAX_FRAME_BODY_LEN",
     },
     Fault {
-        between: [Peer::Js, Peer::Py],
+        of: Peer::Js,
+        with: Some(Peer::Py),
+        role: None,
         security: Some(Security::Tls),
         muxer: None,
         test: None,
@@ -44,7 +55,9 @@ pub(crate) const KNOWN: &[Fault] = &[
         pointer: "@libp2p/tls 3.1.10 src/utils.ts verifyPeerCertificate",
     },
     Fault {
-        between: [Peer::P2p, Peer::Py],
+        of: Peer::Py,
+        with: Some(Peer::P2p),
+        role: None,
         security: Some(Security::Own),
         muxer: None,
         test: Some(Test::Echo),
@@ -53,7 +66,9 @@ pub(crate) const KNOWN: &[Fault] = &[
         pointer: "py-libp2p 0.8.1 libp2p/transport/quic/stream.py read (QUICStreamClosedError)",
     },
     Fault {
-        between: [Peer::P2p, Peer::Py],
+        of: Peer::Py,
+        with: Some(Peer::P2p),
+        role: None,
         security: Some(Security::Own),
         muxer: None,
         test: Some(Test::Transfer),
@@ -61,37 +76,118 @@ pub(crate) const KNOWN: &[Fault] = &[
         cause: "py drops what it has received of a QUIC stream and not read when the end arrives",
         pointer: "py-libp2p 0.8.1 libp2p/transport/quic/stream.py read (QUICStreamClosedError)",
     },
+    js_flood(Peer::P2p),
+    js_flood(Peer::Go),
+    js_flood(Peer::Py),
     Fault {
-        between: [Peer::Js, Peer::P2p],
+        of: Peer::Js,
+        with: None,
+        role: Some(Role::Listen),
         security: None,
         muxer: None,
-        test: Some(Test::Flood),
-        symptoms: &["not done in time", "deadline passed"],
-        cause: "js floodsub writes without waiting for its own writes; in a long series messages \
-                are lost without a word, towards every peer",
-        pointer: "@libp2p/floodsub 11.0.28 src/peer-streams.ts write",
+        test: None,
+        symptoms: &["Cannot push data onto a stream that is closed"],
+        cause: "js resets a stream whose proposal, data and end arrive together: it cannot give \
+                back what it read beyond the proposal once the end is there",
+        pointer: "@libp2p/utils 7.4.1 src/stream-utils.ts unwrap; reproduced by peers/js/faults/early-end.js",
     },
     Fault {
-        between: [Peer::Js, Peer::Go],
-        security: None,
+        of: Peer::Js,
+        with: None,
+        role: Some(Role::Dial),
+        security: Some(Security::Noise),
         muxer: None,
-        test: Some(Test::Flood),
-        symptoms: &["not done in time", "deadline passed"],
-        cause: "js floodsub writes without waiting for its own writes; in a long series messages \
-                are lost without a word, towards every peer",
-        pointer: "@libp2p/floodsub 11.0.28 src/peer-streams.ts write",
+        test: Some(Test::Choose),
+        symptoms: &["the dialer speaks "],
+        cause: "as a dialer js takes the first muxer of the listener's list in the handshake, as a \
+                listener the first of the dialer's: with different orders the two never agree",
+        pointer: "@libp2p/noise 17.0.3 src/noise.ts getStreamMuxer; reproduced by peers/js/faults/early-muxer.js",
     },
+    reads_a_reset_as_an_end(Peer::Py, Role::Dial, PY_RESET),
+    reads_a_reset_as_an_end(Peer::Py, Role::Listen, PY_RESET),
+    reads_a_reset_as_an_end(Peer::Rust, Role::Dial, RUST_RESET),
+    reads_a_reset_as_an_end(Peer::Rust, Role::Listen, RUST_RESET),
     Fault {
-        between: [Peer::Js, Peer::Py],
+        of: Peer::Rust,
+        with: None,
+        role: Some(Role::Listen),
         security: None,
         muxer: None,
-        test: Some(Test::Flood),
-        symptoms: &["not done in time", "deadline passed"],
-        cause: "js floodsub writes without waiting for its own writes; in a long series messages \
-                are lost without a word, towards every peer",
-        pointer: "@libp2p/floodsub 11.0.28 src/peer-streams.ts write",
+        test: Some(Test::Streams),
+        symptoms: &["Channel is full, dropping inbound stream"],
+        cause: "rust's libp2p-stream throws away incoming streams that come faster than one at a \
+                time is taken",
+        pointer: "libp2p-stream 0.5.0-alpha src/shared.rs on_inbound_stream, accept: channel(0)",
+    },
+    rust_plaintext(Test::KeyEcdsa),
+    rust_plaintext(Test::KeyRsa),
+    Fault {
+        of: Peer::Rust,
+        with: None,
+        role: Some(Role::Dial),
+        security: None,
+        muxer: Some(Muxer::Mplex),
+        test: Some(Test::Slow),
+        symptoms: &["failed to open stream: io error: timed out"],
+        cause: "a stream that nobody reads stops all others of the connection, by default",
+        pointer: "libp2p-mplex 0.44.0 src/config.rs MaxBufferBehaviour::Block",
     },
 ];
+
+/// Whoever is at the other end.
+const fn js_flood(with: Peer) -> Fault {
+    Fault {
+        of: Peer::Js,
+        with: Some(with),
+        role: None,
+        security: None,
+        muxer: None,
+        test: Some(Test::Flood),
+        symptoms: &["not done in time", "deadline passed"],
+        cause: "js floodsub writes without waiting for its own writes; in a long series messages \
+                are lost without a word, towards every peer",
+        pointer: "@libp2p/floodsub 11.0.28 src/peer-streams.ts write",
+    }
+}
+
+/// Of the plaintext handshake: keys longer than those of Ed25519 and secp256k1 do not fit.
+const fn rust_plaintext(test: Test) -> Fault {
+    Fault {
+        of: Peer::Rust,
+        with: None,
+        role: None,
+        security: Some(Security::Plaintext),
+        muxer: None,
+        test: Some(test),
+        symptoms: &["Failed to decode protobuf"],
+        cause: "rust takes no plaintext exchange of more than 100 bytes, and so no long public key",
+        pointer: "libp2p-plaintext 0.44.0 src/handshake.rs",
+    }
+}
+
+const PY_RESET: &str = "libp2p 0.8.1 stream_muxer/yamux/yamux.py _finalize_stream_locked: the \
+                        stream is gone before its reader wakes; mplex.py closes the reader's channel before it notes the reset";
+const RUST_RESET: &str = "yamux 0.14.1 src/connection/stream.rs poll_read: a closed state reads 0; \
+                          libp2p-mplex 0.44.0 src/io.rs poll_read_stream: the same";
+
+/// Whoever reads cannot tell a whole answer from half of one.
+const fn reads_a_reset_as_an_end(of: Peer, role: Role, pointer: &'static str) -> Fault {
+    let symptoms = match role {
+        Role::Dial => &["dialer: saw is end, not reset"],
+        Role::Listen => &["listener: saw is end, not reset"],
+    };
+    Fault {
+        of,
+        with: None,
+        role: Some(role),
+        security: None,
+        muxer: None,
+        test: Some(Test::Reset),
+        symptoms,
+        cause: "reads a stream that was reset to a clean end",
+        pointer,
+    }
+}
 
 /// The fault that explains a failed cell. `evidence` is everything the peers said and logged.
 pub(crate) fn explain(cell: &Cell, evidence: &str) -> Option<&'static Fault> {
@@ -102,9 +198,13 @@ pub(crate) fn explain(cell: &Cell, evidence: &str) -> Option<&'static Fault> {
 
 impl Fault {
     fn concerns(&self, cell: &Cell) -> bool {
-        let [one, other] = self.between;
-        let pair = (cell.dialer, cell.listener);
-        (pair == (one, other) || pair == (other, one))
+        let is = |role, peer: Peer, other: Peer| {
+            peer == self.of
+                && self.with.is_none_or(|with| with == other)
+                && self.role.is_none_or(|wanted| wanted == role)
+        };
+        let (dialer, listener) = (cell.dialer, cell.listener);
+        (is(Role::Dial, dialer, listener) || is(Role::Listen, listener, dialer))
             && self
                 .security
                 .is_none_or(|security| security == cell.security)

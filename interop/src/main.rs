@@ -9,15 +9,20 @@
 //! What a peer has to do, what a cell is and how to add a peer: `interop/README.md`.
 
 mod cell;
+mod check;
 mod cli;
 mod faults;
+mod fixture;
 mod install;
 mod matrix;
 mod node;
+mod page;
 mod pair;
+mod pick;
 mod process;
-mod pubsub;
+mod record;
 mod report;
+mod testing;
 mod transcript;
 
 use std::{
@@ -49,8 +54,8 @@ const MOST_JOBS: usize = 4;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 enum RunError {
-    /// A file could not be written.
-    #[error("cannot write {}: {source}", path.display())]
+    /// A file could not be read or written.
+    #[error("cannot use {}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
     /// A peer could not be installed, and that was all there was to do.
     #[error("not every peer could be installed")]
@@ -58,6 +63,12 @@ enum RunError {
     /// Our own node failed; it has said why.
     #[error(transparent)]
     Node(#[from] node::NodeError),
+    /// A connection could not be recorded.
+    #[error(transparent)]
+    Record(#[from] record::RecordError),
+    /// The official test gave up.
+    #[error(transparent)]
+    Testing(Box<testing::TestingError>),
     /// This program does not know where it is.
     #[error("cannot find cargo's target directory: {0}")]
     Target(io::Error),
@@ -69,10 +80,15 @@ fn main() -> ExitCode {
         Command::Node(args) => node::run(&args)
             .map(|()| ExitCode::SUCCESS)
             .map_err(Into::into),
+        Command::Page { rows, to } => page_of(&rows, &to),
+        Command::Record { peer, to } => record_all(&peer, &to),
         Command::Run(args) => run(&args),
+        Command::Testing(contract) => testing::run(&contract)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| RunError::Testing(Box::new(error))),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
+        eprintln!("error: {}", p2p::Chain(&error));
         ExitCode::FAILURE
     })
 }
@@ -88,17 +104,56 @@ fn install_only(peers: &[Peer]) -> Result<ExitCode, RunError> {
     }
 }
 
-fn run(args: &RunArgs) -> Result<ExitCode, RunError> {
+fn page_of(files: &[PathBuf], to: &Path) -> Result<ExitCode, RunError> {
+    let mut rows = Vec::new();
+    for path in files {
+        let file = |source| RunError::File {
+            path: path.clone(),
+            source,
+        };
+        let text = fs::read_to_string(path).map_err(file)?;
+        for line in text.lines() {
+            let row = serde_json::from_str(line).ok();
+            let row = row.and_then(|it| Row::from_json(&it));
+            let wrong = || file(io::ErrorKind::InvalidData.into());
+            rows.push(row.ok_or_else(wrong)?);
+        }
+    }
+    fs::write(to, page::page(&rows)).map_err(|source| RunError::File {
+        path: to.to_owned(),
+        source,
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn record_all(peers: &[Peer], to: &Path) -> Result<ExitCode, RunError> {
     let (ours, target) = places()?;
+    let logs = logs(&target)?;
+    let mut all = peers.to_vec();
+    all.push(Peer::P2p);
+    let programs = install::install(&all, &target, &ours);
+    let written = record::record(peers, &programs, &logs, to)?;
+    eprintln!("{written} recordings in {}", to.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where the peers' standard error goes.
+fn logs(target: &Path) -> Result<PathBuf, RunError> {
     let logs = target.join("interop/logs");
     fs::create_dir_all(&logs).map_err(|source| RunError::File {
         path: logs.clone(),
         source,
     })?;
-    let cells = matrix::cells(&args.selection);
+    Ok(logs)
+}
+
+fn run(args: &RunArgs) -> Result<ExitCode, RunError> {
+    let (ours, target) = places()?;
+    let logs = logs(&target)?;
+    let cells = repeated(&matrix::cells(&args.selection), args.repeat.get());
     let mut peers: Vec<Peer> = cells
         .iter()
-        .flat_map(|it| [it.dialer, it.listener])
+        .flat_map(|(it, _)| [it.dialer, it.listener])
         .collect();
     peers.sort();
     peers.dedup();
@@ -112,11 +167,15 @@ fn run(args: &RunArgs) -> Result<ExitCode, RunError> {
         now() - started,
         logs.display()
     );
+    let file = |path: &Path| {
+        let path = path.to_owned();
+        |source| RunError::File { path, source }
+    };
     if let Some(path) = &args.json {
-        write_rows(&rows, path).map_err(|source| RunError::File {
-            path: path.clone(),
-            source,
-        })?;
+        write_rows(&rows, path).map_err(file(path))?;
+    }
+    if let Some(path) = &args.report {
+        fs::write(path, page::page(&rows)).map_err(file(path))?;
     }
     let bad = |row: &Row| {
         let required = |peer| args.require.contains(&peer);
@@ -139,8 +198,14 @@ fn places() -> Result<(PathBuf, PathBuf), RunError> {
     Ok((ours, target))
 }
 
+/// Each cell so many times, with the number of the repetition; all of them once, then again.
+fn repeated(cells: &[Cell], times: usize) -> Vec<(Cell, usize)> {
+    let each = |run| cells.iter().map(move |cell| (*cell, run));
+    (0..times).flat_map(each).collect()
+}
+
 /// Runs the cells, several at a time; the rows come back in the order of the cells.
-fn run_all(cells: &[Cell], programs: &Programs, logs: &Path, args: &RunArgs) -> Vec<Row> {
+fn run_all(cells: &[(Cell, usize)], programs: &Programs, logs: &Path, args: &RunArgs) -> Vec<Row> {
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let jobs = args
         .jobs
@@ -165,7 +230,7 @@ fn run_all(cells: &[Cell], programs: &Programs, logs: &Path, args: &RunArgs) -> 
 
 /// One worker: takes the next cell until there is none.
 fn work(
-    cells: &[Cell],
+    cells: &[(Cell, usize)],
     next: &AtomicUsize,
     programs: &Programs,
     logs: &Path,
@@ -174,10 +239,12 @@ fn work(
 ) {
     loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
-        let Some(cell) = cells.get(index) else { return };
+        let Some((cell, run)) = cells.get(index) else {
+            return;
+        };
         let row = match (programs.get(&cell.listener), programs.get(&cell.dialer)) {
             (Some(Ok(listener)), Some(Ok(dialer))) => {
-                pair::run(cell, listener, dialer, logs, args.deadline)
+                pair::run(cell, *run, listener, dialer, logs, args.deadline)
             }
             (Some(Err(error)), _) | (_, Some(Err(error))) => missing(cell, &error.to_string()),
             (None, _) | (_, None) => missing(cell, "not installed"),

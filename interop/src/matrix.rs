@@ -1,8 +1,11 @@
 //! From the command line to the cells to run.
 
+use clap::ValueEnum as _;
+
 use crate::{
     cell::{Cell, Muxer, Peer, Security, Test, Transport},
     cli::{Role, Selection},
+    pick::Pick,
 };
 
 /// The cells of a selection: pairs first, then transport, security, muxer, test, as the table shows them.
@@ -10,7 +13,7 @@ pub(crate) fn cells(selection: &Selection) -> Vec<Cell> {
     let mut cells = Vec::new();
     for (dialer, listener) in pairs(selection) {
         for (transport, security, muxer) in stacks(selection) {
-            for &test in &sorted(&selection.test) {
+            for test in tests(&selection.test, security, muxer) {
                 // Only our own dialer brings a second node for the other end of the chain.
                 if test == Test::GossipChain && dialer != Peer::P2p {
                     continue;
@@ -45,6 +48,18 @@ fn stacks(selection: &Selection) -> Vec<(Transport, Security, Muxer)> {
         }
     }
     stacks
+}
+
+/// The tests meant on a stack, in the order of the table. Without `--test`: `quick`.
+fn tests(picks: &[Pick], security: Security, muxer: Muxer) -> Vec<Test> {
+    let picks = if picks.is_empty() {
+        &[Pick::Quick]
+    } else {
+        picks
+    };
+    let all = Test::value_variants().iter().copied();
+    all.filter(|&test| picks.iter().any(|it| it.wants(test, security, muxer)))
+        .collect()
 }
 
 /// Dialer and listener. Without `--pair`: we with each peer. `--role` is the role of the first.
@@ -119,23 +134,6 @@ impl Defaults for Muxer {
     }
 }
 
-impl Defaults for Test {
-    fn defaults() -> Vec<Self> {
-        vec![
-            Self::Ping,
-            Self::Identify,
-            Self::Echo,
-            Self::Transfer,
-            Self::Gossip,
-            Self::GossipAnonymous,
-            Self::GossipChain,
-            Self::Flood,
-            Self::FloodAnonymous,
-            Self::FloodLax,
-        ]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,9 +141,12 @@ mod tests {
 
     #[test]
     fn without_filters_we_meet_every_peer_in_both_roles_and_every_combination() {
-        let cells = cells(&Selection::default());
+        let cells = cells(&Selection {
+            test: vec![Pick::Gate],
+            ..Selection::default()
+        });
 
-        assert_eq!(cells.len(), 4 * 2 * 2 * (9 + 10));
+        assert_eq!(cells.len(), 4 * 2 * 2 * 2 * 4);
         assert!(
             cells
                 .iter()
@@ -158,7 +159,7 @@ mod tests {
         let selection = Selection {
             peer: vec![Peer::Go],
             transport: vec![Transport::Quic, Transport::Tcp],
-            test: vec![Test::Ping],
+            test: vec![Pick::One(Test::Ping)],
             ..Selection::default()
         };
 
@@ -172,7 +173,7 @@ mod tests {
                 first: Peer::Js,
                 second: Peer::Go,
             }],
-            test: vec![Test::Ping],
+            test: vec![Pick::One(Test::Ping)],
             muxer: vec![Muxer::Yamux],
             security: vec![Security::Tls],
             ..Selection::default()
@@ -213,7 +214,7 @@ mod tests {
     #[test]
     fn a_filter_named_twice_or_out_of_order_gives_the_same_cells() {
         let selection = |test: Vec<Test>| Selection {
-            test,
+            test: test.into_iter().map(Pick::One).collect(),
             ..Selection::default()
         };
 
@@ -221,5 +222,40 @@ mod tests {
             cells(&selection(vec![Test::Echo, Test::Ping, Test::Echo])),
             cells(&selection(vec![Test::Ping, Test::Echo]))
         );
+    }
+
+    #[test]
+    fn the_quick_choice_has_every_short_test_but_the_largest_and_stays_small() {
+        let of = |pick| {
+            cells(&Selection {
+                test: vec![pick],
+                ..Selection::default()
+            })
+        };
+        let (quick, all) = (of(Pick::Quick), of(Pick::All));
+
+        let missing: Vec<_> = Test::value_variants()
+            .iter()
+            .filter(|test| !quick.iter().any(|cell| cell.test == **test))
+            .collect();
+        let left_out = [Test::Big, Test::KeyEd25519, Test::Minute, Test::Idle];
+        assert_eq!(missing, left_out.iter().collect::<Vec<_>>());
+        assert_eq!(quick, cells(&Selection::default()));
+        assert!(quick.iter().all(|cell| all.contains(cell)));
+        assert!(quick.len() < 320, "{}", quick.len());
+    }
+
+    #[test]
+    fn a_test_that_is_named_runs_also_where_it_makes_no_sense() {
+        let of = |pick| {
+            cells(&Selection {
+                test: vec![pick],
+                muxer: vec![Muxer::Mplex],
+                ..Selection::default()
+            })
+        };
+
+        assert!(of(Pick::All).iter().all(|cell| cell.test != Test::Codes));
+        assert_eq!(of(Pick::One(Test::Codes)).len(), 4 * 2 * 2);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start listener -> `listening` -> start dialer -> ... -> dialer ends
-//!                                   (identify: its input closes once the listener is done too)
+//!                                   (identify, push: its input closes once both have heard)
 //!                                -> close the listener's input -> listener ends -> judge
 //! ```
 
@@ -13,26 +13,34 @@ use std::{
 };
 
 use crate::{
-    cell::{Cell, Outcome, Row, Test},
+    cell::{Cell, Outcome, Peer, Row, Test},
+    check::heard_of_added,
+    cli::Role,
     faults,
     process::{Process, Program, now},
     transcript::{Transcript, Verdict, judge},
 };
 
-/// How long the listener may take for its own identify once the dialer's is done.
+/// How long the listener may take for its own identify once the dialer's is done, and to leave.
 const IDENTIFY_BACK: Duration = Duration::from_secs(2);
+/// How long the listener may take to hear of the dialer's change: some collect changes for a second.
+const PUSH_BACK: Duration = Duration::from_secs(6);
+/// So much earlier than it would be ended, a dialer gives up by itself and can say where it was.
+const GIVE_UP: Duration = Duration::from_secs(5);
 /// Of a log, how much of its end is shown for a failed cell.
 const LOG_TAIL: usize = 400;
 
-/// Runs `cell` to its end, within about `deadline`.
+/// Runs `cell` to its end, within about `deadline`. `run` tells repetitions apart.
 pub(crate) fn run(
     cell: &Cell,
+    run: usize,
     listener: &Program,
     dialer: &Program,
     logs: &Path,
     deadline: Duration,
 ) -> Row {
-    let log = |role: &str| logs.join(format!("{}.{role}.log", file_name(cell)));
+    let deadline = deadline.max(cell.test.at_least());
+    let log = |role: &str| logs.join(format!("{}.{role}.log", file_name(cell, run)));
     let (listener_log, dialer_log) = (log("listener"), log("dialer"));
     let mut started = now();
     let verdict = match Ends::run(
@@ -94,9 +102,16 @@ impl Ends {
             });
         };
         let dialed = now();
-        let mut dialing = Process::start(dialer, &dial_args(cell, &address), dialer_log)?;
-        if cell.test == Test::Identify && dialing.wait_for("identify", until) {
-            listening.wait_for("identify", until.min(now() + IDENTIFY_BACK));
+        let within = deadline.saturating_sub(GIVE_UP);
+        let mut dialing = Process::start(dialer, &dial_args(cell, &address, within), dialer_log)?;
+        match cell.test.spoken() {
+            "identify" if dialing.wait_for("identify", until) => {
+                listening.wait_for("identify", until.min(now() + IDENTIFY_BACK));
+            }
+            "push" if dialing.wait_until(heard_of_added, until) => {
+                listening.wait_until(heard_of_added, until.min(now() + PUSH_BACK));
+            }
+            _ => {}
         }
         dialing.close_stdin();
         let dialer = dialing.finish(until);
@@ -111,32 +126,64 @@ impl Ends {
     }
 }
 
-fn listen_args(cell: &Cell) -> Vec<String> {
-    let mut args = vec!["listen".into()];
-    args.extend(stack_args(cell));
-    args.extend(["--addr".into(), cell.transport.listen_addr().into()]);
-    if cell.test.messages().is_some() {
-        args.extend(["--test".into(), cell.test.name().into()]);
+pub(crate) fn listen_args(cell: &Cell) -> Vec<String> {
+    let mut args = words(["listen"]);
+    args.extend(stack_args(cell, Role::Listen));
+    args.extend(words(["--test", cell.test.spoken()]));
+    args.extend(words(["--addr", cell.transport.listen_addr()]));
+    args
+}
+
+pub(crate) fn dial_args(cell: &Cell, address: &str, within: Duration) -> Vec<String> {
+    let mut args = words(["dial", address]);
+    args.extend(stack_args(cell, Role::Dial));
+    args.extend(words(["--test", cell.test.spoken()]));
+    args.extend(words(["--deadline", &within.as_secs().to_string()]));
+    args
+}
+
+fn stack_args(cell: &Cell, role: Role) -> Vec<String> {
+    let (security, muxer) = offers(cell, role);
+    let mut args = words(["--transport", cell.transport.name()]);
+    args.extend(words(["--security", &security, "--muxer", &muxer]));
+    if let Some(key) = cell.test.key() {
+        args.extend(words(["--key", key]));
+    }
+    if cell.test == Test::Late && role == Role::Dial {
+        args.extend(words(["--early", "off"]));
     }
     args
 }
 
-fn dial_args(cell: &Cell, address: &str) -> Vec<String> {
-    let mut args = vec!["dial".into(), address.into()];
-    args.extend(stack_args(cell));
-    args.extend(["--test".into(), cell.test.name().into()]);
-    args
+/// What a peer offers, most wanted first. In `choose` the dialer wants what the cell names most,
+/// the listener least; the dialer's wish counts.
+fn offers(cell: &Cell, role: Role) -> (String, String) {
+    let (security, muxer) = (cell.security.name(), cell.muxer.name());
+    if cell.test != Test::Choose {
+        return (security.into(), muxer.into());
+    }
+    let peer = match role {
+        Role::Dial => cell.dialer,
+        Role::Listen => cell.listener,
+    };
+    let list = |wanted: &str, known: &[&'static str]| {
+        let mut all: Vec<_> = known.iter().copied().filter(|it| *it != wanted).collect();
+        match role {
+            Role::Dial => all.insert(0, wanted),
+            Role::Listen => all.push(wanted),
+        }
+        all.join(",")
+    };
+    let securities = match peer {
+        // We refuse to offer plaintext beside anything else.
+        Peer::P2p => security.into(),
+        Peer::Go | Peer::Js | Peer::Py | Peer::Rust => list(security, &["noise", "plaintext"]),
+    };
+    (securities, list(muxer, &["yamux", "mplex"]))
 }
 
-fn stack_args(cell: &Cell) -> [String; 6] {
-    [
-        "--transport".into(),
-        cell.transport.name().into(),
-        "--security".into(),
-        cell.security.name().into(),
-        "--muxer".into(),
-        cell.muxer.name().into(),
-    ]
+fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
+    words.map(String::from).to_vec()
 }
 
 /// A failure as theirs, if `faults` knows it; else with the ends of the logs.
@@ -172,25 +219,29 @@ fn tail(log: &str) -> &str {
     }
 }
 
-fn file_name(cell: &Cell) -> String {
-    cell.to_string()
-        .replace(" -> ", "-")
-        .replace([' ', '/'], "_")
+fn file_name(cell: &Cell, run: usize) -> String {
+    let name = cell.to_string();
+    let name = name.replace(" -> ", "-").replace([' ', '/'], "_");
+    if run == 0 {
+        name
+    } else {
+        format!("{name}.{run}")
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::{Muxer, Peer, Security, Transport};
+    use crate::cell::{Muxer, Security, Transport};
 
     #[test]
     fn the_arguments_are_those_of_the_interop_command_line() {
-        let args = dial_args(&CELL, "/ip4/127.0.0.1/tcp/1/p2p/Q");
+        let args = dial_args(&CELL, "/ip4/127.0.0.1/tcp/1/p2p/Q", Duration::from_secs(55));
 
-        let expected = "dial /ip4/127.0.0.1/tcp/1/p2p/Q \
-                        --transport tcp --security noise --muxer mplex --test echo";
+        let expected = "dial /ip4/127.0.0.1/tcp/1/p2p/Q --transport tcp --security noise \
+                        --muxer mplex --test echo --deadline 55";
         assert_eq!(args.join(" "), expected);
-        let expected = "listen --transport tcp --security noise --muxer mplex \
+        let expected = "listen --transport tcp --security noise --muxer mplex --test echo \
                         --addr /ip4/127.0.0.1/tcp/0";
         assert_eq!(listen_args(&CELL).join(" "), expected);
     }
@@ -210,7 +261,36 @@ mod tests {
 
     #[test]
     fn a_cell_names_a_file() {
-        assert_eq!(file_name(&CELL), "py-rust_tcp_noise_mplex_echo");
+        assert_eq!(file_name(&CELL, 0), "py-rust_tcp_noise_mplex_echo");
+        assert_eq!(file_name(&CELL, 2), "py-rust_tcp_noise_mplex_echo.2");
+    }
+
+    #[test]
+    fn in_choose_the_dialer_wants_most_what_the_listener_wants_least() {
+        let cell = Cell {
+            test: Test::Choose,
+            ..CELL
+        };
+        let ours = Cell {
+            listener: Peer::P2p,
+            ..cell
+        };
+
+        let dialer = offers(&cell, Role::Dial);
+        assert_eq!(dialer, ("noise,plaintext".into(), "mplex,yamux".into()));
+        let listener = offers(&cell, Role::Listen);
+        assert_eq!(listener, ("plaintext,noise".into(), "yamux,mplex".into()));
+        let ours = offers(&ours, Role::Listen);
+        assert_eq!(ours, ("noise".into(), "yamux,mplex".into()));
+    }
+
+    #[test]
+    fn a_test_may_be_another_one_with_options() {
+        let line = |test, role| stack_args(&Cell { test, ..CELL }, role).join(" ");
+
+        assert!(line(Test::KeyRsa, Role::Listen).ends_with("--key rsa"));
+        assert!(line(Test::Late, Role::Dial).ends_with("--early off"));
+        assert!(!line(Test::Late, Role::Listen).contains("--early"));
     }
 
     #[cfg(unix)]
@@ -218,7 +298,14 @@ mod tests {
     fn a_listener_that_never_listens_fails_and_nobody_dials() {
         let mute = shell("cat > /dev/null");
 
-        let row = run(&CELL, &mute, &shell("exit 9"), &std::env::temp_dir(), SHORT);
+        let row = run(
+            &CELL,
+            0,
+            &mute,
+            &shell("exit 9"),
+            &std::env::temp_dir(),
+            SHORT,
+        );
 
         assert_eq!(row.outcome, Outcome::Fail);
         assert!(
@@ -237,6 +324,7 @@ mod tests {
 
         let row = run(
             &CELL,
+            0,
             &listener,
             &shell("sleep 300"),
             &std::env::temp_dir(),

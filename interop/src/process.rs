@@ -70,10 +70,19 @@ impl Process {
         })
     }
 
-    /// Reads until `wanted` was said; `false` if the peer ended or `until` came first.
+    /// Reads until an event of this name was said; `false` if the peer ended or `until` came first.
     pub(crate) fn wait_for(&mut self, wanted: &str, until: Instant) -> bool {
+        self.wait_until(|said| said.event(wanted).is_some(), until)
+    }
+
+    /// Reads until enough was said; `false` if the peer ended or `until` came first.
+    pub(crate) fn wait_until(
+        &mut self,
+        enough: impl Fn(&Transcript) -> bool,
+        until: Instant,
+    ) -> bool {
         loop {
-            if self.transcript.event(wanted).is_some() {
+            if enough(&self.transcript) {
                 return true;
             }
             if self.transcript.event("error").is_some() || !self.read_line(until) {

@@ -2,23 +2,11 @@
 
 use serde_json::Value;
 
-use crate::cell::{Cell, Test, Transport};
-
-/// What every peer serves, and so what identify must list.
-const SERVED: [&str; 4] = [
-    "/ipfs/id/1.0.0",
-    "/ipfs/ping/1.0.0",
-    "/p2p-interop/echo/1.0.0",
-    "/perf/1.0.0",
-];
-const PINGS: usize = 5;
-const ECHO_BYTES: u64 = 100_000;
-const ECHO_ROUNDS: u64 = 2;
-const TRANSFER_BYTES: u64 = 5_000_000;
+use crate::{cell::Cell, check::check};
 
 /// One line of a peer's output.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Event(Value);
+pub(crate) struct Event(pub(crate) Value);
 
 impl Event {
     /// `None` for a line that is no JSON object with an `event`.
@@ -36,29 +24,29 @@ impl Event {
         self.0.get(key)?.as_str()
     }
 
-    fn number(&self, key: &str) -> Option<u64> {
+    pub(crate) fn number(&self, key: &str) -> Option<u64> {
         self.0.get(key)?.as_u64()
     }
 
-    fn flag(&self, key: &str) -> bool {
+    pub(crate) fn flag(&self, key: &str) -> bool {
         self.0.get(key).and_then(Value::as_bool).unwrap_or_default()
     }
 
-    fn millis(&self, key: &str) -> String {
+    pub(crate) fn millis(&self, key: &str) -> String {
         self.0
             .get(key)
             .and_then(Value::as_f64)
             .map_or_else(|| "?".into(), |ms| format!("{ms:.0}"))
     }
 
-    fn list(&self, key: &str) -> &[Value] {
+    pub(crate) fn list(&self, key: &str) -> &[Value] {
         self.0
             .get(key)
             .and_then(Value::as_array)
             .map_or(&[], Vec::as_slice)
     }
 
-    fn lists(&self, key: &str, wanted: &str) -> bool {
+    pub(crate) fn lists(&self, key: &str, wanted: &str) -> bool {
         self.list(key).iter().any(|it| it.as_str() == Some(wanted))
     }
 }
@@ -85,12 +73,17 @@ pub(crate) struct Transcript {
 }
 
 impl Transcript {
+    /// All events of this name, in order.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Event> {
+        self.events.iter().filter(move |event| event.name() == name)
+    }
+
     /// The first event of this name.
     pub(crate) fn event(&self, name: &str) -> Option<&Event> {
         self.events.iter().find(|event| event.name() == name)
     }
 
-    fn require(&self, name: &str) -> Result<&Event, String> {
+    pub(crate) fn require(&self, name: &str) -> Result<&Event, String> {
         self.event(name).ok_or_else(|| format!("no `{name}`"))
     }
 }
@@ -108,6 +101,10 @@ pub(crate) enum Verdict {
 pub(crate) fn judge(cell: &Cell, listener: &Transcript, dialer: Option<&Transcript>) -> Verdict {
     let listening = says("listener", listener);
     let dialing = dialer.map_or(Ok(()), |dialer| says("dialer", dialer));
+    let disagreement = dialer.and_then(|dialer| disagreement(listener, dialer));
+    if let (Err(Verdict::Fail(error)), Some(cause)) = (&dialing, disagreement) {
+        return Verdict::Fail(format!("{cause}\n{error}"));
+    }
     match (dialing, listening) {
         (Ok(()), Ok(())) => {}
         (Err(Verdict::Fail(one)), Err(Verdict::Fail(other))) => {
@@ -125,6 +122,16 @@ pub(crate) fn judge(cell: &Cell, listener: &Transcript, dialer: Option<&Transcri
         Ok(measured) => Verdict::Pass(measured),
         Err(cause) => Verdict::Fail(cause),
     }
+}
+
+/// Where the two do not even agree on what they speak: explains every error after.
+fn disagreement(listener: &Transcript, dialer: &Transcript) -> Option<String> {
+    let (here, there) = (dialer.event("connected")?, listener.event("connected")?);
+    let disagree = |key| {
+        let (one, other) = (here.text(key)?, there.text(key)?);
+        (one != other).then(|| format!("the dialer speaks {one}, the listener {other}"))
+    };
+    disagree("security").or_else(|| disagree("muxer"))
 }
 
 /// Whether a peer ended well, by its own words.
@@ -151,170 +158,14 @@ fn says(role: &str, transcript: &Transcript) -> Result<(), Verdict> {
     }
 }
 
-fn check(cell: &Cell, listener: &Transcript, dialer: &Transcript) -> Result<String, String> {
-    let address = listener
-        .require("listening")?
-        .text("addr")
-        .unwrap_or_default();
-    let (address, listener_id) = address.rsplit_once("/p2p/").ok_or("listener: no peer id")?;
-    let connected = dialer
-        .require("connected")
-        .map_err(|it| format!("dialer: {it}"))?;
-    same("dialer: peer", connected.text("peer"), listener_id)?;
-    let accepted = listener
-        .require("connected")
-        .map_err(|it| format!("listener: {it}"))?;
-    for (role, connected) in [("dialer", connected), ("listener", accepted)] {
-        if cell.transport == Transport::Quic {
-            break;
-        }
-        // Not every library tells what was negotiated.
-        for (key, asked) in [
-            ("security", cell.security.name()),
-            ("muxer", cell.muxer.name()),
-        ] {
-            let told = connected.text(key);
-            same(&format!("{role}: {key}"), told.or(Some(asked)), asked)?;
-        }
-    }
-    dialer
-        .require("done")
-        .map_err(|it| format!("dialer: {it}"))?;
-    if let Some(messages) = cell.test.messages() {
-        return check_messages(messages, dialer, listener);
-    }
-    let event = dialer
-        .require(cell.test.name())
-        .map_err(|it| format!("dialer: {it}"))?;
-    match cell.test {
-        Test::Gossip
-        | Test::GossipAnonymous
-        | Test::GossipChain
-        | Test::Flood
-        | Test::FloodAnonymous
-        | Test::FloodLax => Err("a pubsub test without messages".into()),
-        Test::Echo => check_echo(event),
-        Test::Identify => check_identify(event, listener_id, address, listener, accepted),
-        Test::Ping => check_ping(event),
-        Test::Transfer => check_transfer(event, listener),
-    }
-}
-
-/// Both ends have checked every message.
-fn check_messages(
-    messages: u64,
-    dialer: &Transcript,
-    listener: &Transcript,
-) -> Result<String, String> {
-    for (role, transcript) in [("dialer", dialer), ("listener", listener)] {
-        let event = transcript
-            .require("pubsub")
-            .map_err(|it| format!("{role}: {it}"))?;
-        let received = event.number("received").unwrap_or_default();
-        if received != messages {
-            return Err(format!("{role}: {received} messages, not {messages}"));
-        }
-    }
-    Ok(format!("{messages} messages each way"))
-}
-
-fn check_ping(event: &Event) -> Result<String, String> {
-    let rtts: Vec<f64> = event
-        .list("rtts_ms")
-        .iter()
-        .filter_map(Value::as_f64)
-        .collect();
-    if rtts.len() != PINGS {
-        return Err(format!("{} round trips, not {PINGS}", rtts.len()));
-    }
-    let rtts: Vec<String> = rtts.iter().map(|rtt| format!("{rtt:.1}")).collect();
-    Ok(format!("round trips {} ms", rtts.join(" ")))
-}
-
-/// Both ways: what the dialer learnt, and that the listener learnt as much.
-fn check_identify(
-    event: &Event,
-    listener_id: &str,
-    address: &str,
-    listener: &Transcript,
-    accepted: &Event,
-) -> Result<String, String> {
-    same("dialer: identify: peer", event.text("peer"), listener_id)?;
-    if let Some(absent) = SERVED.iter().find(|id| !event.lists("protocols", id)) {
-        return Err(format!(
-            "dialer: identify: {absent} is not among the protocols"
-        ));
-    }
-    let suffixed = format!("{address}/p2p/{listener_id}");
-    if !event.lists("addrs", address) && !event.lists("addrs", &suffixed) {
-        return Err(format!(
-            "dialer: identify: {address} is not among the addresses"
-        ));
-    }
-    let observed = event.text("observed").unwrap_or_default();
-    let here = ["/ip4/127.0.0.1/tcp/", "/ip4/127.0.0.1/udp/"];
-    if !here.iter().any(|start| observed.starts_with(start)) {
-        return Err(format!("dialer: identify: observed as {observed:?}"));
-    }
-    let agent = event.text("agent").filter(|agent| !agent.is_empty());
-    let agent = agent.ok_or("dialer: identify: no agent")?;
-    let back = listener
-        .require("identify")
-        .map_err(|it| format!("listener: {it}"))?;
-    let dialer_id = accepted.text("peer").unwrap_or_default();
-    same("listener: identify: peer", back.text("peer"), dialer_id)?;
-    if let Some(absent) = SERVED.iter().find(|id| !back.lists("protocols", id)) {
-        return Err(format!(
-            "listener: identify: {absent} is not among the protocols"
-        ));
-    }
-    Ok(format!("agent {agent}"))
-}
-
-fn check_echo(event: &Event) -> Result<String, String> {
-    let counts = (event.number("rounds"), event.number("bytes"));
-    if counts != (Some(ECHO_ROUNDS), Some(ECHO_BYTES)) {
-        return Err(format!("rounds and bytes are {counts:?}"));
-    }
-    Ok(format!("{} ms", event.millis("ms")))
-}
-
-fn check_transfer(event: &Event, listener: &Transcript) -> Result<String, String> {
-    let served = listener
-        .require("transfer")
-        .map_err(|it| format!("listener: {it}"))?;
-    for (what, count) in [
-        ("dialer: sent", event.number("sent")),
-        ("dialer: received", event.number("received")),
-        ("listener: received", served.number("received")),
-    ] {
-        if count != Some(TRANSFER_BYTES) {
-            return Err(format!("{what} {count:?} bytes, not {TRANSFER_BYTES}"));
-        }
-    }
-    Ok(format!(
-        "up {} ms, down {} ms",
-        event.millis("up_ms"),
-        event.millis("down_ms")
-    ))
-}
-
-fn same(what: &str, got: Option<&str>, wanted: &str) -> Result<(), String> {
-    match got {
-        Some(got) if got == wanted => Ok(()),
-        got => Err(format!(
-            "{what} is {}, not {wanted}",
-            got.unwrap_or("not told")
-        )),
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cell::{Muxer, Peer, Security};
+    use crate::cell::Test;
+    use crate::cell::{Muxer, Peer, Security, Transport};
+    use crate::check::SERVED;
 
     #[test]
     fn both_sides_of_a_ping_pass() {
@@ -358,7 +209,7 @@ mod tests {
         let someone_else = judge(&cell, &listener(&[identify("E", &SERVED, "")]), Some(&told));
 
         assert_eq!(one_way, Verdict::Fail("listener: no `identify`".into()));
-        assert_eq!(both, Verdict::Pass("agent test".into()));
+        assert_eq!(both, Verdict::Pass("agent test, not signed".into()));
         assert!(matches!(someone_else, Verdict::Fail(text) if text.contains("peer is E, not D")));
     }
 
@@ -429,6 +280,19 @@ mod tests {
     }
 
     #[test]
+    fn two_who_speak_different_muxers_are_told_apart_from_other_errors() {
+        let mut told = dialer(&[json!({ "event": "error", "message": "unexpected end" })]);
+        told.end = End::Exited(1);
+        let mut served = listener(&[]);
+        served.events[1] = Event(json!({ "event": "connected", "peer": "D", "muxer": "mplex" }));
+
+        let verdict = judge(&cell(Test::Choose), &served, Some(&told));
+
+        let cause = "the dialer speaks yamux, the listener mplex\ndialer: unexpected end";
+        assert_eq!(verdict, Verdict::Fail(cause.into()));
+    }
+
+    #[test]
     fn a_peer_that_had_to_be_ended_fails_even_if_it_said_done() {
         let mut slow = dialer(&[ping(5)]);
         slow.end = End::Killed;
@@ -455,7 +319,7 @@ mod tests {
         }
     }
 
-    fn cell(test: Test) -> Cell {
+    pub(crate) fn cell(test: Test) -> Cell {
         Cell {
             dialer: Peer::P2p,
             listener: Peer::Go,
@@ -470,13 +334,13 @@ mod tests {
         json!({ "event": "ping", "rtts_ms": vec![0.1; count] })
     }
 
-    fn identify(peer: &str, protocols: &[&str], addr: &str) -> Value {
+    pub(crate) fn identify(peer: &str, protocols: &[&str], addr: &str) -> Value {
         json!({ "event": "identify", "peer": peer, "protocols": protocols, "addrs": [addr],
             "agent": "test", "observed": "/ip4/127.0.0.1/tcp/5001" })
     }
 
     /// A dialer `D` that did what it should and said these too.
-    fn dialer(events: &[Value]) -> Transcript {
+    pub(crate) fn dialer(events: &[Value]) -> Transcript {
         let mut all = vec![
             json!({ "event": "connected", "peer": "L", "security": "noise",
             "muxer": "yamux" }),
@@ -487,7 +351,7 @@ mod tests {
     }
 
     /// A listener `L` that did what it should and said these too.
-    fn listener(events: &[Value]) -> Transcript {
+    pub(crate) fn listener(events: &[Value]) -> Transcript {
         let mut all = vec![
             json!({ "event": "listening", "addr": "/ip4/127.0.0.1/tcp/4001/p2p/L" }),
             json!({ "event": "connected", "peer": "D" }),

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -14,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
 	"github.com/libp2p/go-libp2p/p2p/security/insecure"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
@@ -25,7 +27,11 @@ import (
 
 // newHost builds a host that offers exactly what the options name and reaches out to nobody.
 func newHost(opts options, listenAddrs ...string) (host.Host, error) {
-	key, _, err := crypto.GenerateKeyPair(crypto.Ed25519, 0)
+	kind, ok := keyTypes[opts.key]
+	if !ok {
+		return nil, unsupported{"key " + opts.key}
+	}
+	key, _, err := crypto.GenerateKeyPair(kind, 2048)
 	if err != nil {
 		return nil, err
 	}
@@ -35,6 +41,10 @@ func newHost(opts options, listenAddrs ...string) (host.Host, error) {
 		libp2p.DisableRelay(),
 		libp2p.DisableMetrics(),
 		libp2p.DisableIdentifyAddressDiscovery(),
+	}
+	if opts.test == "streams" {
+		// The default takes 64 streams of one protocol from one peer.
+		config = append(config, libp2p.ResourceManager(&network.NullResourceManager{}))
 	}
 	if len(listenAddrs) == 0 {
 		config = append(config, libp2p.NoListenAddrs)
@@ -59,9 +69,9 @@ func newHost(opts options, listenAddrs ...string) (host.Host, error) {
 			// Not NoSecurity: that one cannot stand beside another security.
 			config = append(config, libp2p.Security(insecure.ID, insecure.NewWithIdentity))
 		case "noise":
-			config = append(config, libp2p.Security(noise.ID, noise.New))
+			config = append(config, libp2p.Security(noise.ID, newNoise(opts.early)))
 		case "tls":
-			config = append(config, libp2p.Security(libp2ptls.ID, libp2ptls.New))
+			config = append(config, libp2p.Security(libp2ptls.ID, newTLS(opts.early)))
 		default:
 			return nil, unsupported{"security " + name}
 		}
@@ -79,12 +89,55 @@ func newHost(opts options, listenAddrs ...string) (host.Host, error) {
 	return libp2p.New(config...)
 }
 
+var keyTypes = map[string]int{
+	"ecdsa":     crypto.ECDSA,
+	"ed25519":   crypto.Ed25519,
+	"rsa":       crypto.RSA,
+	"secp256k1": crypto.Secp256k1,
+}
+
+// newNoise leaves the muxers out if they are to be negotiated afterwards.
+func newNoise(early string) any {
+	return func(id protocol.ID, key crypto.PrivKey, muxers []upgrader.StreamMuxer) (*noise.Transport, error) {
+		if early == "off" {
+			muxers = nil
+		}
+		return noise.New(id, key, muxers)
+	}
+}
+
+func newTLS(early string) any {
+	return func(id protocol.ID, key crypto.PrivKey, muxers []upgrader.StreamMuxer) (*libp2ptls.Transport, error) {
+		if early == "off" {
+			muxers = nil
+		}
+		return libp2ptls.New(id, key, muxers)
+	}
+}
+
+// check says whether the test makes no sense with these options.
+func check(opts options) error {
+	if opts.test == "codes" && slices.Contains(opts.muxer, "mplex") {
+		return unsupported{"error codes on mplex"}
+	}
+	if opts.early == "off" && slices.Contains(opts.security, "plaintext") {
+		return unsupported{"early muxer negotiation in plaintext"}
+	}
+	return nil
+}
+
 func listen(opts options) error {
+	if err := check(opts); err != nil {
+		return err
+	}
 	h, err := newHost(opts, opts.addr)
 	if err != nil {
 		return err
 	}
 	serve(h)
+	if err := reportPushes(h, nil); err != nil {
+		return err
+	}
 	h.Network().Notify(&network.NotifyBundle{
 		ConnectedF: func(_ network.Network, conn network.Conn) { reportConnection(conn) },
 	})
@@ -116,6 +169,9 @@ func listen(opts options) error {
 }
 
 func dial(ctx context.Context, opts options) error {
+	if err := check(opts); err != nil {
+		return err
+	}
 	started := time.Now()
 	test, ok := tests[opts.test]
 	flavour, isPubsub := flavours[opts.test]
@@ -159,7 +215,7 @@ func dial(ctx context.Context, opts options) error {
 	if isPubsub {
 		err = messages.dial(ctx)
 	} else {
-		err = test(ctx, h, remote.ID, identified.Out())
+		err = test(ctx, session{h, *remote, identified.Out()})
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", opts.test, err)

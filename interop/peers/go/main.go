@@ -19,16 +19,14 @@ import (
 )
 
 const (
-	// How long a dialer may take for everything.
-	deadline = 55 * time.Second
 	// How long a dialer stays after identify, so that the remote can finish its own.
 	linger = 3 * time.Second
 )
 
 const usage = `usage:
   peer listen --transport tcp|quic|ws --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
-  peer dial ADDR --transport tcp|quic|ws --security .. --muxer .. --test TEST
-tests: ping, identify, echo, transfer, gossip, gossip-anonymous, gossip-chain, flood, flood-anonymous, flood-lax`
+  peer dial ADDR --transport tcp|quic|ws --security .. --muxer .. --test TEST [--deadline SECONDS]
+both: [--key ed25519|secp256k1|ecdsa|rsa] [--early on|off]; tests: interop/README.md`
 
 // options is the command line. Security and muxer are lists, most wanted first.
 type options struct {
@@ -37,6 +35,9 @@ type options struct {
 	muxer     []string
 	addr      string
 	test      string
+	key       string
+	early     string
+	deadline  time.Duration
 }
 
 // unsupported says that go-libp2p does not have what was asked for.
@@ -70,7 +71,7 @@ func run(args []string) error {
 			return err
 		}
 		opts.addr = rest[0]
-		ctx, cancel := context.WithTimeout(context.Background(), deadline)
+		ctx, cancel := context.WithTimeout(context.Background(), opts.deadline)
 		defer cancel()
 		return dial(ctx, opts)
 	default:
@@ -86,7 +87,10 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&security, "security", "noise", "plaintext, noise, tls; several: comma between")
 	flags.StringVar(&muxer, "muxer", "yamux", "yamux, mplex; several: comma between")
 	flags.StringVar(&opts.addr, "addr", "/ip4/127.0.0.1/tcp/0", "where to listen")
-	flags.StringVar(&opts.test, "test", "ping", "which test")
+	flags.StringVar(&opts.test, "test", "ping", "what to do once connected")
+	flags.StringVar(&opts.key, "key", "ed25519", "ed25519, secp256k1, ecdsa, rsa")
+	flags.StringVar(&opts.early, "early", "on", "muxer negotiation inside the security handshake")
+	seconds := flags.Int("deadline", 55, "seconds that a dialer may take for everything")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
 	}
@@ -95,6 +99,7 @@ func parse(args []string) (options, error) {
 	}
 	opts.security = strings.Split(security, ",")
 	opts.muxer = strings.Split(muxer, ",")
+	opts.deadline = time.Duration(*seconds) * time.Second
 	return opts, nil
 }
 

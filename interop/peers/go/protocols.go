@@ -32,12 +32,29 @@ const (
 	patternModulus = 251
 )
 
-type testFunc func(ctx context.Context, h host.Host, remote peer.ID, identified <-chan any) error
+// session is what a test works with.
+type session struct {
+	h          host.Host
+	remote     peer.AddrInfo
+	identified <-chan any
+}
+
+type testFunc func(ctx context.Context, s session) error
 
 var tests = map[string]testFunc{
-	"ping":     testPing,
-	"identify": testIdentify,
+	"big":      testBig,
+	"close":    testClose,
+	"codes":    testCodes,
 	"echo":     testEcho,
+	"identify": testIdentify,
+	"idle":     testIdle,
+	"minute":   testMinute,
+	"orders":   testOrders,
+	"ping":     testPing,
+	"push":     testPush,
+	"reset":    testReset,
+	"slow":     testSlow,
+	"streams":  testStreams,
 	"transfer": testTransfer,
 }
 
@@ -49,6 +66,7 @@ func serve(h host.Host) {
 	h.SetStreamHandler(perfProtocol, func(s network.Stream) {
 		finish(s, "transfer", serveTransfer(s))
 	})
+	servePlay(h)
 }
 
 func finish(s network.Stream, name string, err error) {
@@ -83,10 +101,10 @@ func serveTransfer(s network.Stream) error {
 	return s.CloseWrite()
 }
 
-func testPing(ctx context.Context, h host.Host, remote peer.ID, _ <-chan any) error {
+func testPing(ctx context.Context, t session) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	results := ping.Ping(ctx, h, remote)
+	results := ping.Ping(ctx, t.h, t.remote.ID)
 	rtts := make([]float64, 0, pings)
 	for len(rtts) < pings {
 		result, ok := <-results
@@ -102,34 +120,42 @@ func testPing(ctx context.Context, h host.Host, remote peer.ID, _ <-chan any) er
 	return nil
 }
 
-func testIdentify(ctx context.Context, _ host.Host, remote peer.ID, identified <-chan any) error {
+func testIdentify(ctx context.Context, t session) error {
+	seen, err := awaitIdentify(ctx, t)
+	if err != nil {
+		return err
+	}
+	reportIdentify(seen)
+	select {
+	case <-stdinClosed():
+	case <-time.After(linger):
+	}
+	return nil
+}
+
+func awaitIdentify(ctx context.Context, t session) (coreevent.EvtPeerIdentificationCompleted, error) {
+	var none coreevent.EvtPeerIdentificationCompleted
 	for {
 		select {
-		case seen := <-identified:
+		case seen := <-t.identified:
 			switch seen := seen.(type) {
 			case coreevent.EvtPeerIdentificationCompleted:
-				if seen.Peer != remote {
-					continue
+				if seen.Peer == t.remote.ID {
+					return seen, nil
 				}
-				reportIdentify(seen)
-				select {
-				case <-stdinClosed():
-				case <-time.After(linger):
-				}
-				return nil
 			case coreevent.EvtPeerIdentificationFailed:
-				return seen.Reason
+				return none, seen.Reason
 			}
 		case <-ctx.Done():
-			return ctx.Err()
+			return none, ctx.Err()
 		}
 	}
 }
 
-func testEcho(ctx context.Context, h host.Host, remote peer.ID, _ <-chan any) error {
+func testEcho(ctx context.Context, t session) error {
 	started := time.Now()
 	for round := 1; round <= echoRounds; round++ {
-		if err := echoOnce(ctx, h, remote); err != nil {
+		if err := echoOnce(ctx, t, echoBytes); err != nil {
 			return fmt.Errorf("round %d: %w", round, err)
 		}
 	}
@@ -139,13 +165,17 @@ func testEcho(ctx context.Context, h host.Host, remote peer.ID, _ <-chan any) er
 	return nil
 }
 
-// echoOnce reads while it writes: mplex has no flow control to hold the echo back.
-func echoOnce(ctx context.Context, h host.Host, remote peer.ID) error {
-	s, err := openStream(ctx, h, remote, echoProtocol)
+func echoOnce(ctx context.Context, t session, size int) error {
+	s, err := openStream(ctx, t.h, t.remote.ID, echoProtocol)
 	if err != nil {
 		return err
 	}
-	sent := make([]byte, echoBytes)
+	return echoOn(s, size)
+}
+
+// echoOn reads while it writes: mplex has no flow control to hold the echo back.
+func echoOn(s network.Stream, size int) error {
+	sent := make([]byte, size)
 	if _, err := rand.Read(sent); err != nil {
 		return err
 	}
@@ -165,35 +195,43 @@ func echoOnce(ctx context.Context, h host.Host, remote peer.ID) error {
 	return s.Close()
 }
 
-func testTransfer(ctx context.Context, h host.Host, remote peer.ID, _ <-chan any) error {
-	s, err := openStream(ctx, h, remote, perfProtocol)
+func testTransfer(ctx context.Context, t session) error {
+	up, down, err := exchange(ctx, t, transferBytes, transferBytes)
 	if err != nil {
 		return err
 	}
+	event("transfer", map[string]any{
+		"sent": transferBytes, "received": transferBytes, "up_ms": millis(up), "down_ms": millis(down),
+	})
+	return nil
+}
+
+// exchange is one run of /perf/1.0.0; it returns how long each way took.
+func exchange(ctx context.Context, t session, send, want int64) (up, down time.Duration, err error) {
+	s, err := openStream(ctx, t.h, t.remote.ID, perfProtocol)
+	if err != nil {
+		return 0, 0, err
+	}
 	defer s.Reset() // Does nothing to a stream that is closed.
 	started := time.Now()
-	if err := binary.Write(s, binary.BigEndian, uint64(transferBytes)); err != nil {
-		return fmt.Errorf("size: %w", err)
+	if err := binary.Write(s, binary.BigEndian, uint64(want)); err != nil {
+		return 0, 0, fmt.Errorf("size: %w", err)
 	}
-	if err := writePattern(s, transferBytes); err != nil {
-		return fmt.Errorf("upload: %w", err)
+	if err := writePattern(s, send); err != nil {
+		return 0, 0, fmt.Errorf("upload: %w", err)
 	}
 	if err := s.CloseWrite(); err != nil {
-		return fmt.Errorf("half-close: %w", err)
+		return 0, 0, fmt.Errorf("half-close: %w", err)
 	}
 	uploaded := time.Now()
 	received, err := readPattern(s)
 	if err != nil {
-		return fmt.Errorf("download after %d bytes: %w", received, err)
+		return 0, 0, fmt.Errorf("download after %d bytes: %w", received, err)
 	}
-	if received != transferBytes {
-		return fmt.Errorf("asked for %d bytes, got %d", transferBytes, received)
+	if received != want {
+		return 0, 0, fmt.Errorf("asked for %d bytes, got %d", want, received)
 	}
-	event("transfer", map[string]any{
-		"sent": transferBytes, "received": received,
-		"up_ms": millis(uploaded.Sub(started)), "down_ms": millis(time.Since(uploaded)),
-	})
-	return s.Close()
+	return uploaded.Sub(started), time.Since(uploaded), s.Close()
 }
 
 func openStream(ctx context.Context, h host.Host, remote peer.ID, id string) (network.Stream, error) {

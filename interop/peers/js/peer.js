@@ -6,6 +6,7 @@
 import { quic } from '@chainsafe/libp2p-quic'
 import { writeSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { generateKeyPair } from '@libp2p/crypto/keys'
 import { identify, identifyPush } from '@libp2p/identify'
 import { enable } from '@libp2p/logger'
 import { mplex } from '@libp2p/mplex'
@@ -18,23 +19,34 @@ import { webSockets } from '@libp2p/websockets'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
-import { millis, serve, tests } from './protocols.js'
+import { serve, tests } from './play.js'
+import { millis } from './protocols.js'
 import { flavours, Series, service } from './pubsub.js'
-
-// How long a dialer may take for everything.
-const DEADLINE_MS = 55_000
 
 const USAGE = `usage:
   peer listen --transport tcp|quic|ws --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
-  peer dial ADDR --transport tcp|quic|ws --security .. --muxer .. --test TEST
-tests: ping, identify, echo, transfer, gossip, gossip-anonymous, gossip-chain, flood`
+  peer dial ADDR --transport tcp|quic|ws --security .. --muxer .. --test TEST [--deadline SECONDS]
+both: [--key ed25519|secp256k1|ecdsa|rsa] [--early on|off]; tests: interop/README.md`
 
 const TRANSPORTS = { quic: () => quic(), tcp: () => tcp(), ws: () => webSockets() }
-const SECURITIES = { noise: () => noise(), plaintext: () => plaintext(), tls: () => tls() }
+const SECURITIES = {
+  noise: ({ early }) => early === 'off' ? late(noise()) : noise(),
+  plaintext: ({ early }) => {
+    if (early === 'off') {
+      throw new Unsupported('js has no early muxer negotiation in plaintext')
+    }
+    return plaintext()
+  },
+  tls: ({ early }) => early === 'off' ? late(tls()) : tls()
+}
+// A key pair can be ECDSA; the id of a node cannot.
+const KEYS = { ed25519: 'Ed25519', rsa: 'RSA', secp256k1: 'secp256k1' }
+// By default an eleventh stream that comes before the connection is ready is reset.
+const EARLY = { maxEarlyStreams: 1_000 }
 const MUXERS = {
   // By default six new streams within a second end the connection; five pings and identify are six.
-  mplex: () => mplex({ disconnectThreshold: 1_000_000 }),
-  yamux: () => yamux()
+  mplex: () => mplex({ disconnectThreshold: 1_000_000, ...EARLY }),
+  yamux: () => yamux(EARLY)
 }
 const NAMES = {
   '/mplex/6.7.0': 'mplex',
@@ -46,6 +58,19 @@ const NAMES = {
 
 /** js-libp2p does not have what was asked for. */
 class Unsupported extends Error {}
+
+/** A security that leaves the muxer to be negotiated afterwards. */
+function late (create) {
+  return components => {
+    const security = create(components)
+    for (const method of ['secureInbound', 'secureOutbound']) {
+      const secure = security[method].bind(security)
+      security[method] = (connection, options) =>
+        secure(connection, { ...options, skipStreamMuxerNegotiation: true })
+    }
+    return security
+  }
+}
 
 /** Prints one line for the runner, at once: the program may end right after. */
 function event (name, fields) {
@@ -75,31 +100,41 @@ function parse (args) {
       security: { type: 'string', default: 'noise' },
       muxer: { type: 'string', default: 'yamux' },
       addr: { type: 'string', default: '/ip4/127.0.0.1/tcp/0' },
-      test: { type: 'string', default: 'ping' }
+      test: { type: 'string', default: 'ping' },
+      key: { type: 'string', default: 'ed25519' },
+      early: { type: 'string', default: 'on' },
+      deadline: { type: 'string', default: '55' }
     }
   })
+  if (values.test === 'codes') {
+    throw new Unsupported('js does not have stream error codes')
+  }
   return values
 }
 
-function pick (kind, known, names) {
+function pick (kind, known, names, options) {
   return names.split(',').map(name => {
     if (!Object.hasOwn(known, name)) {
       throw new Unsupported(`js does not have ${kind} ${name}`)
     }
-    return known[name]()
+    return known[name](options)
   })
 }
 
 /** A node that offers exactly what the options name and reaches out to nobody. */
 async function createNode (options, listen) {
+  if (!Object.hasOwn(KEYS, options.key)) {
+    throw new Unsupported(`js does not have key ${options.key}`)
+  }
   const upgrades = options.transport === 'quic'
     ? {} // Secured and multiplexed by itself.
     : {
-        connectionEncrypters: pick('security', SECURITIES, options.security),
+        connectionEncrypters: pick('security', SECURITIES, options.security, options),
         streamMuxers: pick('muxer', MUXERS, options.muxer)
       }
   return createLibp2p({
     ...upgrades,
+    privateKey: await generateKeyPair(KEYS[options.key]),
     addresses: { listen },
     nodeInfo: { userAgent: 'p2p-interop-js/js-libp2p' },
     transports: pick('transport', TRANSPORTS, options.transport),
@@ -120,8 +155,8 @@ function reportConnection (connection) {
   })
 }
 
-function reportIdentify (result) {
-  event('identify', {
+function reportIdentify (result, name = 'identify') {
+  event(name, {
     peer: result.peerId.toString(),
     agent: result.agentVersion,
     protocols: result.protocols,
@@ -131,11 +166,25 @@ function reportIdentify (result) {
   })
 }
 
+/** Tells the first identify of each connection from what is pushed later. */
+function watchIdentify (node, { onIdentify, onPush }) {
+  const seen = new Set()
+  node.addEventListener('peer:identify', ({ detail }) => {
+    if (seen.has(detail.connection.id)) {
+      reportIdentify(detail, 'push')
+      onPush?.(detail)
+    } else {
+      seen.add(detail.connection.id)
+      onIdentify?.(detail)
+    }
+  })
+}
+
 async function listen (args) {
   const options = parse(args)
   const node = await createNode(options, [options.addr])
   node.addEventListener('connection:open', ({ detail }) => reportConnection(detail))
-  node.addEventListener('peer:identify', ({ detail }) => reportIdentify(detail))
+  watchIdentify(node, { onIdentify: detail => reportIdentify(detail) })
   await serve(node, event)
   if (/^(gossip|flood)/.test(options.test) && !Object.hasOwn(flavours, options.test)) {
     throw new Unsupported(`js does not have test ${options.test}`)
@@ -158,18 +207,24 @@ async function dial (addr, args) {
   if (test == null && !isPubsub) {
     throw new Unsupported(`js does not have test ${options.test}`)
   }
-  const signal = AbortSignal.timeout(DEADLINE_MS)
+  const deadline = Number(options.deadline) * 1000
+  setTimeout(() => fail(new Error('deadline passed')), deadline).unref()
+  const signal = AbortSignal.timeout(deadline)
   const node = await createNode(options, [])
   await serve(node, event)
   const series = isPubsub ? new Series(node, options.test, 'D', event) : undefined
   // Before the dial: identify starts with the connection.
+  const pushes = []
   const identified = new Promise(resolve => {
-    node.addEventListener('peer:identify', ({ detail }) => resolve(detail), { once: true })
+    watchIdentify(node, { onIdentify: resolve, onPush: detail => pushes.push(detail) })
   })
-  const connection = await node.dial(multiaddr(addr), { signal })
+  const redial = () => node.dial(multiaddr(addr), { signal })
+  const connection = await redial()
   reportConnection(connection)
   await series?.dial()
-  await test?.({ node, connection, signal, event, identified, reportIdentify, stdinClosed })
+  await test?.({
+    node, connection, redial, signal, event, identified, pushes, reportIdentify, stdinClosed
+  })
   event('done', { ms: millis(performance.now() - started) })
   await node.stop()
   process.exit(0)
@@ -190,7 +245,6 @@ async function main ([command, ...args]) {
     return listen(args)
   }
   if (command === 'dial' && args.length > 0) {
-    setTimeout(() => fail(new Error('deadline passed')), DEADLINE_MS).unref()
     return dial(args[0], args.slice(1))
   }
   throw new Error(USAGE)

@@ -1,11 +1,13 @@
-// Echo and transfer, both sides, and the tests. Ping and identify are services of the node.
+// Ping, identify, echo and transfer: both sides, and the tests. The first two are services of the node.
 
-const ECHO = '/p2p-interop/echo/1.0.0'
-const PERF = '/perf/1.0.0'
+import { StreamResetError } from '@libp2p/interface'
+
+export const ECHO = '/p2p-interop/echo/1.0.0'
+export const PERF = '/perf/1.0.0'
 
 const PINGS = 5
 const ECHO_ROUNDS = 2
-const ECHO_BYTES = 100_000
+export const ECHO_BYTES = 100_000
 const TRANSFER_BYTES = 5_000_000
 const BLOCK = 64 * 1024
 const SIZE_BYTES = 8
@@ -14,20 +16,23 @@ const PATTERN_MODULUS = 251
 // How long a dialer stays after identify, so that the remote can finish its own.
 const LINGER_MS = 3_000
 
-/** Answers what the tests ask for. */
-export async function serve (node, event) {
-  await node.handle(ECHO, guarded('echo', serveEcho))
-  await node.handle(PERF, guarded('transfer', stream => serveTransfer(stream, event)))
+// The default is 32 in and 64 out; the test of many streams has 200.
+export const LIMITS = { maxInboundStreams: 1_000, maxOutboundStreams: 1_000 }
+
+/** Answers what the tests here ask for. */
+export async function serveBasics (node, event) {
+  await node.handle(ECHO, guarded('echo', serveEcho), LIMITS)
+  await node.handle(PERF, guarded('transfer', stream => serveTransfer(stream, event)), LIMITS)
 }
 
-export const tests = {
+export const basics = {
   ping: testPing,
   identify: testIdentify,
   echo: testEcho,
   transfer: testTransfer
 }
 
-function guarded (name, handler) {
+export function guarded (name, handler) {
   return async stream => {
     try {
       await handler(stream)
@@ -43,7 +48,7 @@ function guarded (name, handler) {
  * iterator waits forever if the remote's end came before it was asked, as happens when proposal,
  * data and end arrive together (faults/stream-end.js).
  */
-async function * chunks (stream) {
+export async function * chunks (stream) {
   const queue = []
   let failure
   let wake = () => {}
@@ -61,6 +66,9 @@ async function * chunks (stream) {
         throw failure
       }
       if (stream.remoteWriteStatus === 'closed' && stream.readBufferLength === 0) {
+        if (stream.status === 'reset') {
+          throw new StreamResetError('reset before it was read')
+        }
         return
       }
       await new Promise(resolve => { wake = resolve })
@@ -122,10 +130,14 @@ async function testEcho ({ connection, signal, event }) {
 }
 
 /** Reads while it writes: mplex has no flow control to hold the echo back. */
-async function echoOnce (connection, signal) {
-  const stream = await connection.newStream(ECHO, { signal })
-  const sent = Buffer.alloc(ECHO_BYTES)
-  for (let at = 0; at < ECHO_BYTES; at += BLOCK) {
+export async function echoOnce (connection, signal, size = ECHO_BYTES) {
+  const stream = await connection.newStream(ECHO, { signal, ...LIMITS })
+  await echoOn(stream, signal, size)
+}
+
+export async function echoOn (stream, signal, size) {
+  const sent = Buffer.alloc(size)
+  for (let at = 0; at < size; at += BLOCK) {
     crypto.getRandomValues(sent.subarray(at, at + BLOCK))
   }
   const reading = collect(stream)
@@ -138,26 +150,34 @@ async function echoOnce (connection, signal) {
 }
 
 async function testTransfer ({ connection, signal, event }) {
+  const { up, down } = await exchange(connection, signal, TRANSFER_BYTES, TRANSFER_BYTES)
+  event('transfer', {
+    sent: TRANSFER_BYTES, received: TRANSFER_BYTES, up_ms: millis(up), down_ms: millis(down)
+  })
+}
+
+/** One run of /perf/1.0.0: how long each way took. */
+export async function exchange (connection, signal, upload, download) {
   const stream = await connection.newStream(PERF, { signal })
   const started = performance.now()
   const reading = readPattern(stream)
   reading.catch(() => {}) // Waited for below; it may fail while we still write.
-  const size = new Uint8Array(SIZE_BYTES)
-  new DataView(size.buffer).setBigUint64(0, BigInt(TRANSFER_BYTES))
-  await send(stream, size, signal)
-  await writePattern(stream, TRANSFER_BYTES, signal)
+  await ask(stream, download, signal)
+  await writePattern(stream, upload, signal)
   await stream.close({ signal })
   const uploaded = performance.now()
   const received = await Promise.race([reading, aborted(signal)])
-  if (received !== TRANSFER_BYTES) {
-    throw new Error(`asked for ${TRANSFER_BYTES} bytes, got ${received}`)
+  if (received !== download) {
+    throw new Error(`asked for ${download} bytes, got ${received}`)
   }
-  event('transfer', {
-    sent: TRANSFER_BYTES,
-    received,
-    up_ms: millis(uploaded - started),
-    down_ms: millis(performance.now() - uploaded)
-  })
+  return { up: uploaded - started, down: performance.now() - uploaded }
+}
+
+/** The head of a /perf/1.0.0 stream: how much we want. */
+export async function ask (stream, download, signal) {
+  const size = new Uint8Array(SIZE_BYTES)
+  new DataView(size.buffer).setBigUint64(0, BigInt(download))
+  await send(stream, size, signal)
 }
 
 async function collect (stream) {
@@ -168,13 +188,13 @@ async function collect (stream) {
   return Buffer.concat(parts)
 }
 
-async function send (stream, bytes, signal) {
+export async function send (stream, bytes, signal) {
   if (!stream.send(bytes)) {
     await stream.onDrain({ signal })
   }
 }
 
-async function writePattern (stream, total, signal) {
+export async function writePattern (stream, total, signal) {
   for (let sent = 0; sent < total;) {
     const piece = new Uint8Array(Math.min(BLOCK, total - sent))
     for (let i = 0; i < piece.length; i++) {
@@ -186,7 +206,7 @@ async function writePattern (stream, total, signal) {
 }
 
 /** Reads to the end and returns how many bytes came. */
-async function readPattern (stream) {
+export async function readPattern (stream) {
   let received = 0
   for await (const chunk of chunks(stream)) {
     received = checkPattern(chunk.subarray(), received)
@@ -194,7 +214,7 @@ async function readPattern (stream) {
   return received
 }
 
-function checkPattern (bytes, offset) {
+export function checkPattern (bytes, offset) {
   for (let i = 0; i < bytes.length; i++, offset++) {
     if (bytes[i] !== offset % PATTERN_MODULUS) {
       throw new Error(`byte ${offset} is ${bytes[i]}, not ${offset % PATTERN_MODULUS}`)
@@ -203,9 +223,9 @@ function checkPattern (bytes, offset) {
   return offset
 }
 
-async function aborted (signal) {
+export async function aborted (signal, where = 'test') {
   return new Promise((resolve, reject) => {
-    signal.addEventListener('abort', () => reject(new Error('deadline passed')), { once: true })
+    signal.addEventListener('abort', () => reject(new Error(`deadline passed in ${where}`)), { once: true })
   })
 }
 

@@ -13,10 +13,12 @@ import time
 
 import multiaddr
 import trio
-from libp2p import generate_new_ed25519_identity, new_host
+from libp2p import new_host
 from libp2p.abc import INotifee
+from libp2p.crypto import ed25519, rsa, secp256k1
 from libp2p.crypto.x25519 import create_new_key_pair as create_new_x25519_key_pair
 from libp2p.host import basic_host
+from libp2p.identity.identify_push import identify_push
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.security.insecure.transport import (
     PLAINTEXT_PROTOCOL_ID,
@@ -30,11 +32,10 @@ from libp2p.stream_muxer.mplex.mplex import MPLEX_PROTOCOL_ID, Mplex
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL_ID
 from libp2p.stream_muxer.yamux.yamux import Yamux
 
+import play
 import protocols
 import pubsub
 
-# How long a dialer may take for everything.
-DEADLINE_SECONDS = 55
 # How long a dialer stays after identify, so that the remote can finish its own.
 LINGER_SECONDS = 3
 
@@ -49,6 +50,12 @@ SECURITIES = {
     "tls": (TLS_PROTOCOL_ID, TLSTransport),
 }
 MUXERS = {"mplex": (MPLEX_PROTOCOL_ID, Mplex), "yamux": (YAMUX_PROTOCOL_ID, Yamux)}
+# ECC keys can be made, but not written down, and so they have no id.
+KEYS = {
+    "ed25519": ed25519.create_new_key_pair,
+    "rsa": rsa.create_new_key_pair,
+    "secp256k1": secp256k1.create_new_key_pair,
+}
 NAMES = {
     str(protocol): name
     for table in (SECURITIES, MUXERS)
@@ -90,7 +97,10 @@ def command_line():
     common.add_argument("--transport", default="tcp")
     common.add_argument("--security", default="noise", help="several: comma between")
     common.add_argument("--muxer", default="yamux", help="several: comma between")
-    common.add_argument("--test", default="ping", help="ping, identify, echo, transfer, gossip, ..")
+    common.add_argument("--test", default="ping", help="interop/README.md lists them")
+    common.add_argument("--key", default="ed25519", help="|".join(KEYS))
+    common.add_argument("--early", default="on", help="on|off")
+    common.add_argument("--deadline", type=int, default=55, help="of a dialer, seconds")
     parser = argparse.ArgumentParser(prog="peer")
     commands = parser.add_subparsers(dest="command", required=True)
     listening = commands.add_parser("listen", parents=[common])
@@ -116,7 +126,13 @@ def build_host(options, listen_addrs):
     """A host that offers exactly what the options name and reaches out to nobody."""
     if options.transport not in ("tcp", "quic"):
         raise Unsupported(f"py does not have transport {options.transport}")
-    keys = generate_new_ed25519_identity()
+    if options.test == "codes":
+        raise Unsupported("py does not have stream error codes")
+    if options.early == "off" and "plaintext" in options.security.split(","):
+        raise Unsupported("py has no early muxer negotiation in plaintext")
+    if options.key not in KEYS:
+        raise Unsupported(f"py does not have key {options.key}")
+    keys = KEYS[options.key]()
     if options.transport == "quic":
         # Secured and multiplexed by itself.
         return new_host(
@@ -154,15 +170,27 @@ def watch_identify(seen):
 
     async def update_and_tell(peerstore, peer_id, message, *more):
         await update_peerstore(peerstore, peer_id, message, *more)
-        report_identify(peer_id, message)
+        report_identify("identify", peer_id, message)
         seen(peer_id)
 
     basic_host.update_peerstore_from_identify = update_and_tell
 
 
-def report_identify(peer_id, message):
+def watch_pushes(seen):
+    """Calls `seen` with the protocols of each push."""
+    update_peerstore = identify_push.update_peerstore_from_identify
+
+    async def update_and_tell(peerstore, peer_id, message, *more):
+        await update_peerstore(peerstore, peer_id, message, *more)
+        report_identify("push", peer_id, message)
+        seen(list(message.protocols))
+
+    identify_push.update_peerstore_from_identify = update_and_tell
+
+
+def report_identify(name, peer_id, message):
     event(
-        "identify",
+        name,
         {
             "peer": str(peer_id),
             "agent": message.agent_version,
@@ -188,11 +216,17 @@ def report_connection(connection):
 
 
 class ReportConnections(INotifee):
+    def __init__(self, tells_connected):
+        self.tells_connected = tells_connected
+        self.ends = 0
+
     async def connected(self, network, conn):
-        report_connection(conn)
+        if self.tells_connected:
+            report_connection(conn)
 
     async def disconnected(self, network, conn):
-        pass
+        self.ends += 1
+        event("disconnected", {"peer": str(conn.muxed_conn.peer_id)})
 
     async def opened_stream(self, network, stream):
         pass
@@ -213,8 +247,11 @@ async def listen(options):
         raise Unsupported(f"py does not have test {options.test}")
     host = build_host(options, [addr])
     watch_identify(lambda peer_id: None)
+    watch_pushes(lambda protocols: None)
+    reports = ReportConnections(tells_connected=True)
+    host.get_network().register_notifee(reports)
     protocols.serve(host, event)
-    host.get_network().register_notifee(ReportConnections())
+    play.serve(host, event, lambda: reports.ends)
     series = pubsub.series(host, options.test, b"L", event)
     async with host.run(listen_addrs=[addr]), pubsub.running(series):
         async with trio.open_nursery() as nursery:
@@ -228,32 +265,44 @@ async def listen(options):
 
 async def dial(options):
     started = time.monotonic()
-    test = protocols.TESTS.get(options.test)
+    test = {**protocols.TESTS, **play.TESTS, "identify": test_identify}.get(options.test)
     is_pubsub = options.test in pubsub.FLAVOURS
-    if test is None and options.test != "identify" and not is_pubsub:
+    if test is None and not is_pubsub:
         raise Unsupported(f"py does not have test {options.test}")
     host = build_host(options, None)
-    identified = trio.Event()
-    watch_identify(lambda peer_id: identified.set())
+    session = protocols.Session(
+        host=host,
+        remote=info_from_p2p_addr(multiaddr.Multiaddr(options.addr)),
+        event=event,
+        identified=trio.Event(),
+        pushes=[],
+        stdin_closed=stdin_closed,
+    )
+    watch_identify(lambda peer_id: session.identified.set())
+    watch_pushes(session.pushes.append)
+    reports = ReportConnections(tells_connected=False)
+    host.get_network().register_notifee(reports)
     protocols.serve(host, event)
-    remote = info_from_p2p_addr(multiaddr.Multiaddr(options.addr))
-    with trio.fail_after(DEADLINE_SECONDS):
+    play.serve(host, event, lambda: reports.ends)
+    with trio.fail_after(options.deadline):
         series = pubsub.series(host, options.test, b"D", event)
         async with host.run(listen_addrs=[]), pubsub.running(series):
-            await host.connect(remote)
-            for connection in host.get_network().get_connections(remote.peer_id):
+            await host.connect(session.remote)
+            for connection in host.get_network().get_connections(session.peer):
                 report_connection(connection)
             if series is not None:
                 await series.dial()
-            elif test is not None:
-                await test(host, remote.peer_id, event)
             else:
-                await identified.wait()
-                with trio.move_on_after(LINGER_SECONDS):
-                    await stdin_closed()
+                await test(session)
             event("done", {"ms": millis(time.monotonic() - started)})
             await host.close()
             leave(0)
+
+
+async def test_identify(session):
+    await session.identified.wait()
+    with trio.move_on_after(LINGER_SECONDS):
+        await stdin_closed()
 
 
 async def stdin_closed():

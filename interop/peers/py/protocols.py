@@ -1,12 +1,18 @@
-"""Echo and transfer, both sides, and the tests. Ping and identify come with the host."""
+"""Ping, echo and transfer: both sides, and the tests. Identify comes with the host."""
 
+import dataclasses
 import logging
 import secrets
 import time
+from collections.abc import Callable
 
+import trio
+
+from libp2p.abc import IHost
 from libp2p.custom_types import TProtocol
 from libp2p.host.ping import PingService
 from libp2p.network.stream.exceptions import StreamEOF
+from libp2p.peer.peerinfo import PeerInfo
 
 ECHO = TProtocol("/p2p-interop/echo/1.0.0")
 PERF = TProtocol("/perf/1.0.0")
@@ -20,6 +26,26 @@ SIZE_BYTES = 8
 # Byte i of a transfer is i modulo this: a lost, doubled or moved piece shows.
 PATTERN_MODULUS = 251
 PATTERN = bytes(range(PATTERN_MODULUS)) * (BLOCK // PATTERN_MODULUS + 2)
+
+
+@dataclasses.dataclass
+class Session:
+    """What a test works with."""
+
+    host: IHost
+    remote: PeerInfo
+    event: Callable
+    identified: trio.Event
+    # The protocols of each identify push so far.
+    pushes: list
+    stdin_closed: Callable
+
+    @property
+    def peer(self):
+        return self.remote.peer_id
+
+    async def open(self, protocol):
+        return await self.host.new_stream(self.peer, [protocol])
 
 
 def serve(host, event):
@@ -61,26 +87,31 @@ async def serve_transfer(stream, event):
     await stream.close()
 
 
-async def test_ping(host, remote, event):
-    rtts = await PingService(host).ping(remote, ping_amt=PINGS)
-    event("ping", {"rtts_ms": rtts})
+async def test_ping(session):
+    rtts = await PingService(session.host).ping(session.peer, ping_amt=PINGS)
+    session.event("ping", {"rtts_ms": rtts})
 
 
-async def test_echo(host, remote, event):
+async def test_echo(session):
     started = time.monotonic()
     for round_number in range(1, ECHO_ROUNDS + 1):
         try:
-            await echo_once(host, remote)
+            await echo_once(session)
         except Exception as error:
             raise RuntimeError(f"echo: round {round_number}") from error
     elapsed = time.monotonic() - started
-    event("echo", {"rounds": ECHO_ROUNDS, "bytes": ECHO_BYTES, "ms": millis(elapsed)})
+    session.event(
+        "echo", {"rounds": ECHO_ROUNDS, "bytes": ECHO_BYTES, "ms": millis(elapsed)}
+    )
 
 
-async def echo_once(host, remote):
+async def echo_once(session, size=ECHO_BYTES):
+    await echo_on(await session.open(ECHO), size)
+
+
+async def echo_on(stream, size):
     """Reads only once all is written: a read of py's mplex that waits holds up every write."""
-    stream = await host.new_stream(remote, [ECHO])
-    sent = secrets.token_bytes(ECHO_BYTES)
+    sent = secrets.token_bytes(size)
     await stream.write(sent)
     await stream.close_write()
     got = bytearray()
@@ -90,25 +121,31 @@ async def echo_once(host, remote):
         raise ValueError(f"sent {len(sent)} bytes, got {len(got)} others back")
 
 
-async def test_transfer(host, remote, event):
-    stream = await host.new_stream(remote, [PERF])
-    started = time.monotonic()
-    await stream.write(TRANSFER_BYTES.to_bytes(SIZE_BYTES, "big"))
-    await write_pattern(stream, TRANSFER_BYTES)
-    await stream.close_write()
-    uploaded = time.monotonic()
-    received = await read_pattern(stream)
-    if received != TRANSFER_BYTES:
-        raise ValueError(f"asked for {TRANSFER_BYTES} bytes, got {received}")
-    event(
+async def test_transfer(session):
+    up, down = await exchange(session, TRANSFER_BYTES, TRANSFER_BYTES)
+    session.event(
         "transfer",
         {
             "sent": TRANSFER_BYTES,
-            "received": received,
-            "up_ms": millis(uploaded - started),
-            "down_ms": millis(time.monotonic() - uploaded),
+            "received": TRANSFER_BYTES,
+            "up_ms": millis(up),
+            "down_ms": millis(down),
         },
     )
+
+
+async def exchange(session, upload, download):
+    """One run of /perf/1.0.0; returns how long each way took."""
+    stream = await session.open(PERF)
+    started = time.monotonic()
+    await stream.write(download.to_bytes(SIZE_BYTES, "big"))
+    await write_pattern(stream, upload)
+    await stream.close_write()
+    uploaded = time.monotonic()
+    received = await read_pattern(stream)
+    if received != download:
+        raise ValueError(f"asked for {download} bytes, got {received}")
+    return uploaded - started, time.monotonic() - uploaded
 
 
 TESTS = {"ping": test_ping, "echo": test_echo, "transfer": test_transfer}

@@ -4,6 +4,7 @@
 //! with 0 or 1. A listener serves until its standard input closes.
 
 mod node;
+mod play;
 mod protocols;
 mod pubsub;
 mod upgrades;
@@ -14,13 +15,13 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 use tracing_subscriber::EnvFilter;
 
-/// How long a dialer may take for everything.
-const DEADLINE: Duration = Duration::from_secs(55);
+/// libp2p-stream says in `debug` only that it threw a stream away.
+const FILTER: &str = "info,libp2p_stream=debug";
 
 const USAGE: &str = "usage:
   peer listen --transport tcp|quic --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
-  peer dial ADDR --transport tcp|quic --security .. --muxer .. --test TEST
-tests: ping, identify, echo, transfer, gossip, gossip-anonymous, gossip-chain";
+  peer dial ADDR --transport tcp|quic --security .. --muxer .. --test TEST [--deadline SECONDS]
+both: [--key ed25519|secp256k1|ecdsa|rsa] [--early on|off]; tests: interop/README.md";
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -31,6 +32,9 @@ pub(crate) struct Options {
     pub(crate) muxer: Vec<String>,
     pub(crate) addr: String,
     pub(crate) test: String,
+    pub(crate) key: String,
+    pub(crate) early: String,
+    pub(crate) deadline: Duration,
 }
 
 /// rust-libp2p does not have what was asked for.
@@ -48,7 +52,7 @@ impl Error for Unsupported {}
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| FILTER.into()))
         .with_writer(std::io::stderr)
         .init();
     match run(std::env::args().skip(1).collect()).await {
@@ -74,7 +78,7 @@ async fn run(args: Vec<String>) -> Result<()> {
                 addr,
                 ..parse(args)?
             };
-            tokio::time::timeout(DEADLINE, node::dial(options))
+            tokio::time::timeout(options.deadline, node::dial(options))
                 .await
                 .map_err(|_| "deadline passed")?
         }
@@ -90,6 +94,9 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options> {
         muxer: vec!["yamux".into()],
         addr: "/ip4/127.0.0.1/tcp/0".into(),
         test: "ping".into(),
+        key: "ed25519".into(),
+        early: "on".into(),
+        deadline: Duration::from_secs(55),
     };
     while let Some(flag) = args.next() {
         let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
@@ -99,6 +106,9 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options> {
             "--muxer" => options.muxer = list(value),
             "--addr" => options.addr = value,
             "--test" => options.test = value,
+            "--key" => options.key = value,
+            "--early" => options.early = value,
+            "--deadline" => options.deadline = Duration::from_secs(value.parse()?),
             _ => return Err(format!("unexpected argument {flag}\n{USAGE}").into()),
         }
     }

@@ -1,6 +1,13 @@
 //! The swarm, and the two commands.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use futures::StreamExt as _;
 use libp2p::{
@@ -15,11 +22,12 @@ use libp2p::{
     swarm::behaviour::toggle::Toggle,
     tcp,
 };
+use libp2p_stream::Control;
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::{
-    Options, Result, Unsupported, chain, event, protocols,
+    Options, Result, Unsupported, chain, event, play, protocols,
     pubsub::{self, Side},
     stdin_closed,
     upgrades::{Chosen, Muxers, Securities},
@@ -29,10 +37,15 @@ use crate::{
 const PINGS: usize = 5;
 /// Between two of them.
 const PING_INTERVAL: Duration = Duration::from_millis(50);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: usize = 60;
 /// How long a dialer stays after identify, so that the remote can finish its own.
 const LINGER: Duration = Duration::from_secs(3);
 /// Longer than any test.
-const IDLE: Duration = Duration::from_secs(120);
+const IDLE: Duration = Duration::from_secs(600);
+
+/// An RSA identity, since the library cannot make one. Known to everybody, so worth nothing.
+const RSA: &[u8] = include_bytes!("rsa.pk8");
 
 #[derive(NetworkBehaviour)]
 struct Behaviour {
@@ -47,20 +60,49 @@ struct Node {
     chosen: Chosen,
     /// The script of a pubsub test.
     script: Option<pubsub::Script>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    /// Connections that have ended.
+    ended: Arc<AtomicUsize>,
+}
+
+/// What a test or a served stream wants of the swarm.
+pub(crate) enum Order {
+    Close(PeerId),
+    Dial(Multiaddr),
+    Push(PeerId),
+}
+
+/// What a served stream works with.
+#[derive(Clone)]
+pub(crate) struct Served {
+    pub(crate) control: Control,
+    pub(crate) orders: mpsc::UnboundedSender<Order>,
+    pub(crate) ended: Arc<AtomicUsize>,
+}
+
+/// What a test works with.
+pub(crate) struct Session {
+    pub(crate) served: Served,
+    pub(crate) remote: PeerId,
+    pub(crate) addr: Multiaddr,
+    pub(crate) seen: mpsc::UnboundedReceiver<Seen>,
 }
 
 /// What a test waits for.
-enum Seen {
+pub(crate) enum Seen {
+    Closed(String),
     Connected,
     Failed(String),
     Identified,
     Pinged(Duration),
     Published,
+    Pushed(Vec<String>),
 }
 
 pub(crate) async fn listen(options: Options) -> Result<()> {
-    let mut node = build(&options, Side::Listener)?;
-    protocols::serve(&mut node.swarm.behaviour().streams.new_control())?;
+    let (mut node, mut served) = build(&options, Side::Listener)?;
+    protocols::serve(&mut served.control)?;
+    play::serve(&served)?;
     node.swarm.listen_on(options.addr.parse()?)?;
     tokio::spawn(drive(node, None));
     stdin_closed().await;
@@ -73,23 +115,38 @@ pub(crate) async fn dial(options: Options) -> Result<()> {
     let Some(Protocol::P2p(remote)) = addr.iter().last() else {
         return Err("the address has no /p2p/<peer id>".into());
     };
-    let mut node = build(&options, Side::Dialer)?;
-    let mut control = node.swarm.behaviour().streams.new_control();
-    protocols::serve(&mut control)?;
-    node.swarm.dial(addr)?;
-    let (seen_by, mut seen) = mpsc::unbounded_channel();
+    let (mut node, mut served) = build(&options, Side::Dialer)?;
+    protocols::serve(&mut served.control)?;
+    play::serve(&served)?;
+    node.swarm.dial(addr.clone())?;
+    let (seen_by, seen) = mpsc::unbounded_channel();
     tokio::spawn(drive(node, Some(seen_by)));
-    wait(&mut seen, |it| matches!(it, Seen::Connected)).await?;
+    let mut session = Session {
+        served,
+        remote,
+        addr,
+        seen,
+    };
+    session.wait(|it| matches!(it, Seen::Connected)).await?;
     match options.test.as_str() {
-        "ping" => ping_test(&mut seen).await?,
+        "big" => play::big_test(&session).await?,
+        "close" => play::close_test(&mut session).await?,
+        "echo" => protocols::echo_test(&mut session.served.control, remote).await?,
         "identify" => {
-            wait(&mut seen, |it| matches!(it, Seen::Identified)).await?;
+            session.wait(|it| matches!(it, Seen::Identified)).await?;
             let _either = tokio::time::timeout(LINGER, stdin_closed()).await;
         }
-        "echo" => protocols::echo_test(&mut control, remote).await?,
-        "transfer" => protocols::transfer_test(&mut control, remote).await?,
+        "idle" => play::idle_test(&mut session).await?,
+        "minute" => minute_test(&mut session).await?,
+        "orders" => play::orders_test(&session).await?,
+        "ping" => ping_test(&mut session).await?,
+        "push" => play::push_test(&mut session).await?,
+        "reset" => play::reset_test(&session).await?,
+        "slow" => play::slow_test(&session).await?,
+        "streams" => play::streams_test(&session).await?,
+        "transfer" => protocols::transfer_test(&mut session.served.control, remote).await?,
         test if pubsub::Flavour::of(test).is_some() => {
-            wait(&mut seen, |it| matches!(it, Seen::Published)).await?;
+            session.wait(|it| matches!(it, Seen::Published)).await?;
         }
         other => return Err(Unsupported(format!("test {other}")).into()),
     }
@@ -97,9 +154,48 @@ pub(crate) async fn dial(options: Options) -> Result<()> {
     Ok(())
 }
 
+impl Session {
+    /// Waits for something; a failure or an end that was not waited for is an error.
+    pub(crate) async fn wait(&mut self, wanted: impl Fn(&Seen) -> bool) -> Result<Seen> {
+        loop {
+            match self.seen.recv().await.ok_or("the swarm ended")? {
+                it if wanted(&it) => return Ok(it),
+                Seen::Failed(cause) | Seen::Closed(cause) => return Err(cause.into()),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether the connection has ended since somebody last looked.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        std::iter::from_fn(|| self.seen.try_recv().ok()).any(|it| matches!(it, Seen::Closed(_)))
+    }
+
+    pub(crate) fn order(&self, order: Order) -> Result<()> {
+        let sent = self.served.orders.send(order);
+        sent.map_err(|_| "the swarm ended".into())
+    }
+}
+
+fn identity(options: &Options) -> Result<Keypair> {
+    Ok(match options.key.as_str() {
+        "ecdsa" => Keypair::generate_ecdsa(),
+        "ed25519" => Keypair::generate_ed25519(),
+        "rsa" => Keypair::rsa_from_pkcs8(&mut RSA.to_vec())?,
+        "secp256k1" => Keypair::generate_secp256k1(),
+        other => return Err(Unsupported(format!("key {other}")).into()),
+    })
+}
+
 /// A swarm that offers exactly what the options name and reaches out to nobody.
-fn build(options: &Options, side: Side) -> Result<Node> {
-    let keys = Keypair::generate_ed25519();
+fn build(options: &Options, side: Side) -> Result<(Node, Served)> {
+    if options.test == "codes" {
+        return Err(Unsupported("stream error codes".into()).into());
+    }
+    if options.early == "off" && options.security.iter().any(|it| it == "plaintext") {
+        return Err(Unsupported("early muxer negotiation in plaintext".into()).into());
+    }
+    let keys = identity(options)?;
     let chosen = Chosen::default();
     let transport: Boxed<(PeerId, StreamMuxerBox)> = match options.transport.as_str() {
         "tcp" => tcp::tokio::Transport::new(tcp::Config::default())
@@ -115,6 +211,7 @@ fn build(options: &Options, side: Side) -> Result<Node> {
     };
     let ping = match options.test.as_str() {
         "ping" => ping::Config::new().with_interval(PING_INTERVAL),
+        "minute" => ping::Config::new().with_interval(SECOND),
         _ => ping::Config::new(),
     };
     let flavour = pubsub::Flavour::of(&options.test);
@@ -133,26 +230,52 @@ fn build(options: &Options, side: Side) -> Result<Node> {
     };
     let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE);
     let swarm = Swarm::new(transport, behaviour, keys.public().to_peer_id(), config);
+    let ended = Arc::new(AtomicUsize::new(0));
+    let (order, orders) = mpsc::unbounded_channel();
+    let served = Served {
+        control: swarm.behaviour().streams.new_control(),
+        orders: order,
+        ended: ended.clone(),
+    };
     let mut node = Node {
         swarm,
         chosen,
         script: flavour.map(|_| pubsub::Script::new(side)),
+        orders,
+        ended,
     };
     if node.script.is_some() {
         let behaviour = node.swarm.behaviour_mut();
         pubsub::subscribe(behaviour.gossip.as_mut())?;
     }
-    Ok(node)
+    Ok((node, served))
 }
 
 /// Polls the swarm for as long as the program runs, and reports what it says.
 async fn drive(mut node: Node, seen_by: Option<mpsc::UnboundedSender<Seen>>) {
     // A listener reports identify to the runner; so does a dialer. Only the dialer waits.
     let tell = |seen| seen_by.as_ref().is_none_or(|to| to.send(seen).is_ok());
+    // The first identify of a connection was asked for, every later one was pushed.
+    let mut identified = HashSet::new();
     let mut retry = tokio::time::interval(Duration::from_millis(20));
     loop {
         let happened = tokio::select! {
-            it = node.swarm.select_next_some() => it,
+            happened = node.swarm.select_next_some() => happened,
+            order = node.orders.recv() => {
+                let done = match order {
+                    Some(Order::Close(peer)) => node.swarm.disconnect_peer_id(peer).is_ok(),
+                    Some(Order::Dial(addr)) => node.swarm.dial(addr).is_ok(),
+                    Some(Order::Push(peer)) => {
+                        node.swarm.behaviour_mut().identify.push([peer]);
+                        true
+                    }
+                    None => true,
+                };
+                if !done {
+                    tell(Seen::Failed("the swarm cannot do that".into()));
+                }
+                continue;
+            }
             _ = retry.tick(), if node.script.as_ref().is_some_and(pubsub::Script::is_sending) => {
                 publish(&mut node);
                 continue;
@@ -180,15 +303,33 @@ async fn drive(mut node: Node, seen_by: Option<mpsc::UnboundedSender<Seen>>) {
             SwarmEvent::OutgoingConnectionError { error, .. } => {
                 tell(Seen::Failed(chain(&error)));
             }
-            SwarmEvent::ConnectionClosed { cause, .. } => {
+            SwarmEvent::IncomingConnectionError { error, .. } => {
+                tracing::info!(error = chain(&error), "incoming connection failed");
+            }
+            SwarmEvent::ConnectionClosed { peer_id, cause, .. } => {
                 let cause = cause.map_or_else(|| "no error".into(), |cause| chain(&cause));
                 tracing::info!(cause, "connection closed");
-                tell(Seen::Failed(format!("connection closed: {cause}")));
+                node.ended.fetch_add(1, Ordering::Relaxed);
+                event(
+                    "disconnected",
+                    json!({ "peer": peer_id.to_string(), "why": cause }),
+                );
+                tell(Seen::Closed(format!("connection closed: {cause}")));
             }
             SwarmEvent::Behaviour(BehaviourEvent::Identify(it)) => match it {
-                identify::Event::Received { peer_id, info, .. } => {
-                    report_identify(peer_id, info);
-                    tell(Seen::Identified);
+                identify::Event::Received {
+                    peer_id,
+                    info,
+                    connection_id,
+                } => {
+                    if identified.insert(connection_id) {
+                        report_identify("identify", peer_id, &info);
+                        tell(Seen::Identified);
+                    } else {
+                        report_identify("push", peer_id, &info);
+                        let protocols = info.protocols.iter().map(ToString::to_string);
+                        tell(Seen::Pushed(protocols.collect()));
+                    }
                 }
                 identify::Event::Error { error, .. } => {
                     tell(Seen::Failed(format!("identify: {}", chain(&error))));
@@ -233,10 +374,10 @@ fn publish(node: &mut Node) {
     }
 }
 
-fn report_identify(peer: libp2p::PeerId, info: identify::Info) {
+fn report_identify(name: &str, peer: PeerId, info: &identify::Info) {
     let texts = |addrs: &[Multiaddr]| addrs.iter().map(ToString::to_string).collect::<Vec<_>>();
     event(
-        "identify",
+        name,
         json!({
             "peer": peer.to_string(),
             "agent": info.agent_version,
@@ -248,10 +389,10 @@ fn report_identify(peer: libp2p::PeerId, info: identify::Info) {
     );
 }
 
-async fn ping_test(seen: &mut mpsc::UnboundedReceiver<Seen>) -> Result<()> {
+async fn ping_test(session: &mut Session) -> Result<()> {
     let mut rtts = Vec::new();
     while rtts.len() < PINGS {
-        if let Seen::Pinged(rtt) = wait(seen, |it| matches!(it, Seen::Pinged(_))).await? {
+        if let Seen::Pinged(rtt) = session.wait(|it| matches!(it, Seen::Pinged(_))).await? {
             rtts.push(millis(rtt));
         }
     }
@@ -259,17 +400,18 @@ async fn ping_test(seen: &mut mpsc::UnboundedReceiver<Seen>) -> Result<()> {
     Ok(())
 }
 
-async fn wait(
-    seen: &mut mpsc::UnboundedReceiver<Seen>,
-    wanted: impl Fn(&Seen) -> bool,
-) -> Result<Seen> {
-    loop {
-        match seen.recv().await.ok_or("the swarm ended")? {
-            Seen::Failed(cause) => return Err(cause.into()),
-            it if wanted(&it) => return Ok(it),
-            _ => {}
+async fn minute_test(session: &mut Session) -> Result<()> {
+    let mut worst = Duration::ZERO;
+    for _ in 0..MINUTE {
+        if let Seen::Pinged(rtt) = session.wait(|it| matches!(it, Seen::Pinged(_))).await? {
+            worst = worst.max(rtt);
         }
     }
+    event(
+        "minute",
+        json!({ "pings": MINUTE, "worst_ms": millis(worst) }),
+    );
+    Ok(())
 }
 
 pub(crate) fn millis(time: Duration) -> f64 {

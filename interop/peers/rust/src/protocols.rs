@@ -1,6 +1,6 @@
 //! Echo and transfer, both sides. Ping and identify are behaviours of the swarm.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, StreamExt as _, io};
 use libp2p::{PeerId, Stream, StreamProtocol};
@@ -10,11 +10,11 @@ use serde_json::json;
 
 use crate::{Result, event, node::millis};
 
-const ECHO: StreamProtocol = StreamProtocol::new("/p2p-interop/echo/1.0.0");
-const PERF: StreamProtocol = StreamProtocol::new("/perf/1.0.0");
+pub(crate) const ECHO: StreamProtocol = StreamProtocol::new("/p2p-interop/echo/1.0.0");
+pub(crate) const PERF: StreamProtocol = StreamProtocol::new("/perf/1.0.0");
 
 const ECHO_ROUNDS: usize = 2;
-const ECHO_BYTES: usize = 100_000;
+pub(crate) const ECHO_BYTES: usize = 100_000;
 const TRANSFER_BYTES: u64 = 5_000_000;
 const BLOCK: usize = 64 * 1024;
 /// Byte i of a transfer is i modulo this: a lost, doubled or moved piece shows.
@@ -37,7 +37,7 @@ pub(crate) fn serve(control: &mut Control) -> Result<()> {
     Ok(())
 }
 
-fn log(name: &str, served: io::Result<()>) {
+pub(crate) fn log(name: &str, served: io::Result<()>) {
     if let Err(error) = served {
         tracing::error!(%error, "serving {name}");
     }
@@ -61,7 +61,7 @@ async fn serve_transfer(mut stream: Stream) -> io::Result<()> {
 pub(crate) async fn echo_test(control: &mut Control, remote: PeerId) -> Result<()> {
     let started = Instant::now();
     for round in 1..=ECHO_ROUNDS {
-        echo_once(control, remote)
+        echo_once(control, remote, ECHO_BYTES)
             .await
             .map_err(|error| format!("echo: round {round}: {error}"))?;
     }
@@ -74,10 +74,14 @@ pub(crate) async fn echo_test(control: &mut Control, remote: PeerId) -> Result<(
     Ok(())
 }
 
+pub(crate) async fn echo_once(control: &mut Control, remote: PeerId, size: usize) -> Result<()> {
+    echo_on(control.open_stream(remote, ECHO).await?, size).await
+}
+
 /// Reads while it writes: mplex has no flow control to hold the echo back.
-async fn echo_once(control: &mut Control, remote: PeerId) -> Result<()> {
-    let (mut reader, mut writer) = control.open_stream(remote, ECHO).await?.split();
-    let mut sent = vec![0; ECHO_BYTES];
+pub(crate) async fn echo_on(stream: Stream, size: usize) -> Result<()> {
+    let (mut reader, mut writer) = stream.split();
+    let mut sent = vec![0; size];
     rand::rng().fill_bytes(&mut sent);
     let mut got = Vec::new();
     futures::try_join!(
@@ -94,10 +98,28 @@ async fn echo_once(control: &mut Control, remote: PeerId) -> Result<()> {
 }
 
 pub(crate) async fn transfer_test(control: &mut Control, remote: PeerId) -> Result<()> {
+    let (up, down) = exchange(control, remote, TRANSFER_BYTES, TRANSFER_BYTES).await?;
+    event(
+        "transfer",
+        json!({
+            "sent": TRANSFER_BYTES, "received": TRANSFER_BYTES,
+            "up_ms": millis(up), "down_ms": millis(down),
+        }),
+    );
+    Ok(())
+}
+
+/// One run of `/perf/1.0.0`: how long each way took.
+pub(crate) async fn exchange(
+    control: &mut Control,
+    remote: PeerId,
+    send: u64,
+    want: u64,
+) -> Result<(Duration, Duration)> {
     let mut stream = control.open_stream(remote, PERF).await?;
     let started = Instant::now();
-    stream.write_all(&TRANSFER_BYTES.to_be_bytes()).await?;
-    write_pattern(&mut stream, TRANSFER_BYTES)
+    stream.write_all(&want.to_be_bytes()).await?;
+    write_pattern(&mut stream, send)
         .await
         .map_err(|error| format!("transfer: upload: {error}"))?;
     stream
@@ -108,20 +130,16 @@ pub(crate) async fn transfer_test(control: &mut Control, remote: PeerId) -> Resu
     let received = read_pattern(&mut stream)
         .await
         .map_err(|error| format!("transfer: download: {error}"))?;
-    if received != TRANSFER_BYTES {
-        return Err(format!("transfer: asked for {TRANSFER_BYTES} bytes, got {received}").into());
+    if received != want {
+        return Err(format!("transfer: asked for {want} bytes, got {received}").into());
     }
-    event(
-        "transfer",
-        json!({
-            "sent": TRANSFER_BYTES, "received": received,
-            "up_ms": millis(uploaded - started), "down_ms": millis(uploaded.elapsed()),
-        }),
-    );
-    Ok(())
+    Ok((uploaded - started, uploaded.elapsed()))
 }
 
-async fn write_pattern(writer: &mut (impl AsyncWrite + Unpin), total: u64) -> io::Result<()> {
+pub(crate) async fn write_pattern(
+    writer: &mut (impl AsyncWrite + Unpin),
+    total: u64,
+) -> io::Result<()> {
     let mut sent = 0;
     while sent < total {
         let end = total.min(sent + BLOCK as u64);
@@ -133,7 +151,7 @@ async fn write_pattern(writer: &mut (impl AsyncWrite + Unpin), total: u64) -> io
 }
 
 /// Reads to the end and returns how many bytes came.
-async fn read_pattern(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<u64> {
+pub(crate) async fn read_pattern(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<u64> {
     let mut buffer = vec![0; BLOCK];
     let mut received = 0;
     loop {

@@ -146,6 +146,13 @@ where
     }
 }
 
+/// With room for the test of many streams: by default no more than 128 are open.
+fn mplex() -> libp2p_mplex::Config {
+    let mut config = libp2p_mplex::Config::new();
+    config.set_max_num_streams(1000);
+    config
+}
+
 #[derive(Clone)]
 enum Muxer {
     Mplex(libp2p_mplex::Config),
@@ -164,7 +171,7 @@ impl Muxers {
         let mut offers = Vec::new();
         for name in names {
             offers.push(match name.as_str() {
-                "mplex" => ("/mplex/6.7.0", Muxer::Mplex(libp2p_mplex::Config::new())),
+                "mplex" => ("/mplex/6.7.0", Muxer::Mplex(mplex())),
                 "yamux" => ("/yamux/1.0.0", Muxer::Yamux(yamux::Config::default())),
                 _ => return Err(Unsupported(format!("muxer {name}")).into()),
             });

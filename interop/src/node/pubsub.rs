@@ -9,7 +9,8 @@ use p2p::pubsub::{Config, MessageIdFn, Received, SignaturePolicy, Subscription};
 use p2p::{GossipConfig, Host, Multiaddr, Pubsub};
 use serde_json::json;
 
-use crate::node::{NodeError, event};
+use super::error::NodeError;
+use super::report::event;
 
 const TOPIC: &str = "p2p-interop";
 const BURST: u32 = 500;
@@ -24,7 +25,7 @@ const SMALL_RPC: usize = 2000;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The messages of a test, to send and to receive.
-pub(crate) struct Series {
+pub(super) struct Series {
     /// The first byte of ours and of theirs.
     letters: [u8; 2],
     count: u32,
@@ -34,7 +35,7 @@ pub(crate) struct Series {
 
 impl Series {
     /// The series of a pubsub test, already subscribed; `None` for the other tests.
-    pub(crate) fn of(test: &str, host: &Host) -> Result<Option<Self>, NodeError> {
+    pub(super) fn of(test: &str, host: &Host) -> Result<Option<Self>, NodeError> {
         let mut config = GossipConfig::default();
         let base = &mut config.base;
         base.subscriber_backlog = BACKLOG;
@@ -64,7 +65,7 @@ impl Series {
 
     /// Sends ours, the first as soon as anybody listens, and reads theirs meanwhile. `far_end`
     /// reads ours too.
-    pub(crate) async fn dial(&mut self, far_end: Option<FarEnd>) -> Result<(), NodeError> {
+    pub(super) async fn dial(&mut self, far_end: Option<FarEnd>) -> Result<(), NodeError> {
         let [ours, theirs] = self.letters;
         let send = send(&self.pubsub, ours, self.count);
         let receive = receive(&mut self.topic, theirs, ours, self.count);
@@ -80,7 +81,7 @@ impl Series {
     }
 
     /// Reads theirs, then sends ours.
-    pub(crate) async fn listen(&mut self) -> Result<(), NodeError> {
+    pub(super) async fn listen(&mut self) -> Result<(), NodeError> {
         let [theirs, ours] = self.letters;
         receive(&mut self.topic, theirs, ours, self.count).await?;
         event("pubsub", json!({ "received": self.count }));
@@ -94,18 +95,18 @@ fn anonymous(config: &mut Config) {
 }
 
 /// The end of a chain: a node of ours with the other implementation between it and the publisher.
-pub(crate) struct FarEnd {
+pub(super) struct FarEnd {
     series: Series,
 }
 
 /// Connects the end of a chain and waits until messages will reach it.
-pub(crate) async fn far_end(
+pub(super) async fn far_end(
     host: &Host,
     middle: &Multiaddr,
     test: &str,
 ) -> Result<FarEnd, NodeError> {
     let series = Series::of(test, host)?;
-    let series = series.ok_or_else(|| NodeError::Message("no such test".into()))?;
+    let series = series.ok_or_else(|| NodeError::Unexpected("no such test".into()))?;
     host.dial(middle).await?;
     let rt = host.swarm().rt();
     while series.pubsub.mesh(TOPIC).is_empty() {
@@ -139,7 +140,7 @@ async fn receive(
     count: u32,
 ) -> Result<(), NodeError> {
     let mut got = BTreeSet::new();
-    let wrong = |what: String| NodeError::Message(what);
+    let wrong = |what: String| NodeError::Unexpected(what);
     while u32::try_from(got.len()).is_ok_and(|len| len < count) {
         let message = match topic.next().await {
             Some(Received::Message { message, .. }) => message,

@@ -1,0 +1,128 @@
+//! What a peer prints.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use futures::channel::mpsc::{Receiver, Sender, channel};
+use p2p::identify::{Event as Learned, IdentifyInfo};
+use p2p::{ConnectionEnd, Event, Host};
+use serde_json::{Value, json};
+
+/// Kept of what nobody has looked at yet.
+const KEPT: usize = 64;
+
+/// Reports connections and what identify learns, as long as the host lives.
+#[derive(Clone)]
+pub(super) struct Reports(Arc<Mutex<Kept>>);
+
+struct Kept {
+    ends: Option<Receiver<ConnectionEnd>>,
+    pushes: Option<Receiver<BTreeSet<String>>>,
+}
+
+impl Reports {
+    /// Starts to report what happens on `host`.
+    pub(super) fn watch(host: &Host) -> Self {
+        let (ended, ends) = channel(KEPT);
+        let (pushed, pushes) = channel(KEPT);
+        watch_connections(host, ended);
+        watch_identify(host, pushed);
+        Self(Arc::new(Mutex::new(Kept {
+            ends: Some(ends),
+            pushes: Some(pushes),
+        })))
+    }
+
+    /// The ends of connections from the first on. For one caller.
+    pub(super) fn ends(&self) -> Option<Receiver<ConnectionEnd>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .ends
+            .take()
+    }
+
+    /// The protocols of each identify push from the first on. For one caller.
+    pub(super) fn pushes(&self) -> Option<Receiver<BTreeSet<String>>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pushes
+            .take()
+    }
+}
+
+fn watch_connections(host: &Host, mut ended: Sender<ConnectionEnd>) {
+    let mut events = host.events();
+    host.swarm().spawn("report connections", async move {
+        while let Some(happened) = events.next().await {
+            if let Event::Connected { info } = happened {
+                let word = |protocol: &Option<p2p::Protocol>| protocol.as_ref().map(short);
+                let (security, muxer) = (word(&info.security), word(&info.muxer));
+                let peer = info.peer.to_string();
+                event(
+                    "connected",
+                    json!({ "peer": peer, "security": security, "muxer": muxer }),
+                );
+            } else if let Event::Disconnected { peer, end, .. } = happened {
+                let (peer, why) = (peer.to_string(), end.to_string());
+                event("disconnected", json!({ "peer": peer, "why": why }));
+                // Nobody may be counting.
+                let _ = ended.try_send(end);
+            }
+        }
+    });
+}
+
+fn watch_identify(host: &Host, mut pushed: Sender<BTreeSet<String>>) {
+    let Some(identify) = host.identify() else {
+        return;
+    };
+    let mut learned = identify.events();
+    host.swarm().spawn("report identify", async move {
+        while let Some(happened) = learned.next().await {
+            if let Learned::Identified { info, .. } = happened {
+                event("identify", describe(&info));
+            } else if let Learned::Updated { info, .. } = happened {
+                event("push", describe(&info));
+                let protocols = info.protocols.iter().map(ToString::to_string);
+                // Nobody may be waiting.
+                let _ = pushed.try_send(protocols.collect());
+            }
+        }
+    });
+}
+
+fn describe(info: &IdentifyInfo) -> Value {
+    let texts = |all: &mut dyn Iterator<Item = String>| all.collect::<Vec<_>>();
+    json!({
+        "peer": info.peer.to_string(),
+        "agent": info.agent_version,
+        "protocols": texts(&mut info.protocols.iter().map(ToString::to_string)),
+        "addrs": texts(&mut info.listen_addrs.iter().map(ToString::to_string)),
+        "observed": info.observed_addr.as_ref().map(ToString::to_string),
+        "signed": info.signed_record.is_some(),
+    })
+}
+
+/// The runner's word for a protocol: the first part of its id.
+fn short(protocol: &p2p::Protocol) -> String {
+    let mut parts = protocol.as_str().split('/');
+    parts.nth(1).unwrap_or_default().to_owned()
+}
+
+pub(super) fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// Prints one line for the runner.
+pub(super) fn event(name: &str, mut fields: Value) {
+    if let Some(fields) = fields.as_object_mut() {
+        fields.insert("event".into(), name.into());
+    }
+    println!("{fields}");
+}

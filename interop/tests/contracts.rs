@@ -1,0 +1,233 @@
+//! The official contracts against a real redis: two processes of ours that find each other there.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may stop at once; real processes take real time"
+)]
+
+use std::{
+    fs,
+    io::Read as _,
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+const OURS: &str = env!("CARGO_BIN_EXE_p2p-interop");
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+#[ignore = "needs redis-server (apt-get install redis-server): .ci/run contracts"]
+fn the_transport_contract_holds_in_its_new_and_its_old_form() {
+    let redis = Redis::start();
+
+    for (key, muxer) in [("a5b50d5e", "yamux"), ("b5b50d5e", "mplex")] {
+        let common = [
+            ("REDIS_ADDR", &*redis.addr),
+            ("TEST_KEY", key),
+            ("TRANSPORT", "tcp"),
+            ("SECURE_CHANNEL", "noise"),
+            ("MUXER", muxer),
+        ];
+        let said = meet(&["transport"], "IS_DIALER", &common);
+
+        let lines: Vec<_> = said.lines().collect();
+        assert_eq!(lines.len(), 4, "{said}");
+        assert_eq!(lines.first(), Some(&"latency:"));
+        let handshake = number(&said, "  handshake_plus_one_rtt: ");
+        assert!(handshake > number(&said, "  ping_rtt: "), "{said}");
+        assert_eq!(lines.last(), Some(&"  unit: ms"));
+    }
+
+    let common = [
+        ("redis_addr", &*redis.addr),
+        ("transport", "tcp"),
+        ("security", "noise"),
+        ("muxer", "yamux"),
+        ("ip", "127.0.0.1"),
+    ];
+    let said = meet(&["transport"], "is_dialer", &common);
+    assert!(
+        said.starts_with("{\"handshakePlusOneRTTMillis\":"),
+        "{said}"
+    );
+    assert!(said.contains("\"pingRTTMilllis\":"), "{said}");
+}
+
+#[test]
+#[ignore = "needs redis-server (apt-get install redis-server): .ci/run contracts"]
+fn the_perf_contract_holds_as_specified_and_as_others_have_it() {
+    let redis = Redis::start();
+
+    for (key, compat) in [("c5b50d5e", "spec"), ("d5b50d5e", "ut16")] {
+        let common = [
+            ("REDIS_ADDR", &*redis.addr),
+            ("TEST_KEY", key),
+            ("TRANSPORT", "tcp"),
+            ("SECURE_CHANNEL", "noise"),
+            ("MUXER", "yamux"),
+            ("UPLOAD_BYTES", "1000000"),
+            ("DOWNLOAD_BYTES", "1000000"),
+            ("UPLOAD_ITERATIONS", "3"),
+            ("DOWNLOAD_ITERATIONS", "3"),
+            ("LATENCY_ITERATIONS", "5"),
+        ];
+        let said = meet(&["perf", "--compat", compat], "IS_DIALER", &common);
+
+        let sections = ["upload:", "download:", "latency:"];
+        for (section, samples) in sections.into_iter().zip([3, 3, 5]) {
+            let (_, after) = said.split_once(&format!("\n{section}\n")).unwrap();
+            assert!(
+                after.starts_with(&format!("  iterations: {samples}\n")),
+                "{said}"
+            );
+            assert!(number(after, "  median: ") > 0.0, "{said}");
+        }
+        assert_eq!(said.matches("  unit: Gbps\n").count(), 2, "{said}");
+        assert!(said.ends_with("  unit: ms\n"), "{said}");
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server (apt-get install redis-server): .ci/run contracts"]
+fn a_dialer_without_a_listener_gives_up_with_an_error() {
+    let redis = Redis::start();
+    let mut command = application(&["transport"]);
+    command.envs([
+        ("IS_DIALER", "true"),
+        ("REDIS_ADDR", &*redis.addr),
+        ("TEST_KEY", "e5b50d5e"),
+        ("TRANSPORT", "tcp"),
+        ("SECURE_CHANNEL", "noise"),
+        ("MUXER", "yamux"),
+        ("TEST_TIMEOUT_SECS", "1"),
+    ]);
+
+    let output = command.stderr(Stdio::piped()).output().unwrap();
+
+    assert!(!output.status.success());
+    assert!(output.stdout.is_empty());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("nothing at \"e5b50d5e_listener_multiaddr\""),
+        "{said}"
+    );
+}
+
+/// What an image would do, with the tools of this machine.
+#[test]
+fn the_steps_of_the_dockerfile_make_the_program_that_it_starts() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let file = fs::read_to_string(root.join("interop/Dockerfile")).unwrap();
+    let after = |start: &str| -> Vec<String> {
+        let lines = file.lines().filter_map(|line| line.strip_prefix(start));
+        lines.map(str::to_owned).collect()
+    };
+
+    let build = after("RUN cargo ");
+    let binary = after("COPY --from=build ");
+    let entries = after("ENTRYPOINT ");
+
+    assert_eq!(build, ["build --release --locked -p p2p-interop"]);
+    assert!(
+        binary
+            .iter()
+            .all(|it| it.starts_with("/p2p/target/release/p2p-interop "))
+    );
+    for source in after("COPY ").iter().filter(|it| !it.starts_with("--from")) {
+        let sources: Vec<_> = source.split(' ').collect();
+        for source in sources.split_last().unwrap().1 {
+            assert!(root.join(source).exists(), "{source}");
+        }
+    }
+    assert_eq!(entries.len(), 2, "one for each contract");
+    for entry in entries {
+        let words: Vec<String> = serde_json::from_str(&entry).unwrap();
+        let (program, args) = words.split_first().unwrap();
+        assert_eq!(program, "p2p-interop");
+        let help = Command::new(OURS)
+            .args(args)
+            .arg("--help")
+            .output()
+            .unwrap();
+        assert!(help.status.success(), "{entry}");
+    }
+}
+
+/// Runs a listener and a dialer; what the dialer printed.
+fn meet(args: &[&str], role: &str, variables: &[(&str, &str)]) -> String {
+    let start = |dialer: &str| {
+        let mut command = application(args);
+        command.envs(variables.iter().copied()).env(role, dialer);
+        Ended(command.spawn().unwrap())
+    };
+    let _listener = start("false");
+    let mut dialer = start("true");
+    let until = Instant::now() + PATIENCE;
+    let status = loop {
+        match dialer.0.try_wait().unwrap() {
+            Some(status) => break status,
+            None if Instant::now() > until => panic!("the dialer is not done"),
+            None => thread::park_timeout(Duration::from_millis(20)),
+        }
+    };
+    let mut said = String::new();
+    let stdout = dialer.0.stdout.as_mut().unwrap();
+    stdout.read_to_string(&mut said).unwrap();
+    assert!(status.success(), "{said}");
+    said
+}
+
+fn application(args: &[&str]) -> Command {
+    let mut command = Command::new(OURS);
+    command.arg("testing").args(args).stdin(Stdio::null());
+    command.stdout(Stdio::piped());
+    command
+}
+
+fn number(text: &str, key: &str) -> f64 {
+    let (_, after) = text.split_once(key).unwrap();
+    after.lines().next().unwrap().parse().unwrap()
+}
+
+/// A server of our own, without a disk.
+struct Redis {
+    addr: String,
+    _server: Ended,
+}
+
+impl Redis {
+    fn start() -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port().to_string();
+        drop(free);
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port, "--bind", "127.0.0.1"]);
+        command.args(["--save", "", "--appendonly", "no"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let started = command.spawn();
+        let server = Ended(started.expect("redis-server is installed"));
+        let addr = format!("127.0.0.1:{port}");
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect(&addr).is_err() {
+            assert!(Instant::now() < until, "redis does not answer");
+            thread::park_timeout(Duration::from_millis(20));
+        }
+        Self {
+            addr,
+            _server: server,
+        }
+    }
+}
+
+/// A process that ends with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _gone_already = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
