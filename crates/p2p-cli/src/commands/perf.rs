@@ -44,7 +44,11 @@ pub(crate) async fn run(output: Output, args: Perf) -> Result<(), Failure> {
 fn failure(what: String, error: &PerfError) -> Failure {
     match error {
         PerfError::Open(error) => explain::open(what, error, &PROTOCOL),
-        PerfError::Io(error) => explain::stream(what, error, &PROTOCOL),
+        // A remote without the protocol may reset the stream before its refusal is read.
+        PerfError::Io(error) => explain::stream(what, error, &PROTOCOL).help(format!(
+            "the other end must answer {}; `p2p listen --perf` does",
+            PROTOCOL.as_str()
+        )),
         PerfError::Stalled { after } => explain::no_answer(what, &PROTOCOL, *after),
         PerfError::Length { .. } | PerfError::TooMuch { .. } | _ => Failure::new(
             what, "check", error,
