@@ -296,3 +296,23 @@ fn a_second_host_of_the_same_name_is_refused() {
     sim.host("alice");
     sim.host("alice");
 }
+
+#[test]
+fn a_reset_that_is_lost_with_its_host_leaves_no_half_open_connection_behind() {
+    let sim = Sim::new(1);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    serve_echo(&bob);
+    let (own, to) = (alice.clone(), bob.clone());
+    alice.spawn("dials", async move {
+        let dial = connect(&own, &to);
+        let _ = own.rt().timeout(15 * MS, dial).await;
+    });
+    // Bob has answered, and alice has given up: she resets when the answer comes, in vain.
+    sim.run_for(16 * MS);
+    let cut = sim.partition_one_way(&[&alice], &[&bob]);
+    sim.run_for(20 * MS);
+    alice.crash();
+    sim.heal(cut);
+    sim.run_until_idle();
+    assert_eq!(sim.census().lingering, 0, "{}", sim.census());
+}

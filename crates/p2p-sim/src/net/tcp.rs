@@ -282,7 +282,10 @@ impl State {
         let over = |conn: &&Conn| {
             let reset = conn.dialer.failed.is_some() || conn.listener.failed.is_some();
             let silent = conn.dialer.is_silent() && conn.listener.is_silent();
-            silent || (reset && conn.dialer.is_over() && conn.listener.is_over())
+            // Nobody will ever confirm it: the dialer and what it had to say are gone.
+            let embryo = conn.listener.stage == Stage::Embryo && conn.listener.lane.is_empty();
+            let unborn = embryo && conn.dialer.is_silent();
+            silent || unborn || (reset && conn.dialer.is_over() && conn.listener.is_over())
         };
         if self.net.tcp.conns.get(key).filter(over).is_none() {
             return;
@@ -290,6 +293,9 @@ impl State {
         let Some(conn) = self.net.tcp.conns.remove(key) else {
             return;
         };
+        if conn.listener.stage == Stage::Embryo {
+            self.half_open_ends(conn.taker);
+        }
         for end in [conn.dialer, conn.listener] {
             let pair = (end.host, end.local, end.remote);
             if self.net.tcp.pairs.get(&pair) == Some(&Pair::Conn(key)) {

@@ -59,7 +59,7 @@ impl<'a> Driver<'a> {
         let manners = Manners {
             ledger: Arc::default(),
             fair: Arc::new(plan.fair.into()),
-            max_bytes: plan.max_bytes,
+            max_bytes: Arc::new(plan.max_bytes.into()),
         };
         let mut driver = Self {
             sim,
@@ -104,7 +104,8 @@ impl<'a> Driver<'a> {
         for place in 0..self.places.len() {
             self.close(place);
         }
-        self.sim.run_for(QUIET);
+        // Sockets whose other end has crashed take long to give up.
+        self.sim.run_until_idle();
         assert!(self.sim.census().is_empty(), "{}", self.sim.census());
     }
 
@@ -264,8 +265,9 @@ impl<'a> Driver<'a> {
             );
             for peer in host.swarm().peers() {
                 let all = host.swarm().connections(&peer);
+                // One more while another, dialed from the other side at the same time, still ends.
                 assert!(
-                    all.len() <= config.limits.max_connections_per_peer,
+                    all.len() <= config.limits.max_connections_per_peer + 1,
                     "{all:?}"
                 );
                 for connection in all {
@@ -277,9 +279,9 @@ impl<'a> Driver<'a> {
 
     /// Every host dials every other and has a conversation.
     fn everybody_talks_to_everybody(&self) {
-        let mut manners = self.manners.clone();
+        let manners = self.manners.clone();
         manners.fair.store(true, Ordering::Relaxed);
-        manners.max_bytes = 10_000;
+        manners.max_bytes.store(10_000, Ordering::Relaxed);
         let running = |place: &Place| place.running.as_ref().map(|running| running.host.clone());
         let hosts: Vec<Host> = self.places.iter().filter_map(running).collect();
         let mut talks = Vec::new();

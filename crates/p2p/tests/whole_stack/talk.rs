@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::{Either, join, select};
@@ -26,7 +26,8 @@ pub(crate) struct Manners {
     pub(crate) ledger: Arc<Ledger>,
     /// Nothing goes wrong and everybody is polite.
     pub(crate) fair: Arc<AtomicBool>,
-    pub(crate) max_bytes: usize,
+    /// What one end writes at most.
+    pub(crate) max_bytes: Arc<AtomicUsize>,
 }
 
 /// How one end behaves.
@@ -47,6 +48,10 @@ enum Mood {
 impl Manners {
     pub(crate) fn fair(&self) -> bool {
         self.fair.load(Ordering::Relaxed)
+    }
+
+    fn max_bytes(&self) -> usize {
+        self.max_bytes.load(Ordering::Relaxed)
     }
 
     /// In fair weather everything works.
@@ -106,7 +111,7 @@ impl Manners {
                     number,
                     forth: dials,
                 };
-                let len = dice.size(self.max_bytes);
+                let len = dice.size(self.max_bytes());
                 let write = self.write(writer, out, len, dice.clone());
                 let back = Way {
                     number,
@@ -125,13 +130,13 @@ impl Manners {
                     number,
                     forth: dials,
                 };
-                let write = self.write(writer, out, dice.size(self.max_bytes), dice.clone());
+                let write = self.write(writer, out, dice.size(self.max_bytes()), dice.clone());
                 let back = Way {
                     number,
                     forth: !dials,
                 };
                 let hears = match mood {
-                    Mood::Deaf => dice.size(self.max_bytes) as u64,
+                    Mood::Deaf => dice.size(self.max_bytes()) as u64,
                     Mood::Leaves | Mood::Mute | Mood::Polite | Mood::Resets => u64::MAX,
                 };
                 let read = self.read(reader, back, hears, dice);
@@ -151,7 +156,7 @@ impl Manners {
 
     /// Bytes written or read at a time, at least: smaller ones take long and show nothing more.
     fn least(&self) -> usize {
-        1 + self.max_bytes / 4096
+        1 + self.max_bytes() / 4096
     }
 
     /// Writes `len` bytes in pieces, closes, and says so.
