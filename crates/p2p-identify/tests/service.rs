@@ -390,7 +390,7 @@ fn an_address_that_three_networks_see_us_at_is_confirmed_and_pushed() {
             b.rt().sleep(LATENCY * 4).await;
             held.push((swarm, identify, connection));
         }
-        assert_eq!(b.external_addrs(), [addr.clone()]);
+        assert_eq!(b.external_addrs(), std::slice::from_ref(&addr));
         while events.next().await.is_some_and(|event| {
             !matches!(event, p2p_swarm::Event::ExternalAddr(seen) if seen == addr.without_peer())
         }) {}

@@ -26,10 +26,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let rt = p2p_runtime::default_runtime();
         let watch = async {
             while let Some(event) = events.next().await {
-                match event {
-                    Event::Found { addr, .. } => println!("found      {addr}"),
-                    Event::Lost { addr, .. } => println!("lost       {addr}"),
-                    _ => {}
+                if let Event::Found { addr, .. } = event {
+                    println!("found      {addr}");
+                } else if let Event::Lost { addr, .. } = event {
+                    println!("lost       {addr}");
                 }
                 if mdns.peers().len() >= enough {
                     // Others may not have heard us yet.

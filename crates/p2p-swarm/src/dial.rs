@@ -262,13 +262,16 @@ async fn connect(
 /// can be lost when it hangs up over what we said behind the proposal.
 fn is_refusal(error: &UpgradeError) -> bool {
     use p2p_multistream::{Error, NegotiationError};
-    match error {
-        UpgradeError::Negotiation(Error::Negotiation(NegotiationError::Refused { .. })) => true,
-        UpgradeError::Security(SecurityError::Io(error)) => {
-            error.kind() == std::io::ErrorKind::ConnectionReset
-        }
-        _ => false,
-    }
+    let refused = matches!(
+        error,
+        UpgradeError::Negotiation(Error::Negotiation(NegotiationError::Refused { .. }))
+    );
+    let reset = matches!(
+        error,
+        UpgradeError::Security(SecurityError::Io(error))
+            if error.kind() == std::io::ErrorKind::ConnectionReset
+    );
+    refused || reset
 }
 
 /// A finished link, before anybody else knows of it.
