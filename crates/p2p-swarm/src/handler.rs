@@ -60,7 +60,7 @@ impl<E: Display> Outcome for Result<(), E> {
 #[non_exhaustive]
 pub struct HandlerOptions {
     /// Streams served at the same time on one connection; more are reset. Default: none, which
-    /// means [`Config::max_streams_per_protocol`](crate::Config::max_streams_per_protocol).
+    /// means [`Limits::max_streams_per_protocol`](crate::Limits::max_streams_per_protocol).
     pub max_streams: Option<usize>,
     /// Whether a stream of this protocol keeps its connection from being idle. Default: true.
     pub keeps_alive: bool,

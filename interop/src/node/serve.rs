@@ -21,9 +21,9 @@ pub(super) const ADDED: &str = "/p2p-interop/added/1.0.0";
 
 /// What is sent in either direction by a stream that says something.
 pub(super) const SAID: u64 = 1000;
-/// Connections that end before [`EXIT`] ends the program: the remote's two closes.
+/// Connections that end before [`play::EXIT`] ends the program: the remote's two closes.
 const ENDS: usize = 2;
-/// How long [`EXIT`] waits for them.
+/// How long [`play::EXIT`] waits for them.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The first byte of a `play` stream.
