@@ -105,7 +105,10 @@ fn alternate(case: &Case, us: &Side, them: &Side, runs: usize) -> Result<Row> {
 }
 
 fn turn(case: &Case, side: &Side) -> Result<Turn> {
-    let listen = [&["listen".to_owned()], &case.both_flags[..], &side.flags].concat();
+    let mut listen = [&["listen".to_owned()], &case.both_flags[..], &side.flags].concat();
+    if side.stack == "quic" {
+        listen.extend(["--addr", "/ip4/127.0.0.1/udp/0/quic-v1"].map(str::to_owned));
+    }
     let listener = Started::new(&side.program, &side.stack, &listen, 1)?;
     let mut addr = listener.said("listening").unwrap_or_default();
     let proxy = match case.rtt_ms {
