@@ -123,12 +123,15 @@ pub fn dns_answer(bytes: &[u8]) {
     if let Ok(found) = sim.block_on(resolver.resolve(&addr)) {
         assert!((1..=max_addrs).contains(&found.len()));
         let is_name = |part| matches!(part, Part::Dnsaddr(_) | Part::Dns(_) | Part::Dns4(_));
-        assert!(!found.iter().any(|addr| addr.iter().any(is_name)), "{found:?}");
+        assert!(
+            !found.iter().any(|addr| addr.iter().any(is_name)),
+            "{found:?}"
+        );
     }
     // A name without a family is two questions; each is asked twice, and once more over TCP.
     assert!(asked.load(Ordering::Relaxed) <= max_questions * 2 * 2 * 2);
     drop(resolver);
-    assert!(sim.census().host("near").is_some_and(p2p_sim::HostCensus::is_empty));
+    nothing_on(&sim, "near");
 }
 
 /// Answers every question with `said`, over UDP and TCP.
@@ -154,7 +157,9 @@ fn serve_names(host: &Host, said: &[u8], asked: &Arc<AtomicUsize>) {
                 };
                 let answer = answer(question.get(2..len).unwrap_or_default());
                 let len = u16::try_from(answer.len()).unwrap_or(u16::MAX);
-                let _ = stream.write_all(&[&len.to_be_bytes(), &*answer].concat()).await;
+                let _ = stream
+                    .write_all(&[&len.to_be_bytes(), &*answer].concat())
+                    .await;
                 let _ = stream.close().await;
             }
         });
@@ -204,7 +209,11 @@ pub fn mdns(bytes: &[u8]) {
         }
         while machine.poll_output().is_some() {}
         assert!(machine.peers().count() <= 4);
-        assert!(machine.peers().all(|(_, addrs)| (1..=3).contains(&addrs.len())));
+        assert!(
+            machine
+                .peers()
+                .all(|(_, addrs)| (1..=3).contains(&addrs.len()))
+        );
         assert!(machine.poll_timeout() <= now + max_ttl);
     }
     now += max_ttl;
@@ -266,7 +275,10 @@ pub fn quic_listener(bytes: &[u8]) {
             }
         };
         let (dialed, _link) = join(dial, far_rt.timeout(20 * SEC, serve)).await;
-        assert!(matches!(dialed, Ok(Ok(_))), "an honest dialer is not served");
+        assert!(
+            matches!(dialed, Ok(Ok(_))),
+            "an honest dialer is not served"
+        );
     });
     drop((dialer, server));
     sim.run_until_idle();
@@ -300,7 +312,13 @@ pub fn quic_dialer(bytes: &[u8]) {
     assert!(!matches!(dialed, Ok(Ok(_))), "nobody has proven anything");
     drop((dialed, dialer));
     sim.run_until_idle();
-    assert!(sim.census().is_empty(), "{}", sim.census());
+    nothing_on(&sim, "near");
+}
+
+fn nothing_on(sim: &Sim, host: &str) {
+    let census = sim.census();
+    let own = census.host(host);
+    assert!(own.is_some_and(p2p_sim::HostCensus::is_empty), "{census}");
 }
 
 /// `answer` with the ids of the long header in `asked`, the other way round.

@@ -81,11 +81,17 @@ fn honest() -> Vec<(&'static str, Vec<u8>)> {
         ("peer_id", pair(1).to_peer_id().to_bytes()),
         ("peer_record", record.encode()),
         ("perf_client", [&[2][..], &[0; 64]].concat()),
-        ("perf_server", [&[2][..], &100u64.to_be_bytes(), &[0; 64]].concat()),
+        (
+            "perf_server",
+            [&[2][..], &100u64.to_be_bytes(), &[0; 64]].concat(),
+        ),
         ("ping", [&[9][..], &[5; 64]].concat()),
         ("plaintext", plaintext()),
         ("pnet", [&[5][..], &[3; 24], b"anything"].concat()),
-        ("pnet_key", PreSharedKey::new([7; 32]).to_file().as_bytes().to_vec()),
+        (
+            "pnet_key",
+            PreSharedKey::new([7; 32]).to_file().as_bytes().to_vec(),
+        ),
         ("private_key", pair(1).to_protobuf().to_vec()),
         ("public_key", pair(1).public().to_protobuf().to_vec()),
         ("pubsub_rpc", rpc()),
@@ -273,7 +279,10 @@ fn list() -> Vec<u8> {
 
 /// A record for `_dnsaddr.a.test`, an address and an alias: each target takes what it asked for.
 fn names() -> Vec<u8> {
-    let text = format!("dnsaddr=/ip4/192.0.2.1/tcp/4001/p2p/{}", pair(1).to_peer_id());
+    let text = format!(
+        "dnsaddr=/ip4/192.0.2.1/tcp/4001/p2p/{}",
+        pair(1).to_peer_id()
+    );
     let text = [&[u8::try_from(text.len()).unwrap()][..], text.as_bytes()].concat();
     let record = |kind: u8, data: &[u8]| {
         let len = u16::try_from(data.len()).unwrap().to_be_bytes();
