@@ -349,11 +349,17 @@ fn web_answer() -> Vec<u8> {
     [&[32], answer.as_bytes(), &[0x82, 2, 1, 2]].concat()
 }
 
-/// The upgrade, a ping, a message in two frames, the end.
+/// The upgrade, which fills its pieces, and behind it a ping, a message in two frames, the end.
 fn web_request() -> Vec<u8> {
-    let request = "GET / HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\
+    const PIECE: usize = 64;
+    let headers = " HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\
         Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
         Sec-WebSocket-Version: 13\r\n\r\n";
+    let mut request = "GET /".to_owned();
+    while !(request.len() + headers.len()).is_multiple_of(PIECE) {
+        request.push('a');
+    }
+    request.push_str(headers);
     let frames = [
         &[0x89, 0x80, 1, 2, 3, 4][..],
         &[0x02, 0x83, 1, 2, 3, 4, 5, 6, 7],
