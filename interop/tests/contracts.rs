@@ -1,7 +1,6 @@
 //! The official contracts against a real redis: two processes of ours that find each other there.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a test may stop at once; real processes take real time"
 )]

@@ -7,8 +7,11 @@
 use std::error::Error;
 use std::time::Duration;
 
-use futures::future::try_join_all;
-use p2p::{Config, Host};
+use futures::stream::{self, StreamExt as _};
+use p2p::{Config, Host, SecureChannel};
+
+/// Dials at a time, well below the limit.
+const AT_ONCE: usize = 32;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let nodes: usize = match std::env::args().nth(1) {
@@ -21,14 +24,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         for _ in 0..nodes {
             let mut config = Config::default();
             config.idle_timeout = Duration::from_secs(3600);
-            let host = Host::builder().config(config).build().await?;
+            let host = Host::builder()
+                .config(config)
+                .secure_channels(&[SecureChannel::Noise])
+                .build()
+                .await?;
             addrs.push(host.listen("/ip4/127.0.0.1/tcp/0").await?);
             hosts.push(host);
         }
         let before = Usage::now()?;
         for (at, host) in hosts.iter().enumerate() {
             let dials = addrs.iter().take(at).map(|addr| host.dial(addr.clone()));
-            try_join_all(dials).await?;
+            let mut connected = stream::iter(dials).buffer_unordered(AT_ONCE);
+            while let Some(connection) = connected.next().await {
+                connection?;
+            }
         }
         // Until identify is done and buffers are given back.
         let rt = hosts.first().ok_or("no node")?.swarm().rt().clone();
