@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub(crate) quic: Connection,
     pub(crate) account: Account,
     pub(crate) streams: BTreeMap<StreamId, stream::Entry>,
+    /// Streams that are not in `streams` any more.
+    pub(crate) lingering: stream::Lingering,
     /// Streams of ours in `streams`.
     outbound: usize,
     /// The handshake is done.
@@ -61,6 +63,7 @@ pub(crate) struct State {
 impl Shared {
     pub(crate) fn new(rt: Rt, clock: Clock, config: Arc<Config>, quic: Connection) -> Arc<Self> {
         let account = Account::new(&config, rt.now());
+        let lingering = stream::Lingering::new(&config);
         Arc::new(Self {
             rt,
             clock,
@@ -69,6 +72,7 @@ impl Shared {
                 quic,
                 account,
                 streams: BTreeMap::new(),
+                lingering,
                 outbound: 0,
                 connected: false,
                 ended: None,
@@ -182,11 +186,10 @@ impl State {
             StreamEvent::Opened { dir: Dir::Bi } => self.accepting.wake(&mut self.wakes),
             StreamEvent::Available { dir: Dir::Bi } => self.opening.wake(&mut self.wakes),
             StreamEvent::Opened { .. } | StreamEvent::Available { .. } => {}
-            StreamEvent::Readable { id } => {
-                if let Some(entry) = self.streams.get_mut(&id) {
-                    self.wakes.extend(entry.reader.take());
-                }
-            }
+            StreamEvent::Readable { id } => match self.streams.get_mut(&id) {
+                Some(entry) => self.wakes.extend(entry.reader.take()),
+                None => self.throw_away(id),
+            },
             StreamEvent::Writable { id } => {
                 if let Some(entry) = self.streams.get_mut(&id) {
                     self.wakes.extend(entry.writer.take());
