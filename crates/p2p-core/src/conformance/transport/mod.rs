@@ -94,6 +94,12 @@ impl Subject {
         }
     }
 
+    /// Listens at `listen` instead: for addresses that have no text.
+    pub fn at(mut self, listen: Multiaddr) -> Self {
+        self.listen = listen;
+        self
+    }
+
     /// Dials from one runtime and listens on the other: two hosts of a simulation.
     pub fn between(mut self, near: Rt, far: Rt) -> Self {
         self.near = near;
