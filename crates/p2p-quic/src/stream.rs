@@ -26,6 +26,8 @@ const UNCODED: VarInt = VarInt::from_u32(0);
 pub(crate) struct Entry {
     pub(crate) reader: Option<Waker>,
     pub(crate) writer: Option<Waker>,
+    /// It may hold what is not read.
+    pub(crate) unread: bool,
     reading: Reading,
     writing: Writing,
 }
@@ -113,6 +115,7 @@ impl State {
         }
         let mut filled = 0;
         let mut outcome = None;
+        let mut is_empty = false;
         let mut stream = self.quic.recv_stream(id);
         // Refused only for streams that `reading` knows to be over.
         let Ok(mut chunks) = stream.read(true) else {
@@ -137,13 +140,19 @@ impl State {
                     }));
                     break;
                 }
-                Err(ReadError::Blocked) => break,
+                Err(ReadError::Blocked) => {
+                    is_empty = true;
+                    break;
+                }
             }
         }
         if chunks.finalize().should_transmit() {
             self.notify_driver();
         }
         self.account.handle_read(filled);
+        if is_empty || outcome.is_some() {
+            self.note_read(id);
+        }
         let Some(entry) = self.streams.get_mut(&id) else {
             return Poll::Ready(Ok(filled));
         };
@@ -305,6 +314,7 @@ impl State {
         if chunks.finalize().should_transmit() {
             self.notify_driver();
         }
+        self.account.handle_discarded(thrown);
         let Some((_, total)) = self.lingering.streams.get_mut(at) else {
             return;
         };

@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use futures::{AsyncReadExt, AsyncWriteExt};
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use p2p::{Host, HostBuilder, SecureChannel};
 use p2p_sim::{Link, Sim};
 
@@ -131,4 +131,41 @@ fn a_private_network_is_reached_with_its_key_only() {
             far.close().await;
         });
     }
+}
+
+#[cfg(feature = "quic")]
+#[test]
+fn a_push_counts_although_its_sender_hears_no_answer() {
+    let world = World::new(6);
+    world.sim.block_on(async {
+        // As go does over QUIC: who has sent a push stops what comes back.
+        let mut deaf = p2p::quic::Config::default();
+        deaf.max_lingering = 0;
+        let far = Host::builder().quic(Some(deaf)).runtime(world.far.rt());
+        let far = far.build().await.expect("starts");
+        let near = Host::builder().runtime(world.near.rt());
+        let near = near.build().await.expect("starts");
+        let addr = far.listen("/ip4/10.0.0.2/udp/4001/quic-v1").await;
+        let connection = near.dial(addr.expect("listens")).await.expect("connects");
+        let identify = near.identify().expect("on");
+        identify.identified(&connection).await.expect("told");
+        let mut events = identify.events();
+        world.near.rt().sleep(Duration::from_secs(1)).await;
+        far.handle("/added/1", |_stream| async {}).expect("new");
+        let pushed = async {
+            while let Some(event) = events.next().await {
+                if let p2p::identify::Event::Updated { info, .. } = event
+                    && info.protocols.iter().any(|it| it.as_str() == "/added/1")
+                {
+                    return;
+                }
+            }
+        };
+        let told = world
+            .near
+            .rt()
+            .timeout(Duration::from_secs(10), pushed)
+            .await;
+        assert!(told.is_ok(), "the push was lost");
+    });
 }
