@@ -3,6 +3,7 @@
 //! Says MISSING, and what, if the machine has no browser or no npm; with `P2P_REQUIRE_BROWSER` in
 //! the environment that is a failure.
 #![expect(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     clippy::disallowed_methods,
     reason = "a test may stop at once; real processes take real time"
