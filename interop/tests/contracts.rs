@@ -1,6 +1,7 @@
 //! The official contracts against a real redis: two processes of ours that find each other there.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a test may stop at once; real processes take real time"
 )]
@@ -229,5 +230,60 @@ impl Drop for Ended {
     fn drop(&mut self) {
         let _gone_already = self.0.kill();
         let _reaped = self.0.wait();
+    }
+}
+
+#[test]
+fn nodes_of_a_gossip_experiment_get_every_message_and_log_each_copy() {
+    // node0 and node2 know node1 only: what node0 publishes passes through it.
+    let script = serde_json::json!({ "script": [
+        { "type": "initGossipSub", "gossipSubParams": { "HeartbeatInterval": 100_000_000 } },
+        { "type": "subscribeToTopic", "topicID": "experiment" },
+        { "type": "waitUntil", "elapsedSeconds": 2 },
+        { "type": "ifNodeIDEquals", "nodeID": 0,
+          "instruction": { "type": "connect", "connectTo": [1] } },
+        { "type": "ifNodeIDEquals", "nodeID": 2,
+          "instruction": { "type": "connect", "connectTo": [1] } },
+        { "type": "waitUntil", "elapsedSeconds": 5 },
+        { "type": "ifNodeIDEquals", "nodeID": 0, "instruction":
+          { "type": "publish", "messageID": 77, "messageSizeBytes": 2048, "topicID": "experiment" } },
+        { "type": "waitUntil", "elapsedSeconds": 8 },
+    ] });
+    let params = std::env::temp_dir().join(format!("p2p-gossip-{}.json", std::process::id()));
+    fs::write(&params, script.to_string()).unwrap();
+    // Any free port, taken again at once: the contract has them fixed.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = port.local_addr().unwrap().port();
+
+    let nodes = [0, 1, 2].map(|number| {
+        Command::new(OURS)
+            .args(["testing", "gossip", "--node", &number.to_string()])
+            .arg("--params")
+            .arg(&params)
+            .args(["--listen", &format!("/ip4/127.0.91.1{{}}/tcp/{port}")])
+            .args(["--others", &format!("/ip4/127.0.91.1{{}}/tcp/{port}")])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    });
+    let said = nodes.map(|node| node.wait_with_output().unwrap());
+    fs::remove_file(&params).unwrap();
+
+    for (number, output) in said.iter().enumerate() {
+        assert!(output.status.success(), "node {number}");
+        let lines: Vec<serde_json::Value> = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines[0]["msg"], "PeerID");
+        assert_eq!(lines[0]["node_id"], number);
+        let got = |line: &&serde_json::Value| line["msg"] == "Received Message";
+        let received: Vec<_> = lines.iter().filter(got).collect();
+        if number == 0 {
+            continue;
+        }
+        assert_eq!(received.len(), 1, "node {number}: {lines:?}");
+        assert_eq!(received[0]["id"], "77");
+        assert_eq!(received[0]["topic"], "experiment");
     }
 }

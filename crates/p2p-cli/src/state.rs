@@ -1,6 +1,8 @@
 //! What a node does at the moment, as JSON: made by `p2p listen --metrics`, read by `p2p top`.
 
-use p2p::swarm::{ConnectionState, LimitRow, Stats, Swarm, Unit};
+use std::collections::BTreeMap;
+
+use p2p::swarm::{ConnectionState, LimitRow, Snapshot, Stats, Swarm, Unit};
 use serde_json::{Value, json};
 
 /// The state of `swarm`.
@@ -23,6 +25,7 @@ pub(crate) fn of(swarm: &Swarm) -> Value {
         "now_ms": u64::try_from(now.elapsed_since_start().as_millis()).unwrap_or(u64::MAX),
         "listen_addrs": texts(snapshot.listen_addrs.iter().map(ToString::to_string).collect()),
         "external_addrs": texts(snapshot.external_addrs.iter().map(ToString::to_string).collect()),
+        "serving": serving(&snapshot),
         "protocols": texts(snapshot.protocols.iter().map(ToString::to_string).collect()),
         "usage": [
             ["memory", usage.memory, limits.memory_budget],
@@ -37,6 +40,17 @@ pub(crate) fn of(swarm: &Swarm) -> Value {
         "stats": stats(&swarm.stats()),
         "connections": connections.collect::<Vec<Value>>(),
     })
+}
+
+/// Incoming streams being served, by protocol.
+fn serving(snapshot: &Snapshot) -> Value {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for one in &snapshot.connections {
+        for (protocol, count) in &one.serving {
+            *counts.entry(protocol.as_str()).or_default() += count;
+        }
+    }
+    json!(counts)
 }
 
 fn connection(one: &ConnectionState) -> Value {
@@ -57,7 +71,7 @@ fn connection(one: &ConnectionState) -> Value {
 }
 
 fn stats(stats: &Stats) -> Value {
-    let failed = |counts: &std::collections::BTreeMap<_, u64>| counts.values().sum::<u64>();
+    let failed = |counts: &BTreeMap<_, u64>| counts.values().sum::<u64>();
     json!({
         "connected": stats.connections_dialed + stats.connections_accepted,
         "ended": stats.connections_ended.iter().sum::<u64>(),

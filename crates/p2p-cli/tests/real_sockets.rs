@@ -621,10 +621,9 @@ fn a_node_shows_what_it_does_and_top_looks_at_it() {
         assert!(outcome.stdout.contains(part), "{part}: {outcome:?}");
     }
     let outcome = p2p(&["top", "--once", "--json", &at]);
-    assert_eq!(
-        outcome.records()[0]["state"]["stats"]["streams_accepted"].as_u64(),
-        Some(2)
-    );
+    // That of the echo; whether the client also got to ask who the node is, is its own affair.
+    let accepted = outcome.records()[0]["state"]["stats"]["streams_accepted"].as_u64();
+    assert!(accepted >= Some(1), "{accepted:?}");
 
     let outcome = p2p(&["top", "--once", "127.0.0.1:1"]);
     outcome.assert_exit(1);

@@ -9,12 +9,14 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
+use pin_project_lite::pin_project;
 
 use crate::{BoxIo, Instant, Io};
 
@@ -77,43 +79,41 @@ impl dyn Runtime {
         self.timer(self.now() + duration).await;
     }
 
-    /// Runs `future`, but not beyond `at`.
+    /// Runs `future`, but not beyond `at`. Takes little more room than `future` itself.
     ///
     /// As cancel-safe as `future`.
     ///
     /// # Errors
     /// [`Elapsed`] if `future` was not done at `at`; it is dropped then.
-    pub async fn timeout_at<F: Future>(
+    pub fn timeout_at<F: Future>(
         &self,
         at: Instant,
         future: F,
-    ) -> Result<F::Output, Elapsed> {
-        let mut future = std::pin::pin!(future);
-        // Most futures that get a deadline are done at once: a timer is made only for those
-        // that are not.
-        let mut timer = None;
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(output) = future.as_mut().poll(cx) {
-                return Poll::Ready(Ok(output));
-            }
-            let timer = timer.get_or_insert_with(|| self.timer(at));
-            timer.poll_unpin(cx).map(|()| Err(Elapsed))
-        })
-        .await
+    ) -> impl Future<Output = Result<F::Output, Elapsed>> {
+        self.within(Deadline::At(at), future)
     }
 
-    /// Runs `future`, but not longer than `duration`.
+    /// Runs `future`, but not longer than `duration` from when it first has to wait.
     ///
     /// As cancel-safe as `future`.
     ///
     /// # Errors
     /// [`Elapsed`] if `future` took longer; it is dropped then.
-    pub async fn timeout<F: Future>(
+    pub fn timeout<F: Future>(
         &self,
         duration: Duration,
         future: F,
-    ) -> Result<F::Output, Elapsed> {
-        self.timeout_at(self.now() + duration, future).await
+    ) -> impl Future<Output = Result<F::Output, Elapsed>> {
+        self.within(Deadline::After(duration), future)
+    }
+
+    fn within<F: Future>(&self, deadline: Deadline, future: F) -> Timeout<'_, F> {
+        Timeout {
+            rt: self,
+            deadline,
+            future,
+            timer: None,
+        }
     }
 
     /// Random bytes in an array.
@@ -121,6 +121,42 @@ impl dyn Runtime {
         let mut bytes = [0; N];
         self.fill_random(&mut bytes);
         bytes
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Deadline {
+    At(Instant),
+    After(Duration),
+}
+
+pin_project! {
+    /// A future with a deadline. Not an `async fn`: that would hold the future two or three times.
+    struct Timeout<'a, F> {
+        rt: &'a dyn Runtime,
+        deadline: Deadline,
+        #[pin]
+        future: F,
+        // Most futures that get a deadline are done at once: only the others get a timer.
+        timer: Option<Box<dyn Timer>>,
+    }
+}
+
+impl<F: Future> Future for Timeout<'_, F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.future.poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        let timer = this.timer.get_or_insert_with(|| {
+            this.rt.timer(match *this.deadline {
+                Deadline::At(at) => at,
+                Deadline::After(duration) => this.rt.now() + duration,
+            })
+        });
+        timer.poll_unpin(cx).map(|()| Err(Elapsed))
     }
 }
 
@@ -366,5 +402,15 @@ pub trait UdpSocket: Send + Sync + fmt::Debug {
     /// says nothing about what the path carries. Default: true.
     fn may_fragment(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_does_not_double_what_a_future_takes() {
+        assert!(size_of::<Timeout<'static, [u8; 4096]>>() < 4096 + 64);
     }
 }

@@ -1,4 +1,4 @@
-//! Names against a name server on loopback: what they come to, what is remembered, and how each
+//! Names against a simulated name server: what they come to, what is remembered, and how each
 //! failure is called.
 #![expect(
     clippy::unwrap_used,
@@ -8,17 +8,19 @@
 )]
 
 use std::error::Error as _;
-use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use futures::future::join;
-use p2p_core::{Denied, Gate, Multiaddr, PeerId, Transport, TransportError};
+use futures::io::{AsyncReadExt, AsyncWriteExt};
+use p2p_core::{
+    Datagram, Denied, Gate, Multiaddr, PeerId, Rt, TcpOptions, Transport, TransportError, UdpSocket,
+};
 use p2p_dns::{Config, Dns, ResolveError, Resolver};
-use p2p_runtime::{block_on, default_runtime};
+use p2p_sim::{Host, Sim};
 use p2p_tcp::Tcp;
 use simple_dns::rdata::{A, AAAA, RData, TXT};
 use simple_dns::{CLASS, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
@@ -65,54 +67,60 @@ const ZONE: Zone = &[
     ("_dnsaddr.empty.test", TYPE::TXT, "v=spf1"),
 ];
 
-/// Answers from the zone, and counts the questions.
-struct Server {
+/// Us and a server that answers from the zone, and counts the questions.
+struct World {
+    sim: Sim,
+    us: Host,
     at: SocketAddr,
     asked: Arc<AtomicUsize>,
 }
 
-impl Server {
-    /// `fits` is the longest answer that it sends over UDP, in bytes.
-    fn start(fits: usize) -> Self {
-        let (udp, tcp) = loop {
-            let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-            // The same port for both, which may be taken.
-            if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
-                break (udp, tcp);
-            }
-        };
-        let (at, asked) = (udp.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+impl World {
+    /// `fits` is the longest answer that the server sends over UDP, in bytes.
+    fn new(fits: usize) -> Self {
+        let sim = Sim::new(1);
+        let (us, server) = (sim.host("us"), sim.host("server"));
+        let (rt, at) = (server.rt(), server.socket(53));
+        let asked = Arc::new(AtomicUsize::new(0));
         let count = asked.clone();
-        thread::spawn(move || {
+        let udp = rt.net().udp_bind(at).unwrap();
+        server.spawn("names", async move {
             let mut buffer = [0; 2000];
             loop {
-                let (len, from) = udp.recv_from(&mut buffer).unwrap();
+                let received = poll_fn(|cx| udp.poll_recv(cx, &mut buffer)).await.unwrap();
                 count.fetch_add(1, Ordering::SeqCst);
-                let mut reply = answer(&buffer[..len], false);
+                let question = &buffer[..received.len];
+                let mut reply = answer(question, false);
                 if reply.len() > fits {
-                    reply = answer(&buffer[..len], true);
+                    reply = answer(question, true);
                 }
                 // Somebody else's words first: they must be ignored.
                 let mut forged = reply.clone();
                 forged[0] ^= 0xff;
-                udp.send_to(&forged, from).unwrap();
-                udp.send_to(b"nonsense", from).unwrap();
-                udp.send_to(&reply, from).unwrap();
+                for said in [&forged[..], b"nonsense", &reply] {
+                    send(&*udp, received.from, said).await;
+                }
             }
         });
-        thread::spawn(move || {
-            for stream in tcp.incoming() {
-                let mut stream = stream.unwrap();
+        let mut tcp = rt.net().tcp_listen(at, &TcpOptions::default()).unwrap();
+        server.spawn("names over tcp", async move {
+            loop {
+                let (mut stream, _) = tcp.accept().await.unwrap();
                 let mut len = [0; 2];
-                stream.read_exact(&mut len).unwrap();
+                stream.read_exact(&mut len).await.unwrap();
                 let mut question = vec![0; u16::from_be_bytes(len).into()];
-                stream.read_exact(&mut question).unwrap();
+                stream.read_exact(&mut question).await.unwrap();
                 let reply = answer(&question, false);
                 let len = u16::try_from(reply.len()).unwrap().to_be_bytes();
-                stream.write_all(&[&len[..], &reply].concat()).unwrap();
+                let reply = [&len[..], &reply].concat();
+                stream.write_all(&reply).await.unwrap();
             }
         });
-        Self { at, asked }
+        Self { sim, us, at, asked }
+    }
+
+    fn rt(&self) -> Rt {
+        self.us.rt()
     }
 
     fn config(&self) -> Config {
@@ -122,8 +130,25 @@ impl Server {
     }
 
     fn resolver(&self) -> Resolver {
-        Resolver::new(default_runtime(), self.config())
+        Resolver::new(self.rt(), self.config())
     }
+
+    fn resolve(&self, resolver: &Resolver, text: &str) -> Result<Vec<String>, ResolveError> {
+        let resolved = self.sim.block_on(resolver.resolve(&addr(text)))?;
+        let short = |addr: Multiaddr| addr.to_string().replace(ALICE, "ALICE").replace(BOB, "BOB");
+        Ok(resolved.into_iter().map(short).collect())
+    }
+}
+
+async fn send(socket: &dyn UdpSocket, to: SocketAddr, contents: &[u8]) {
+    let datagram = Datagram {
+        to,
+        from: None,
+        contents,
+        segment: None,
+        ecn: 0,
+    };
+    poll_fn(|cx| socket.poll_send(cx, &datagram)).await.unwrap();
 }
 
 fn answer(question: &[u8], truncated: bool) -> Vec<u8> {
@@ -171,16 +196,10 @@ fn addr(text: &str) -> Multiaddr {
         .unwrap()
 }
 
-fn resolve(resolver: &Resolver, text: &str) -> Result<Vec<String>, ResolveError> {
-    let resolved = block_on(resolver.resolve(&addr(text)))?;
-    let short = |addr: Multiaddr| addr.to_string().replace(ALICE, "ALICE").replace(BOB, "BOB");
-    Ok(resolved.into_iter().map(short).collect())
-}
-
 #[test]
 fn names_come_to_their_addresses() {
-    let server = Server::start(1000);
-    let resolver = server.resolver();
+    let world = World::new(1000);
+    let resolver = world.resolver();
     for (name, addrs) in [
         ("/dns4/both.test/tcp/1", &["/ip4/127.0.0.1/tcp/1"][..]),
         ("/dns6/both.test/tcp/1", &["/ip6/::1/tcp/1"]),
@@ -226,15 +245,15 @@ fn names_come_to_their_addresses() {
         ),
         ("/ip4/1.2.3.4/tcp/1", &["/ip4/1.2.3.4/tcp/1"]),
     ] {
-        assert_eq!(resolve(&resolver, name).unwrap(), addrs, "{name}");
+        assert_eq!(world.resolve(&resolver, name).unwrap(), addrs, "{name}");
     }
 }
 
 #[test]
 fn each_failure_has_its_name() {
-    let server = Server::start(1000);
-    let resolver = server.resolver();
-    let failed = |name: &str| resolve(&resolver, name).unwrap_err();
+    let world = World::new(1000);
+    let resolver = world.resolver();
+    let failed = |name: &str| world.resolve(&resolver, name).unwrap_err();
     let no_name = failed("/dns4/nobody.test/tcp/1");
     assert!(
         matches!(no_name, ResolveError::NoSuchName { .. }),
@@ -259,49 +278,55 @@ fn each_failure_has_its_name() {
 
 #[test]
 fn a_silent_server_is_given_up_and_the_next_one_asked() {
-    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let server = Server::start(1000);
-    let mut config = server.config();
-    config.timeout = Duration::from_millis(50);
-    config.servers = vec![silent.local_addr().unwrap()];
-    let resolver = Resolver::new(default_runtime(), config.clone());
-    let error = resolve(&resolver, "/dns4/four.test/tcp/1").unwrap_err();
+    let world = World::new(1000);
+    let silent = world.sim.host("silent");
+    let _deaf = silent.rt().net().udp_bind(silent.socket(53)).unwrap();
+    let mut config = world.config();
+    config.servers = vec![silent.socket(53)];
+    let resolver = Resolver::new(world.rt(), config.clone());
+    let error = world
+        .resolve(&resolver, "/dns4/four.test/tcp/1")
+        .unwrap_err();
     assert!(
         matches!(error, ResolveError::Timeout { servers: 1, .. }),
         "{error}"
     );
 
-    config.servers.push(server.at);
-    config.timeout = Duration::from_secs(1);
-    let resolver = Resolver::new(default_runtime(), config);
-    assert!(resolve(&resolver, "/dns4/four.test/tcp/1").is_ok());
+    config.servers.push(world.at);
+    let start = world.sim.now();
+    let resolver = Resolver::new(world.rt(), config);
+    assert!(world.resolve(&resolver, "/dns4/four.test/tcp/1").is_ok());
+    // The patience with the first, and a round trip.
+    assert_eq!(world.sim.now() - start, Duration::from_millis(2020));
 }
 
 #[test]
 fn an_answer_that_does_not_fit_comes_over_tcp() {
-    let server = Server::start(100);
-    let addrs = resolve(&server.resolver(), "/dnsaddr/boot.test/p2p/BOB").unwrap();
+    let world = World::new(100);
+    let addrs = world
+        .resolve(&world.resolver(), "/dnsaddr/boot.test/p2p/BOB")
+        .unwrap();
     assert_eq!(addrs, ["/ip4/9.9.9.9/tcp/2/p2p/BOB"]);
 }
 
 #[test]
 fn answers_are_remembered_and_so_is_that_there_is_none() {
-    let server = Server::start(1000);
-    let resolver = server.resolver();
+    let world = World::new(1000);
+    let resolver = world.resolver();
     for name in ["/dns4/four.test/tcp/1", "/dns4/nobody.test/tcp/1"] {
-        let before = server.asked.load(Ordering::SeqCst);
+        let before = world.asked.load(Ordering::SeqCst);
         for _ in 0..3 {
-            let _ = resolve(&resolver, name);
+            let _ = world.resolve(&resolver, name);
         }
-        assert_eq!(server.asked.load(Ordering::SeqCst) - before, 1, "{name}");
+        assert_eq!(world.asked.load(Ordering::SeqCst) - before, 1, "{name}");
     }
 }
 
 #[test]
 fn the_address_that_answers_wins() {
-    let server = Server::start(1000);
-    block_on(async {
-        let rt = default_runtime();
+    let world = World::new(1000);
+    world.sim.block_on(async {
+        let rt = world.rt();
         let tcp = Tcp::new(rt.clone(), p2p_tcp::Config::default());
         let mut listener = tcp.listen(addr("/ip4/127.0.0.1/tcp/0")).await.unwrap();
         let port = listener
@@ -309,7 +334,7 @@ fn the_address_that_answers_wins() {
             .remove(0)
             .to_string()
             .replace("/ip4/127.0.0.1", "");
-        let dns = Dns::new(rt, server.config(), vec![Arc::new(tcp)]);
+        let dns = Dns::new(rt, world.config(), vec![Arc::new(tcp)]);
         for name in ["four.test", "two.test"] {
             let to = addr(&format!("/dns4/{name}{port}"));
             assert!(dns.supports(&to));
@@ -335,11 +360,13 @@ impl Gate for NoLoopback {
 
 #[test]
 fn the_gate_sees_what_a_name_comes_to() {
-    let server = Server::start(1000);
-    let rt = default_runtime();
+    let world = World::new(1000);
+    let rt = world.rt();
     let tcp = Tcp::new(rt.clone(), p2p_tcp::Config::default());
-    let dns = Dns::new(rt, server.config(), vec![Arc::new(tcp)]).gate(Arc::new(NoLoopback));
-    let error = block_on(dns.dial(addr("/dns4/four.test/tcp/1"), None))
+    let dns = Dns::new(rt, world.config(), vec![Arc::new(tcp)]).gate(Arc::new(NoLoopback));
+    let error = world
+        .sim
+        .block_on(dns.dial(addr("/dns4/four.test/tcp/1"), None))
         .err()
         .unwrap();
     let source = error.source().unwrap().to_string();
@@ -348,24 +375,25 @@ fn the_gate_sees_what_a_name_comes_to() {
 
 #[test]
 fn a_failed_dial_names_the_name_and_every_address() {
-    let server = Server::start(1000);
-    let rt = default_runtime();
+    let world = World::new(1000);
+    let rt = world.rt();
     let tcp = Tcp::new(rt.clone(), p2p_tcp::Config::default());
-    let dns = Dns::new(rt, server.config(), vec![Arc::new(tcp)]);
+    let dns = Dns::new(rt, world.config(), vec![Arc::new(tcp)]);
     let unknown = addr("/dns4/nobody.test/tcp/1");
-    let error = block_on(dns.dial(unknown.clone(), None)).err().unwrap();
+    let error = world
+        .sim
+        .block_on(dns.dial(unknown.clone(), None))
+        .err()
+        .unwrap();
     assert!(matches!(&error, TransportError::Connect { addr, .. } if *addr == unknown));
     assert_eq!(
         error.source().unwrap().to_string(),
         "nobody.test does not exist"
     );
 
-    let free = UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let error = block_on(dns.dial(addr(&format!("/dns4/two.test/tcp/{free}")), None))
+    let error = world
+        .sim
+        .block_on(dns.dial(addr("/dns4/two.test/tcp/9"), None))
         .err()
         .unwrap();
     let source = error.source().unwrap().to_string();

@@ -1,13 +1,17 @@
 //! Exchanges with a remote that says anything, and hangs up.
 
+use std::time::Duration;
+
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use p2p_core::{Budget, Protocol, Role};
 use p2p_identify::Limits;
 use p2p_keys::Keypair;
 use p2p_multistream::Config;
 use p2p_noise::Noise;
+use p2p_perf::{Form, Pace, Plan};
 use p2p_plaintext::Plaintext;
 use p2p_request::{Call, Refusal};
+use p2p_sim::Sim;
 
 use crate::remote::{Remote, finish};
 
@@ -125,4 +129,44 @@ pub fn request_answer(bytes: &[u8]) {
         assert!(answer.len() <= 64, "paid for");
     }
     assert_eq!(budget.used(), 0);
+}
+
+/// The clock of a transfer, and limits that input reaches. The first byte says which form.
+fn pace(sim: &Sim, bytes: &[u8]) -> Pace {
+    let mut config = p2p_perf::Config::default();
+    config.max_bytes = 1 << 16;
+    config.patience = Duration::from_secs(1);
+    if bytes.first().is_some_and(|first| first % 4 < 2) {
+        config.form = Form::Both;
+    }
+    let rt = sim.host("host").rt();
+    Pace { rt, config }
+}
+
+/// The answering end of perf: it counts what it gets, and sends no more than it may.
+pub fn perf_server(bytes: &[u8]) {
+    let sim = Sim::new(1);
+    let pace = pace(&sim, bytes);
+    let said = bytes.len().saturating_sub(1) as u64;
+    let mut remote = Remote::new(bytes);
+    if let Ok(moved) = finish(p2p_perf::serve(&mut remote, &pace)) {
+        assert!(moved.download <= pace.config.max_bytes);
+        assert!(moved.upload < said);
+    }
+    assert!(sim.census().is_empty(), "{}", sim.census());
+}
+
+/// The asking end of perf: it wants exactly what it asked for.
+pub fn perf_client(bytes: &[u8]) {
+    let sim = Sim::new(1);
+    let pace = pace(&sim, bytes);
+    let said = bytes.len().saturating_sub(1) as u64;
+    let plan = Plan {
+        upload: 100,
+        download: 64,
+    };
+    let mut remote = Remote::new(bytes);
+    let moved = finish(p2p_perf::exchange(&mut remote, plan, &pace, |_| {}));
+    assert_eq!(moved.is_ok(), said == plan.download);
+    assert!(sim.census().is_empty(), "{}", sim.census());
 }

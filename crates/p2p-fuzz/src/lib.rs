@@ -12,6 +12,7 @@
 //!   must end.
 //! - *machines* take the input as bytes from a remote, or as a list of operations on two machines
 //!   back to back: their rules and budgets must hold.
+//! - *packets* reach sockets of the simulator: whoever gets them lives on, and nothing is left.
 //!
 //! From this directory, with a nightly toolchain and `cargo install cargo-fuzz`:
 //!
@@ -22,7 +23,9 @@
 mod decoders;
 mod exchanges;
 mod machines;
+mod packets;
 mod remote;
+mod roads;
 
 pub use decoders::{
     envelope, frame, multistream_token, peer_id, peer_record, private_key, public_key, pubsub_rpc,
@@ -30,9 +33,16 @@ pub use decoders::{
 };
 pub use exchanges::{
     identify, multistream_dialer, multistream_lazy, multistream_listener, noise_dialer,
-    noise_listener, ping, plaintext, request_answer, request_question,
+    noise_listener, perf_client, perf_server, ping, plaintext, request_answer, request_question,
 };
 pub use machines::{gossipsub, liveness, mplex, mplex_operations, yamux, yamux_operations};
+pub use packets::{
+    address, bootstrap_list, dns_answer, mdns, mdns_packet, quic_dialer, quic_listener,
+};
+pub use roads::{
+    pnet, pnet_key, socks, tls_certificate, tls_dialer, tls_listener, websocket_dialer,
+    websocket_listener,
+};
 
 /// Something to feed with bytes.
 #[derive(Clone, Copy, Debug)]
@@ -51,11 +61,16 @@ macro_rules! targets {
 
 /// All of them, in alphabetical order.
 pub const TARGETS: &[Target] = targets![
+    address,
+    bootstrap_list,
+    dns_answer,
     envelope,
     frame,
     gossipsub,
     identify,
     liveness,
+    mdns,
+    mdns_packet,
     mplex,
     mplex_operations,
     multistream_dialer,
@@ -66,14 +81,26 @@ pub const TARGETS: &[Target] = targets![
     noise_listener,
     peer_id,
     peer_record,
+    perf_client,
+    perf_server,
     ping,
     plaintext,
+    pnet,
+    pnet_key,
     private_key,
     public_key,
     pubsub_rpc,
+    quic_dialer,
+    quic_listener,
     request_answer,
     request_question,
+    socks,
+    tls_certificate,
+    tls_dialer,
+    tls_listener,
     uvarint,
+    websocket_dialer,
+    websocket_listener,
     yamux,
     yamux_operations,
 ];

@@ -5,6 +5,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
+use bytes::{Buf, Bytes};
 use futures::io::{AsyncRead, AsyncWrite};
 
 /// Polls without an end after which an exchange counts as stuck.
@@ -12,26 +13,26 @@ const PATIENCE: usize = 1_000_000;
 
 /// Says `said` in pieces, then hangs up; takes everything that is written.
 #[derive(Debug)]
-pub(crate) struct Remote<'a> {
-    said: &'a [u8],
+pub(crate) struct Remote {
+    said: Bytes,
     piece: usize,
     /// Every other read has to wait first.
     waits: bool,
 }
 
-impl<'a> Remote<'a> {
+impl Remote {
     /// The first byte of `input` says how large the pieces are.
-    pub(crate) fn new(input: &'a [u8]) -> Self {
+    pub(crate) fn new(input: &[u8]) -> Self {
         let (first, said) = input.split_first().unwrap_or((&0, &[]));
         Self {
-            said,
+            said: Bytes::copy_from_slice(said),
             piece: usize::from(*first),
             waits: false,
         }
     }
 }
 
-impl AsyncRead for Remote<'_> {
+impl AsyncRead for Remote {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -44,16 +45,14 @@ impl AsyncRead for Remote<'_> {
         }
         let piece = self.piece.max(1);
         let count = self.said.len().min(buffer.len()).min(piece);
-        let (now, later) = self.said.split_at(count);
         if let Some(room) = buffer.get_mut(..count) {
-            room.copy_from_slice(now);
+            self.said.copy_to_slice(room);
         }
-        self.said = later;
         Poll::Ready(Ok(count))
     }
 }
 
-impl AsyncWrite for Remote<'_> {
+impl AsyncWrite for Remote {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,

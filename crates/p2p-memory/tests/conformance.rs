@@ -1,13 +1,22 @@
 //! Memory does what every transport must do.
 
-use p2p_core::conformance::transport::{Party, Subject};
+use p2p_core::conformance::transport::{Party, RULES, Subject};
 use p2p_memory::{Config, Hub, Memory};
+use p2p_sim::Sim;
 
-fn subject() -> Subject {
+fn subject(sim: &Sim) -> Subject {
     let hub = Hub::new();
-    Subject::new(p2p_runtime::default_runtime(), "/memory/0", move |_| {
+    Subject::new(sim.host("host").rt(), "/memory/0", move |_| {
         Party::raw(Memory::new(hub.clone(), Config::default()))
     })
 }
 
-p2p_core::transport_conformance!(subject(), p2p_runtime::block_on);
+#[test]
+fn every_rule_holds() {
+    for rule in RULES {
+        let sim = Sim::new(7);
+        eprintln!("{}", rule.name);
+        let subject = subject(&sim).patience(std::time::Duration::from_secs(600));
+        sim.block_on(rule.check(&subject));
+    }
+}

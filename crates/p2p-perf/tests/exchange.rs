@@ -5,17 +5,17 @@ use std::time::Duration;
 use futures::future::{join, try_join};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use p2p_perf::{Config, Form, Pace, PerfError, Plan, Step, exchange, serve};
-use p2p_runtime::block_on;
+use p2p_sim::Sim;
 use proptest::prelude::*;
 
-fn pace(form: Form, write: usize) -> Pace {
+/// A world with a clock of its own, and a pace in it.
+fn world(form: Form, write: usize) -> (Sim, Pace) {
     let mut config = Config::default();
     config.form = form;
     config.write = write;
-    Pace {
-        rt: p2p_runtime::default_runtime(),
-        config,
-    }
+    let sim = Sim::new(1);
+    let rt = sim.host("host").rt();
+    (sim, Pace { rt, config })
 }
 
 proptest! {
@@ -26,11 +26,11 @@ proptest! {
         write in 1usize..70_000,
         plain: bool,
     ) {
-        let pace = pace(if plain { Form::Plain } else { Form::Both }, write);
+        let (sim, pace) = world(if plain { Form::Plain } else { Form::Both }, write);
         let plan = Plan { upload, download };
         let (mut near, mut far) = p2p_memory::pipe(10_000);
         let mut steps = Vec::new();
-        let ((), moved) = block_on(try_join(
+        let ((), moved) = sim.block_on(try_join(
             exchange(&mut near, plan, &pace, |step| steps.push(step)),
             serve(&mut far, &pace),
         )).unwrap();
@@ -45,7 +45,7 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..64),
         plain: bool,
     ) {
-        let mut pace = pace(if plain { Form::Plain } else { Form::Both }, 1000);
+        let (sim, mut pace) = world(if plain { Form::Plain } else { Form::Both }, 1000);
         pace.config.max_bytes = 5000;
         let (mut near, mut far) = p2p_memory::pipe(10_000);
         let client = async {
@@ -61,7 +61,7 @@ proptest! {
             drop(far);
             served
         };
-        let (got, served) = block_on(join(client, server));
+        let (got, served) = sim.block_on(join(client, server));
         prop_assert!(got <= 5000);
         if let Ok(plan) = served {
             prop_assert_eq!(plan.download, got as u64);
@@ -71,10 +71,10 @@ proptest! {
 
 #[test]
 fn a_request_for_too_much_is_refused_before_anything_is_sent() {
-    let mut pace = pace(Form::Plain, 1000);
+    let (sim, mut pace) = world(Form::Plain, 1000);
     pace.config.max_bytes = 10;
     let (mut near, mut far) = p2p_memory::pipe(1000);
-    let served = block_on(async {
+    let served = sim.block_on(async {
         near.write_all(&11u64.to_be_bytes()).await.unwrap();
         serve(&mut far, &pace).await
     });
@@ -91,7 +91,7 @@ fn a_request_for_too_much_is_refused_before_anything_is_sent() {
 #[test]
 fn a_server_that_sends_something_else_is_found_out() {
     for sent in [0, 9, 11] {
-        let pace = pace(Form::Plain, 1000);
+        let (sim, pace) = world(Form::Plain, 1000);
         let plan = Plan {
             upload: 0,
             download: 10,
@@ -101,7 +101,7 @@ fn a_server_that_sends_something_else_is_found_out() {
             far.write_all(&vec![0; sent]).await.unwrap();
             far.close().await.unwrap();
         };
-        let (got, ()) = block_on(join(exchange(&mut near, plan, &pace, |_| {}), server));
+        let (got, ()) = sim.block_on(join(exchange(&mut near, plan, &pace, |_| {}), server));
         let found = matches!(got, Err(PerfError::Length { wanted: 10, got }) if got == sent as u64);
         assert!(found, "{sent}: {got:?}");
     }
@@ -109,12 +109,13 @@ fn a_server_that_sends_something_else_is_found_out() {
 
 #[test]
 fn a_remote_that_does_nothing_is_given_up() {
-    let mut pace = pace(Form::Plain, 1000);
-    pace.config.patience = Duration::from_millis(1);
+    let (sim, mut pace) = world(Form::Plain, 1000);
+    pace.config.patience = Duration::from_secs(7);
     let (mut near, _far) = p2p_memory::pipe(1000);
-    let served = block_on(serve(&mut near, &pace));
+    let served = sim.block_on(serve(&mut near, &pace));
     assert!(
         matches!(served, Err(PerfError::Stalled { .. })),
         "{served:?}"
     );
+    assert_eq!(sim.now().elapsed_since_start(), Duration::from_secs(7));
 }

@@ -2,46 +2,69 @@
 #![expect(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use std::error::Error as _;
-use std::io::{Read, Write};
-use std::net::TcpListener;
-use std::thread::{JoinHandle, spawn};
+use std::sync::{Arc, Mutex};
 
 use futures::io::{AsyncReadExt, AsyncWriteExt};
-use p2p_core::{Link, Multiaddr, Transport, TransportError};
-use p2p_runtime::{block_on, default_runtime};
+use p2p_core::{Link, Multiaddr, TcpOptions, Transport, TransportError};
+use p2p_sim::{Host, Sim};
 use p2p_socks::{Config, Login, Refused, Socks5, SocksError};
 use proptest::prelude::*;
 
-/// A proxy for one client: for each step, how many bytes it hears and what it then says.
-fn proxy(steps: Vec<(usize, Vec<u8>)>) -> (Config, JoinHandle<Vec<Vec<u8>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let config = Config::new(listener.local_addr().unwrap());
-    let served = spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut heard = Vec::new();
-        for (len, says) in steps {
-            let mut bytes = vec![0; len];
-            stream.read_exact(&mut bytes).unwrap();
-            heard.push(bytes);
-            stream.write_all(&says).unwrap();
-        }
-        heard
-    });
-    (config, served)
+/// Us and a proxy for one client.
+struct World {
+    sim: Sim,
+    us: Host,
+    config: Config,
+    heard: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
-fn dial(config: Config, addr: &str) -> Result<Link, TransportError> {
-    let addr: Multiaddr = addr.parse().unwrap();
-    let socks = Socks5::new(default_runtime(), config);
-    let dialed = block_on(Transport::dial(&socks, addr, None))?;
-    assert_eq!(dialed.local, None, "our address stays ours");
-    Ok(dialed.link)
+impl World {
+    /// For each step, how many bytes the proxy hears and what it then says.
+    fn new(steps: Vec<(usize, Vec<u8>)>) -> Self {
+        let sim = Sim::new(1);
+        let (us, proxy) = (sim.host("us"), sim.host("proxy"));
+        let at = proxy.socket(1080);
+        let listener = proxy.rt().net().tcp_listen(at, &TcpOptions::default());
+        let mut listener = listener.unwrap();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hears = heard.clone();
+        proxy.spawn("proxy", async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            for (len, says) in steps {
+                let mut bytes = vec![0; len];
+                stream.read_exact(&mut bytes).await.unwrap();
+                hears.lock().unwrap().push(bytes);
+                stream.write_all(&says).await.unwrap();
+            }
+        });
+        let config = Config::new(at);
+        Self {
+            sim,
+            us,
+            config,
+            heard,
+        }
+    }
+
+    fn dial(&self, addr: &str) -> Result<Link, TransportError> {
+        let addr: Multiaddr = addr.parse().unwrap();
+        let socks = Socks5::new(self.us.rt(), self.config.clone());
+        let dialed = self.sim.block_on(Transport::dial(&socks, addr, None))?;
+        assert_eq!(dialed.local, None, "our address stays ours");
+        Ok(dialed.link)
+    }
+
+    /// What the proxy has heard once nothing happens any more.
+    fn heard(&self) -> Vec<Vec<u8>> {
+        self.sim.run_until_idle();
+        self.heard.lock().unwrap().clone()
+    }
 }
 
 fn refused(steps: Vec<(usize, Vec<u8>)>, login: Option<Login>) -> TransportError {
-    let (mut config, _proxy) = proxy(steps);
-    config.login = login;
-    dial(config, "/dns4/a.example/tcp/80").err().unwrap()
+    let mut world = World::new(steps);
+    world.config.login = login;
+    world.dial("/dns4/a.example/tcp/80").err().unwrap()
 }
 
 /// What the proxy did wrong, taken out of the error of the dial.
@@ -56,17 +79,17 @@ const DONE: [u8; 10] = [5, 0, 0, 1, 0, 0, 0, 0, 0, 0];
 #[test]
 fn a_name_is_sent_as_it_is_and_the_bytes_that_follow_are_the_connection() {
     let answer = [&DONE[..], b"hello"].concat();
-    let (config, served) = proxy(vec![(3, vec![5, 0]), (16, answer), (3, vec![])]);
-    let Link::Raw(mut io) = dial(config, "/dns4/a.example/tcp/80").unwrap() else {
+    let world = World::new(vec![(3, vec![5, 0]), (16, answer), (3, vec![])]);
+    let Link::Raw(mut io) = world.dial("/dns4/a.example/tcp/80").unwrap() else {
         panic!("a raw link");
     };
-    block_on(async {
+    world.sim.block_on(async {
         let mut hello = [0; 5];
         io.read_exact(&mut hello).await.unwrap();
         assert_eq!(&hello, b"hello");
         io.write_all(b"hey").await.unwrap();
     });
-    let heard = served.join().unwrap();
+    let heard = world.heard();
     assert_eq!(heard[0], [5, 1, 0]);
     assert_eq!(
         heard[1],
@@ -82,12 +105,13 @@ fn a_proxy_may_ask_for_a_login() {
         password: "secret".into(),
     };
     let steps = vec![(4, vec![5, 2]), (11, vec![1, 0]), (10, DONE.to_vec())];
-    let (mut config, served) = proxy(steps);
-    config.login = Some(login.clone());
-    dial(config, "/ip4/1.2.3.4/tcp/80").unwrap();
-    let heard = served.join().unwrap();
+    let mut world = World::new(steps);
+    world.config.login = Some(login.clone());
+    let link = world.dial("/ip4/1.2.3.4/tcp/80").unwrap();
+    let heard = world.heard();
     assert_eq!(heard[1], b"\x01\x02me\x06secret");
     assert_eq!(heard[2], [5, 1, 0, 1, 1, 2, 3, 4, 0, 80]);
+    drop(link);
 
     let wrong = refused(vec![(4, vec![5, 2]), (11, vec![1, 1])], Some(login));
     assert!(matches!(cause(&wrong), SocksError::Login), "{wrong}");
@@ -114,10 +138,9 @@ fn each_refusal_has_its_name() {
 
 #[test]
 fn a_proxy_that_is_not_there_is_named() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let config = Config::new(listener.local_addr().unwrap());
-    drop(listener);
-    let error = dial(config, "/ip4/1.2.3.4/tcp/80").err().unwrap();
+    let mut world = World::new(Vec::new());
+    world.config.proxy.set_port(1081);
+    let error = world.dial("/ip4/1.2.3.4/tcp/80").err().unwrap();
     let source = error.source().unwrap().to_string();
     assert_eq!(source, "the proxy cannot be reached");
 }

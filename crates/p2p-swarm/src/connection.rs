@@ -178,6 +178,10 @@ impl Inner {
     }
 
     /// Bytes read and written, if they are counted.
+    pub(crate) fn serving(&self) -> BTreeMap<Protocol, usize> {
+        self.streams.serving()
+    }
+
     pub(crate) fn traffic(&self) -> Option<(u64, u64)> {
         let traffic = self.traffic.as_ref()?;
         let read = traffic.read.load(Ordering::Relaxed);

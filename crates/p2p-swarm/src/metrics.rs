@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
+use p2p_core::Protocol;
+
 use crate::Swarm;
 use crate::error::Step;
 use crate::stats::{Histogram, Stats};
@@ -176,16 +178,24 @@ fn write_gauges(text: &mut Text, swarm: &Swarm) -> fmt::Result {
     let snapshot = swarm.snapshot();
     let mut security: BTreeMap<&str, u64> = BTreeMap::new();
     let mut streams = 0;
+    let mut serving: BTreeMap<&Protocol, u64> = BTreeMap::new();
     for connection in &snapshot.connections {
         let name = connection.info.security.as_ref();
         *security
             .entry(name.map_or("transport", |name| name.as_str()))
             .or_default() += 1;
         streams += count(connection.streams);
+        for (protocol, streams) in &connection.serving {
+            *serving.entry(protocol).or_default() += count(*streams);
+        }
     }
     text.family("secured_by", "gauge", "Connections, by secure channel")?;
     for (name, count) in security {
         text.labelled("secured_by", "security", name, count)?;
+    }
+    text.family("serving", "gauge", "Incoming streams being served")?;
+    for (protocol, count) in serving {
+        text.labelled("serving", "protocol", protocol.as_str(), count)?;
     }
     text.family(
         "open_streams",

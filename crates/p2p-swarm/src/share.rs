@@ -122,6 +122,15 @@ impl StreamShare {
         });
         budget.reserve(1)
     }
+
+    /// Streams being served, by protocol.
+    pub(crate) fn serving(&self) -> BTreeMap<Protocol, usize> {
+        let serving = lock(&self.serving);
+        let used = serving
+            .iter()
+            .map(|(protocol, budget)| (protocol.clone(), budget.used()));
+        used.filter(|(_, used)| *used > 0).collect()
+    }
 }
 
 impl Drop for Share {
@@ -189,6 +198,7 @@ mod tests {
         let serve = |share: &Share| share.streams.serve(&echo, 1, "max_streams_per_protocol");
         let mut served = vec![serve(&one).unwrap()];
         assert_eq!(setting(serve(&one)), "max_streams_per_protocol");
+        assert_eq!(one.streams.serving(), BTreeMap::from([(echo.clone(), 1)]));
         served.push(serve(&two).unwrap());
         let three = shares.share(peer(1));
         assert_eq!(setting(serve(&three)), "max_streams_per_protocol_and_peer");

@@ -1,5 +1,7 @@
 //! The state of a swarm at one moment, for whoever missed events.
 
+use std::collections::BTreeMap;
+
 use p2p_core::{Multiaddr, PeerId, Protocol};
 
 use crate::connection::ConnectionInfo;
@@ -32,6 +34,8 @@ pub struct ConnectionState {
     pub info: ConnectionInfo,
     /// Streams that are open, in both directions together.
     pub streams: usize,
+    /// Streams of the remote that our handlers serve, by protocol.
+    pub serving: BTreeMap<Protocol, usize>,
     /// Whether a handle, or a stream that keeps it alive, exists.
     pub in_use: bool,
     /// Bytes that it makes us hold.
@@ -73,6 +77,7 @@ impl Swarm {
             let all = state.all().map(|inner| ConnectionState {
                 info: inner.info.clone(),
                 streams: inner.streams(),
+                serving: inner.serving(),
                 in_use: inner.is_used(),
                 memory: inner.budget.used(),
                 traffic: inner.traffic(),

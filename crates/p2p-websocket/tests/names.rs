@@ -11,24 +11,32 @@ use std::error::Error as _;
 
 use futures::future::join;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
-use p2p_core::{Blame, BoxIo, Link, Multiaddr, Transport, TransportError};
-use p2p_runtime::block_on;
+use p2p_core::{Blame, BoxIo, Link, Multiaddr, Rt, Transport, TransportError};
+use p2p_sim::Sim;
 use p2p_tcp::Tcp;
 use p2p_websocket::{Config, HandshakeError, PemError, ServerCertificate, WebSocket};
 
-fn over_tcp(config: Config) -> WebSocket {
-    let rt = p2p_runtime::default_runtime();
+fn over_tcp(rt: &Rt, config: Config) -> WebSocket {
+    let rt = rt.clone();
     WebSocket::new(Tcp::new(rt, p2p_tcp::Config::default()), config).unwrap()
+}
+
+/// Runs a test on one simulated machine.
+fn on_a_host<Test: Future<Output = ()>>(test: impl FnOnce(Rt) -> Test) {
+    let sim = Sim::new(1);
+    let rt = sim.host("host").rt();
+    sim.block_on(test(rt));
 }
 
 /// Dials `name` at a server with a certificate for `certified`.
 async fn meet(
+    rt: &Rt,
     web: &web::Web,
     dialer: &WebSocket,
     certified: &str,
     name: &str,
 ) -> Result<BoxIo, TransportError> {
-    let server = over_tcp(web.config(certified));
+    let server = over_tcp(rt, web.config(certified));
     let mut listener = server
         .listen("/ip4/127.0.0.1/tcp/0/tls/ws".parse().unwrap())
         .await
@@ -56,14 +64,19 @@ async fn meet(
 
 #[test]
 fn the_name_behind_sni_must_be_proven_by_a_trusted_authority() {
-    block_on(async {
+    on_a_host(|rt| async move {
         let web = web::Web::new();
-        let ours = over_tcp(web.config("ours.example"));
-        meet(&web, &ours, "a.example", "a.example").await.unwrap();
+        let ours = over_tcp(&rt, web.config("ours.example"));
+        meet(&rt, &web, &ours, "a.example", "a.example")
+            .await
+            .unwrap();
 
-        let other = over_tcp(web::Web::new().config("ours.example"));
+        let other = over_tcp(&rt, web::Web::new().config("ours.example"));
         for (dialer, name) in [(&ours, "b.example"), (&other, "a.example")] {
-            let error = meet(&web, dialer, "a.example", name).await.err().unwrap();
+            let error = meet(&rt, &web, dialer, "a.example", name)
+                .await
+                .err()
+                .unwrap();
             assert_eq!(error.blame(), Blame::Remote);
             let step = error.source().unwrap().downcast_ref::<HandshakeError>();
             assert!(matches!(step, Some(HandshakeError::Tls(_))), "{step:?}");
@@ -82,8 +95,8 @@ fn what_is_no_pem_is_named() {
 
 #[test]
 fn listening_with_tls_needs_a_certificate_and_says_so() {
-    block_on(async {
-        let ws = over_tcp(Config::default());
+    on_a_host(|rt| async move {
+        let ws = over_tcp(&rt, Config::default());
         let at = "/ip4/127.0.0.1/tcp/0/wss".parse().unwrap();
         let error = ws.listen(at).await.err().unwrap();
         let source = error.source().unwrap().to_string();
@@ -93,9 +106,8 @@ fn listening_with_tls_needs_a_certificate_and_says_so() {
 
 #[test]
 fn a_server_that_speaks_no_websocket_is_an_error_of_the_upgrade() {
-    block_on(async {
-        let rt = p2p_runtime::default_runtime();
-        let tcp = Tcp::new(rt, p2p_tcp::Config::default());
+    on_a_host(|rt| async move {
+        let tcp = Tcp::new(rt.clone(), p2p_tcp::Config::default());
         let mut listener = tcp
             .listen("/ip4/127.0.0.1/tcp/0".parse().unwrap())
             .await
@@ -112,7 +124,7 @@ fn a_server_that_speaks_no_websocket_is_an_error_of_the_upgrade() {
                 .unwrap();
             io
         };
-        let ws = over_tcp(Config::default());
+        let ws = over_tcp(&rt, Config::default());
         let (dialed, _io) = join(ws.dial(to, None), serve).await;
         let error = dialed.err().unwrap();
         let step = error.source().unwrap().downcast_ref::<HandshakeError>();

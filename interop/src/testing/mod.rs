@@ -10,6 +10,7 @@
 //! for the same. Logs go to standard error.
 #![expect(clippy::disallowed_methods, reason = "measures real connections")]
 
+mod gossip;
 mod perf;
 mod redis;
 mod setup;
@@ -34,6 +35,8 @@ use setup::{Setup, SetupError};
 /// Which contract.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Contract {
+    /// A node of a gossip experiment: `gossipsub-interop` of libp2p/test-plans.
+    Gossip(gossip::Args),
     /// Dial, one ping: `transport` of libp2p/unified-testing, or of libp2p/test-plans if the
     /// lower-case variables of that are set.
     Transport,
@@ -61,6 +64,9 @@ pub(crate) enum TestingError {
     /// The listener cannot listen.
     #[error(transparent)]
     Listen(#[from] p2p::HostListenError),
+    /// The experiment cannot be run.
+    #[error(transparent)]
+    Gossip(#[from] gossip::GossipError),
     /// Our host cannot be built, or does not have what was asked for.
     #[error(transparent)]
     Node(#[from] NodeError),
@@ -86,18 +92,23 @@ pub(crate) enum TestingError {
 /// # Errors
 /// See [`TestingError`].
 pub(crate) fn run(contract: &Contract) -> Result<(), TestingError> {
+    let perf = match contract {
+        Contract::Gossip(args) => return p2p::block_on(Box::pin(gossip::run(args))),
+        Contract::Transport => None,
+        Contract::Perf { compat } => Some(*compat),
+    };
     let setup = Setup::from(|name| std::env::var(name).ok())?;
     p2p::block_on(Box::pin(async {
         let security = setup.security.as_deref();
         let stack = Stack::of(&setup.transport, security, setup.muxer.as_deref());
         let host = stack.host().await?;
-        if let Contract::Perf { compat } = contract {
-            perf::serve(&host, *compat)?;
+        if let Some(compat) = perf {
+            perf::serve(&host, compat)?;
         }
         if !setup.dialer {
-            return listen(&host, &setup, contract).await;
+            return listen(&host, &setup, perf).await;
         }
-        let work = dial(&host, &setup, contract);
+        let work = dial(&host, &setup, perf);
         let done = host.swarm().rt().timeout(setup.timeout, work).await;
         done.unwrap_or(Err(TestingError::Deadline(setup.timeout)))?;
         host.close().await;
@@ -106,35 +117,35 @@ pub(crate) fn run(contract: &Contract) -> Result<(), TestingError> {
 }
 
 /// Listens, tells redis, and serves until somebody ends the program.
-async fn listen(host: &Host, setup: &Setup, contract: &Contract) -> Result<(), TestingError> {
+async fn listen(host: &Host, setup: &Setup, perf: Option<Compat>) -> Result<(), TestingError> {
     let addr = format!("/ip4/{}/tcp/0", setup.listener_ip);
     host.listen(addr.as_str()).await?;
     let addr = reachable(&host.listen_addrs()).ok_or_else(|| TestingError::Addr(addr))?;
     eprintln!("listening on {addr}");
     let mut redis = Redis::connect(&setup.redis, setup.timeout)?;
-    match contract {
-        Contract::Transport => redis.push(&setup.key, &addr)?,
-        Contract::Perf { .. } => redis.set(&setup.key, &addr)?,
+    match perf {
+        None => redis.push(&setup.key, &addr)?,
+        Some(_) => redis.set(&setup.key, &addr)?,
     }
     drop(redis);
     future::pending().await
 }
 
-async fn dial(host: &Host, setup: &Setup, contract: &Contract) -> Result<(), TestingError> {
+async fn dial(host: &Host, setup: &Setup, perf: Option<Compat>) -> Result<(), TestingError> {
     let mut redis = Redis::connect(&setup.redis, setup.timeout)?;
-    let addr = match contract {
-        Contract::Transport => redis.pop(&setup.key, setup.timeout)?,
-        Contract::Perf { .. } => redis.poll(&setup.key, setup.timeout)?,
+    let addr = match perf {
+        None => redis.pop(&setup.key, setup.timeout)?,
+        Some(_) => redis.poll(&setup.key, setup.timeout)?,
     };
     drop(redis);
     eprintln!("dialing {addr}");
     let parsed: Result<Multiaddr, _> = addr.parse();
     let addr = parsed.map_err(|_| TestingError::Addr(addr))?;
-    match contract {
-        Contract::Transport => measure_dial(host, &addr, setup.legacy).await,
-        Contract::Perf { compat } => {
+    match perf {
+        None => measure_dial(host, &addr, setup.legacy).await,
+        Some(compat) => {
             let connection = host.dial(&addr).await?;
-            let text = perf::measure(&connection, setup, *compat).await?;
+            let text = perf::measure(&connection, setup, compat).await?;
             print!("{text}");
             Ok(())
         }

@@ -136,12 +136,13 @@ fn write_view(
     if connections.len() > MAX_ROWS {
         writeln!(text, "  and {} more", connections.len() - MAX_ROWS)?;
     }
-    let protocols: Vec<String> = list(state, "/protocols")
-        .iter()
-        .filter_map(Value::as_str)
-        .map(|id| clean(id).to_string())
-        .collect();
-    write!(text, "{} {}", heading("protocols"), protocols.join(" "))
+    write!(text, "{}", heading("protocols"))?;
+    for id in list(state, "/protocols").iter().filter_map(Value::as_str) {
+        let serving = state.get("serving").and_then(|serving| serving.get(id));
+        let streams = serving.and_then(Value::as_u64).unwrap_or(0);
+        write!(text, "\n  {streams:>5} served  {}", clean(id))?;
+    }
+    Ok(())
 }
 
 fn write_connection(text: &mut String, one: &Value) -> std::fmt::Result {
@@ -243,7 +244,8 @@ mod tests {
             "usage": [["memory", 1024, 4096], ["connections", 1, 2]],
             "stats": { "limits_hit": { "max_streams": 3 } },
             "connections": [{ "id": "#1", "role": "dialer", "addr": "/ip4/1.2.3.4/tcp/1\u{1b}[2J" }],
-            "protocols": ["/echo/1.0.0"],
+            "protocols": ["/echo/1.0.0", "/quiet/1.0.0"],
+            "serving": { "/echo/1.0.0": 12 },
         });
         let text = view(output, &state, None);
         for part in [
@@ -251,7 +253,8 @@ mod tests {
             "1 KiB of 4 KiB",
             "refused by max_streams: 3",
             "1 connections",
-            "/echo",
+            "   12 served  /echo/1.0.0",
+            "    0 served  /quiet/1.0.0",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

@@ -43,9 +43,9 @@ impl Web {
     }
 
     #[allow(dead_code, reason = "not every test file uses every helper")]
-    pub(crate) fn party(&self, rt: Rt) -> Party {
+    pub(crate) fn party(&self, rt: Rt, name: &str) -> Party {
         let tcp = Tcp::new(rt, p2p_tcp::Config::default());
-        Party::raw(WebSocket::new(tcp, self.config("127.0.0.1")).unwrap())
+        Party::raw(WebSocket::new(tcp, self.config(name)).unwrap())
     }
 }
 

@@ -54,9 +54,13 @@ async fn serve(machine: &p2p_sim::Host, builder: HostBuilder) -> (Host, Multiadd
 
 /// A host whose links are sabotaged.
 async fn saboteur(machine: &p2p_sim::Host, n: u16, sabotage: Sabotage) -> Host {
+    sabotaged(machine, builder(machine, n), sabotage).await
+}
+
+async fn sabotaged(machine: &p2p_sim::Host, builder: HostBuilder, sabotage: Sabotage) -> Host {
     let tcp = Tcp::new(machine.rt(), p2p_tcp::Config::default());
-    let builder = builder(machine, n).tcp(false);
     builder
+        .tcp(false)
         .with_transport(Saboteur { tcp, sabotage })
         .build()
         .await
@@ -136,15 +140,29 @@ fn stalled_handshakes_at_every_stage_delay_nobody_and_are_gone_in_time() {
 
 #[test]
 fn whatever_is_flipped_or_cut_off_on_the_way_the_listener_lives_and_owes_nothing() {
+    spoil(SecureChannel::Noise, CONVERSATION, 3);
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn whatever_is_flipped_or_cut_off_of_tls_the_listener_lives_and_owes_nothing() {
+    // A hello and a certificate are longer.
+    spoil(SecureChannel::Tls, 2 * CONVERSATION, 7);
+}
+
+/// Spoils every `step`-th byte of the first `most` that a dialer sends.
+fn spoil(channel: SecureChannel, most: u64, step: usize) {
     let sim = Sim::new(2);
     sim.default_link(Link::new(LATENCY));
     let (target, crowd, honest) = (sim.host("target"), sim.host("crowd"), sim.host("honest"));
+    let builder = |machine, n| builder(machine, n).secure_channels(&[channel]);
     sim.block_on(async {
-        let (server, addr) = server(&target).await;
+        let (server, addr) = serve(&target, builder(&target, 0)).await;
         let mut spoiled = 0;
-        for at in (0..CONVERSATION).step_by(3) {
+        for at in (0..most).step_by(step) {
             for sabotage in [Sabotage::Flips(at), Sabotage::HangsUp(at)] {
-                let host = saboteur(&crowd, u16::try_from(at).unwrap(), sabotage).await;
+                let builder = builder(&crowd, u16::try_from(at).unwrap());
+                let host = sabotaged(&crowd, builder, sabotage).await;
                 let rt = crowd.rt();
                 let greeted = rt.timeout(Duration::from_secs(30), hello(&host, &addr));
                 spoiled += u32::from(!matches!(greeted.await, Ok(Ok(_))));
@@ -162,7 +180,10 @@ fn whatever_is_flipped_or_cut_off_on_the_way_the_listener_lives_and_owes_nothing
 
 #[test]
 fn a_reset_is_an_error_on_every_stack_also_before_the_protocol_is_agreed() {
-    for channel in [SecureChannel::Noise, SecureChannel::Plaintext] {
+    for channel in [SecureChannel::Noise, SecureChannel::Plaintext]
+        .into_iter()
+        .chain(SecureChannel::preferred())
+    {
         for muxer in [Multiplexer::Yamux, Multiplexer::Mplex] {
             let sim = Sim::new(3);
             let (one, other) = (sim.host("one"), sim.host("other"));

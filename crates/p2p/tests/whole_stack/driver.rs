@@ -7,19 +7,24 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::join_all;
+use p2p::memory::{Hub, Memory};
 use p2p::{AddrExt, Config, Host, Keypair, Multiaddr};
-use p2p_core::{ErrorCode, Instant};
+use p2p_core::{Budget, ErrorCode, Instant};
 use p2p_sim::{Link, Partition, Sim};
 
+use crate::club::{Club, Member};
 use crate::dice::Dice;
 use crate::node::{self, App};
-use crate::plan::{self, Limits, Plan};
+use crate::plan::{self, Limits, Plan, Road};
 use crate::talk::Manners;
 
 /// From one change of the weather to the next, at most.
 const STEP: Duration = Duration::from_secs(5);
 /// Until the last conversation is over, dead connections are noticed and hosts have hung up.
 const QUIET: Duration = Duration::from_secs(300);
+/// Until everybody who is connected knows who is in the club, and then until everybody who is in
+/// the club has a message.
+const HEARD: Duration = Duration::from_secs(20);
 
 /// The hosts and what was done to them.
 pub(crate) struct Driver<'a> {
@@ -27,6 +32,9 @@ pub(crate) struct Driver<'a> {
     plan: Plan,
     dice: Dice,
     manners: Manners,
+    club: Arc<Club>,
+    /// The network of those who have none.
+    hub: Hub,
     places: Vec<Place>,
     cuts: Vec<Partition>,
     end: Instant,
@@ -41,6 +49,7 @@ struct Place {
 
 struct Running {
     host: Host,
+    member: Member,
     config: Config,
     /// Ends what the application does when it is dropped.
     _app: oneshot::Sender<()>,
@@ -53,7 +62,7 @@ impl<'a> Driver<'a> {
         sim.default_link(plan.link.clone());
         let machines = sim.hosts(plan.hosts).into_iter().zip(1u8..);
         let places = machines
-            .map(|(machine, n)| Place::new(machine, n))
+            .map(|(machine, n)| Place::new(machine, n, plan.road))
             .collect();
         let dice = sim.find_host("dice").expect("it drew the plan");
         let manners = Manners {
@@ -64,6 +73,8 @@ impl<'a> Driver<'a> {
         let mut driver = Self {
             sim,
             manners,
+            club: Arc::default(),
+            hub: Hub::new(),
             end: Instant::ZERO + plan.length,
             plan,
             dice: Dice(dice.rt()),
@@ -98,8 +109,10 @@ impl<'a> Driver<'a> {
             }
         }
         self.check_budgets();
+        self.check_members();
         if self.plan.limits == Limits::Default {
             self.everybody_talks_to_everybody();
+            self.everybody_hears_everybody();
         }
         for place in 0..self.places.len() {
             self.close(place);
@@ -127,7 +140,11 @@ impl<'a> Driver<'a> {
             .identity(identity.clone())
             .config(config.clone())
             .secure_channels(&[self.plan.channel])
-            .multiplexers(&self.plan.muxers[place]);
+            .multiplexers(&self.plan.muxers[place])
+            .with_transport(Memory::new(
+                self.hub.clone(),
+                p2p::memory::Config::default(),
+            ));
         let listen = addr.without_peer();
         let host = self.sim.block_on(async {
             let host = builder.build().await.expect("the settings are sound");
@@ -143,12 +160,12 @@ impl<'a> Driver<'a> {
             manners: self.manners.clone(),
             gone: gone.shared(),
         };
-        chatting.spawn(
-            "chat",
-            node::chat(chatting.clone(), others, self.end).boxed(),
-        );
+        let member = Member::join(&chatting, &self.club, self.plan.floods);
+        let chat = node::chat(chatting.clone(), member.clone(), others, self.end);
+        chatting.spawn("chat", chat.boxed());
         *running = Some(Running {
             host,
+            member,
             config,
             _app: app,
             may_drop,
@@ -198,8 +215,9 @@ impl<'a> Driver<'a> {
         if let Some(running) = running.take() {
             running.may_drop.store(true, Ordering::Relaxed);
             machine.crash();
+            let budget = running.host.swarm().budget().clone();
             drop(running);
-            self.nothing_on(place);
+            self.nothing_on(place, &budget);
         }
     }
 
@@ -230,33 +248,43 @@ impl<'a> Driver<'a> {
         let census = host.swarm().census();
         assert!(census.tasks.is_empty(), "{census:?}");
         assert_eq!((census.connections, census.listeners), (0, 0), "{census:?}");
+        let budget = host.swarm().budget().clone();
         drop(running);
-        self.nothing_on(place);
+        self.nothing_on(place, &budget);
     }
 
     /// Drops every handle of a host, under load.
     fn drop(&mut self, place: usize) {
         if let Some(running) = self.places[place].running.take() {
             running.may_drop.store(true, Ordering::Relaxed);
+            let budget = running.host.swarm().budget().clone();
             drop(running);
-            self.nothing_on(place);
+            self.nothing_on(place, &budget);
         }
     }
 
-    /// Nothing is left on a host that has ended, without any time passing.
-    fn nothing_on(&self, place: usize) {
+    /// Nothing is left on a host that has ended, and nothing counted, without any time passing.
+    fn nothing_on(&self, place: usize, budget: &Budget) {
         self.sim.run_for(Duration::ZERO);
         let census = self.sim.census();
         let own = census.host(&self.places[place].machine.name());
         assert!(own.is_some_and(p2p_sim::HostCensus::is_empty), "{census}");
+        assert_eq!(budget.used(), 0, "{budget:?}");
     }
 
     /// What is held is within the limits.
     fn check_budgets(&self) {
         for place in &self.places {
-            let Some(Running { host, config, .. }) = &place.running else {
+            let Some(Running {
+                host,
+                config,
+                member,
+                ..
+            }) = &place.running
+            else {
                 continue;
             };
+            member.check(false);
             let census = host.swarm().census();
             assert!(census.memory <= config.limits.memory_budget, "{census:?}");
             assert!(
@@ -299,12 +327,60 @@ impl<'a> Driver<'a> {
         let read = self.manners.ledger.ends() - before;
         assert!(read >= expected, "{read} clean ends of {expected}");
     }
+
+    /// Once it is quiet, every count of the members adds up.
+    fn check_members(&self) {
+        for running in self
+            .places
+            .iter()
+            .filter_map(|place| place.running.as_ref())
+        {
+            running.member.check(true);
+        }
+    }
+
+    /// Everybody is connected with everybody; what anybody then says, everybody gets.
+    fn everybody_hears_everybody(&self) {
+        let running: Vec<&Running> = self
+            .places
+            .iter()
+            .filter_map(|place| place.running.as_ref())
+            .collect();
+        let held = self.sim.block_on(join_all(running.iter().flat_map(|one| {
+            let addrs = self.places.iter().map(|place| &place.addr);
+            let others = addrs.filter(|addr| addr.peer() != Some(one.host.peer_id()));
+            others.map(|addr| one.host.dial(addr))
+        })));
+        assert!(held.iter().all(Result::is_ok), "{held:?}");
+        self.sim.run_for(HEARD);
+        let said = running.iter().map(|one| {
+            let author = one.host.peer_id();
+            async move { (author, one.member.publish(author, 1000).await) }
+        });
+        let said = self.sim.block_on(join_all(said));
+        self.sim.run_for(HEARD);
+        for (author, number) in said {
+            let number = number.expect("somebody is there");
+            for one in running.iter().filter(|one| one.host.peer_id() != author) {
+                assert!(one.member.has(number), "{number} did not come");
+            }
+        }
+        self.check_members();
+        drop(held);
+    }
 }
 
 impl Place {
-    fn new(machine: p2p_sim::Host, n: u8) -> Self {
+    fn new(machine: p2p_sim::Host, n: u8, road: Road) -> Self {
         let identity = Keypair::ed25519_from_seed([n; 32]);
-        let addr = Multiaddr::from_tcp_socket(machine.socket(4001));
+        let ip = machine.ip();
+        let addr = match road {
+            Road::Memory => format!("/memory/{n}"),
+            Road::Quic => format!("/ip4/{ip}/udp/4001/quic-v1"),
+            Road::Tcp => format!("/ip4/{ip}/tcp/4001"),
+            Road::WebSocket => format!("/ip4/{ip}/tcp/4001/ws"),
+        };
+        let addr: Multiaddr = addr.parse().expect("an address");
         Self {
             addr: addr.with_peer(identity.to_peer_id()),
             machine,

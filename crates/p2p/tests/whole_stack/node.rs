@@ -8,9 +8,10 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use futures::future::{BoxFuture, Shared, select};
 use futures::{FutureExt, StreamExt};
-use p2p::{Call, ConnectionEnd, Event, Host, Multiaddr, Refusal};
+use p2p::{Call, ConnectionEnd, Event, Host, Multiaddr, PeerId, Refusal};
 use p2p_core::{ErrorCode, Instant, Rt};
 
+use crate::club::Member;
 use crate::dice::Dice;
 use crate::talk::{Manners, TALK};
 
@@ -59,7 +60,7 @@ pub(crate) fn serve(host: &Host, manners: &Manners) {
 }
 
 /// Talks to random others until `end`.
-pub(crate) async fn chat(app: App, others: Vec<Multiaddr>, end: Instant) {
+pub(crate) async fn chat(app: App, member: Member, others: Vec<Multiaddr>, end: Instant) {
     let rt = app.host.swarm().rt().clone();
     let dice = Dice(rt.clone());
     // Pings take turns: not more of them than that.
@@ -69,10 +70,11 @@ pub(crate) async fn chat(app: App, others: Vec<Multiaddr>, end: Instant) {
         for _ in 0..dice.below(TALKS) {
             let to = others[dice.below(others.len())].clone();
             let (host, manners) = (app.host.clone(), app.manners.clone());
-            let task = match dice.below(10) {
+            let task = match dice.below(12) {
                 0 => ping(host, to, manners).boxed(),
                 1 => identify(host, to, manners).boxed(),
                 2 | 3 => ask(host, to, manners, dice.size(20_000)).boxed(),
+                4 | 5 => say(host.peer_id(), member.clone(), dice.size(50_000)).boxed(),
                 _ => manners.start(host, to).boxed(),
             };
             app.spawn("talk", task);
@@ -83,6 +85,11 @@ pub(crate) async fn chat(app: App, others: Vec<Multiaddr>, end: Instant) {
 async fn ping(host: Host, to: Multiaddr, manners: Manners) {
     let pinged = host.ping().expect("on by default").ping(&to).await;
     manners.check("ping", &pinged);
+}
+
+async fn say(author: PeerId, member: Member, len: usize) {
+    // Whether anybody is there is not for the author to say.
+    member.publish(author, len).await;
 }
 
 async fn identify(host: Host, to: Multiaddr, manners: Manners) {

@@ -14,6 +14,9 @@ pub(crate) struct Plan {
     /// Nothing is made to go wrong, and nobody is rude: everything must work.
     pub(crate) fair: bool,
     pub(crate) link: Link,
+    pub(crate) road: Road,
+    /// Whether pubsub sends everything to everybody, and keeps no mesh.
+    pub(crate) floods: bool,
     pub(crate) channel: SecureChannel,
     /// By host.
     pub(crate) muxers: Vec<Vec<Multiplexer>>,
@@ -22,6 +25,17 @@ pub(crate) struct Plan {
     pub(crate) length: Duration,
     /// Bytes that one end of a conversation writes at most.
     pub(crate) max_bytes: usize,
+}
+
+/// What carries the connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Road {
+    /// No network at all: nothing is lost on it, and nothing delayed.
+    Memory,
+    /// Datagrams: secured and multiplexed by QUIC itself.
+    Quic,
+    Tcp,
+    WebSocket,
 }
 
 /// How much the hosts put up with.
@@ -51,14 +65,28 @@ impl Plan {
                 false => both.to_vec(),
             })
             .collect();
+        let link = link(&dice, fair);
+        let road = match dice.below(10) {
+            0 => Road::Memory,
+            1 | 2 => Road::Quic,
+            3 => Road::WebSocket,
+            _ => Road::Tcp,
+        };
         let pure_yamux = muxers.iter().all(|own| own == &both[..1]);
         Self {
             hosts,
             fair,
-            link: link(&dice, fair),
-            channel: match dice.percent(70) {
-                true => SecureChannel::Noise,
-                false => SecureChannel::Plaintext,
+            link: match fair && road == Road::Quic {
+                // Datagrams that overtake each other count as lost: no fault, but not fast.
+                true => link.jitter(Duration::ZERO),
+                false => link,
+            },
+            road,
+            floods: dice.percent(30),
+            channel: match dice.below(10) {
+                0..=4 => SecureChannel::Noise,
+                5..=7 => SecureChannel::Tls,
+                _ => SecureChannel::Plaintext,
             },
             muxers,
             limits: match !fair && dice.percent(30) {
@@ -73,6 +101,13 @@ impl Plan {
                 128 << 10
             },
         }
+    }
+
+    /// Whether the seed decides every byte. Where libraries draw keys of their own it decides
+    /// what happens when, and how long everything is.
+    pub(crate) fn every_byte(&self) -> bool {
+        let own_keys = matches!(self.road, Road::Quic | Road::WebSocket);
+        !own_keys && self.channel != SecureChannel::Tls
     }
 
     /// The settings of a swarm.
@@ -112,6 +147,10 @@ pub(crate) fn link(dice: &Dice, fair: bool) -> Link {
     }
     if !fair && dice.percent(50) {
         link = link.loss(dice.below(10) as f64 / 100.0);
+    }
+    if !fair && dice.percent(30) {
+        link = link.reorder(dice.below(20) as f64 / 100.0);
+        link = link.duplicate(dice.below(10) as f64 / 100.0);
     }
     link
 }
