@@ -10,6 +10,11 @@ const EXAMPLE: &str = "/ip4/127.0.0.1/tcp/4001 or /ip4/127.0.0.1/tcp/4001/p2p/PE
 
 /// Reads a multiaddr; the error says what it could have been.
 pub(crate) fn parse(text: &str) -> Result<Multiaddr, String> {
+    if text.starts_with("/unix") {
+        return p2p::unix::parse(text).map_err(|error| {
+            format!("{error}; write it like /unix/run/p2p.sock, with an absolute path")
+        });
+    }
     if text.starts_with('/') {
         return text
             .parse()
@@ -92,6 +97,7 @@ mod tests {
                 "/tcp/99999 is wrong, it should look like /tcp/4001",
             ),
             ("/ip4/1.2.3.4/tcp", "/tcp/ is wrong"),
+            ("/unix", "write it like /unix/run/p2p.sock"),
             ("/ip4/1.2.3.4/tcp/1/p2p/me", "/p2p/me is wrong"),
             ("/nonsense", "write it like /ip4/127.0.0.1/tcp/4001"),
         ] {

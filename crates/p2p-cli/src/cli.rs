@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use p2p::SecureChannel;
 use p2p::core::{Multiaddr, Protocol};
 
+use crate::roads::Roads;
 use crate::sim::Scenario;
 use crate::{addr, units};
 
@@ -326,6 +327,9 @@ pub(crate) struct Listen {
 
     #[command(flatten)]
     pub(crate) node: NodeArgs,
+
+    #[command(flatten)]
+    pub(crate) roads: Roads,
 
     /// Answer perf as well: whoever connects can make this node send as much as it likes
     #[arg(long)]

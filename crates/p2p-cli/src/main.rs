@@ -21,6 +21,7 @@ mod node;
 mod output;
 mod pattern;
 mod progress;
+mod roads;
 mod signals;
 mod sim;
 mod state;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use p2p::identify::{IdentifyError, IdentifyInfo};
 use p2p::{
-    Chain, Config, Connection, ConnectionInfo, Host, Keypair, Multiaddr, Multiplexer, Ping,
-    Protocol, SecureChannel,
+    Chain, Config, Connection, ConnectionInfo, Host, HostBuilder, Keypair, Multiaddr, Multiplexer,
+    Ping, Protocol, SecureChannel,
 };
 
 use crate::cli::{MuxerArg, NodeArgs, RemoteArgs, SecurityArg};
@@ -24,13 +24,22 @@ pub(crate) async fn start(
     config: Config,
     timeout: Duration,
 ) -> Result<Host, Failure> {
+    run(builder(args, config, timeout)?).await
+}
+
+/// A node as the command line wants it, not yet started.
+pub(crate) fn builder(
+    args: &NodeArgs,
+    config: Config,
+    timeout: Duration,
+) -> Result<HostBuilder, Failure> {
     let identity = match &args.key {
         Some(file) => keyfile::load(file)?,
         None => Keypair::generate_ed25519(),
     };
     let security: Vec<SecureChannel> = args.security.iter().map(|one| (*one).into()).collect();
     let muxers: Vec<Multiplexer> = args.muxer.iter().map(|one| (*one).into()).collect();
-    build(identity, &security, &muxers, config, timeout).await
+    Ok(parts(identity, &security, &muxers, config, timeout))
 }
 
 /// Starts a node.
@@ -41,6 +50,22 @@ pub(crate) async fn build(
     config: Config,
     timeout: Duration,
 ) -> Result<Host, Failure> {
+    run(parts(identity, security, muxers, config, timeout)).await
+}
+
+/// Starts it.
+pub(crate) async fn run(builder: HostBuilder) -> Result<Host, Failure> {
+    let started = builder.build().await;
+    started.map_err(|error| Failure::new("cannot start a node", "start", Chain(&error)))
+}
+
+fn parts(
+    identity: Keypair,
+    security: &[SecureChannel],
+    muxers: &[Multiplexer],
+    config: Config,
+    timeout: Duration,
+) -> HostBuilder {
     let mut identify = p2p::identify::Config::default();
     AGENT.clone_into(&mut identify.agent_version);
     identify.timeout = timeout;
@@ -55,9 +80,6 @@ pub(crate) async fn build(
         .identify(Some(identify))
         .ping(Some(ping))
         .config(config)
-        .build()
-        .await
-        .map_err(|error| Failure::new("cannot start a node", "start", Chain(&error)))
 }
 
 /// The ping service of a node.

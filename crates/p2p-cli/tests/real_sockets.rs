@@ -141,6 +141,68 @@ fn ping_and_echo_over_quic() {
     p2p(&["echo", &listener.addr, "--bytes", "300KiB"]).assert_exit(0);
 }
 
+#[cfg(unix)]
+#[test]
+fn ping_and_echo_over_a_unix_socket() {
+    let file = std::env::temp_dir().join(format!("p2p-cli-{}.sock", std::process::id()));
+    let addr = format!("/unix{}", file.display());
+    let listener = Listener::start(&[&addr]);
+    p2p(&["ping", "-c", "2", "-i", "0.01", &listener.addr]).assert_exit(0);
+    p2p(&["echo", &addr, "--bytes", "300KiB"]).assert_exit(0);
+    p2p(&["listen", &addr]).assert_exit(1);
+    listener.end().assert_exit(0);
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_bootstrap_peer_is_dialed_and_kept_in_the_address_book() {
+    let book = std::env::temp_dir().join(format!("p2p-cli-{}.redb", std::process::id()));
+    let book = book.display().to_string();
+    let known = Listener::start(&[]);
+    let start = || Listener::start(&["--bootstrap", &known.addr, "--book", &book]);
+    let mut first = start();
+    first.wait_for("\"connected\"");
+    p2p(&["listen", "--book", &book]).assert_exit(1);
+    let outcome = first.end();
+    outcome.assert_exit(0);
+    assert!(outcome.stdout.contains(known.peer()), "{outcome:?}");
+    let mut second = start();
+    second.wait_for("\"connected\"");
+    second.end().assert_exit(0);
+    std::fs::remove_file(book).unwrap();
+    let nobody = p2p(&["listen", "--bootstrap", "/ip4/127.0.0.1/tcp/1"]);
+    nobody.assert_exit(1);
+    assert!(
+        nobody.stderr.contains("does not end in /p2p/"),
+        "{nobody:?}"
+    );
+}
+
+#[test]
+fn no_node_starts_without_a_key_where_private_networks_are_forced() {
+    let mut listen = support::command(&["listen"]);
+    let outcome = listen.env("LIBP2P_FORCE_PNET", "1").output().unwrap();
+    assert_eq!(outcome.status.code(), Some(1));
+    let stderr = String::from_utf8(outcome.stderr).unwrap();
+    assert!(stderr.contains("LIBP2P_FORCE_PNET is set"), "{stderr}");
+}
+
+#[test]
+fn a_wrong_certificate_is_named() {
+    let not_pem = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let listen = |cert, key| p2p(&["listen", "--tls-cert", cert, "--tls-key", key]);
+    let missing = listen("/no/such/file.pem", not_pem);
+    missing.assert_exit(1);
+    assert!(missing.stderr.contains("/no/such/file.pem"), "{missing:?}");
+    let wrong = listen(not_pem, not_pem);
+    wrong.assert_exit(1);
+    assert!(
+        wrong.stderr.contains("not a chain of certificates"),
+        "{wrong:?}"
+    );
+    p2p(&["listen", "--tls-cert", not_pem]).assert_exit(2);
+}
+
 #[test]
 fn ping_in_json_ends_with_a_summary() {
     let listener = Listener::start(&[]);

@@ -49,7 +49,7 @@ pub use muxer::{
 pub use protocol::{InvalidProtocol, Protocol};
 pub use runtime::{
     Datagram, Elapsed, Group, Interface, Net, Received, Rt, Runtime, TcpListener, TcpOptions,
-    TcpStream, Timer, UdpOptions, UdpSocket,
+    TcpStream, Timer, UdpOptions, UdpSocket, UnixListener,
 };
 pub use security::{Secured, Security, SecurityError};
 pub use time::Instant;

@@ -8,16 +8,17 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use pin_project_lite::pin_project;
 
-use crate::{Instant, Io};
+use crate::{BoxIo, Instant, Io};
 
 /// A shared handle to a runtime.
 pub type Rt = Arc<dyn Runtime>;
@@ -196,6 +197,25 @@ pub trait Net: Send + Sync {
         }
     }
 
+    /// Connects to the Unix socket at `path`. Default: `Unsupported`.
+    ///
+    /// Never waits for room: if the listener has too many waiting connections, the error is
+    /// `WouldBlock`.
+    fn unix_connect(&self, path: &Path) -> BoxFuture<'static, io::Result<BoxIo>> {
+        let _ = path;
+        ready(Err(io::ErrorKind::Unsupported.into())).boxed()
+    }
+
+    /// Makes a Unix socket at `path` and listens on it; `backlog` connections wait at most.
+    /// Default: `Unsupported`.
+    ///
+    /// # Errors
+    /// What the operating system says: `AddrInUse` if there is anything at `path`.
+    fn unix_listen(&self, path: &Path, backlog: u32) -> io::Result<Box<dyn UnixListener>> {
+        let _ = (path, backlog);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// The addresses of a host name, by the system's resolver.
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 
@@ -278,6 +298,14 @@ pub trait TcpListener: Send {
     /// # Errors
     /// What the operating system says.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// A listening Unix socket. Dropping it closes it; its file stays.
+pub trait UnixListener: Send {
+    /// The next connection.
+    ///
+    /// Cancel-safe: no connection is lost by dropping the future.
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxIo>>;
 }
 
 /// A network interface.

@@ -109,6 +109,10 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
         T::supports(self, addr)
     }
 
+    fn needs_upgrade(&self) -> bool {
+        T::needs_upgrade(self)
+    }
+
     fn dial(
         &self,
         addr: Multiaddr,

@@ -223,8 +223,9 @@ impl Shared {
             Ok(told) => told?,
             Err(Elapsed) => return Err(IdentifyError::TimedOut { after }),
         };
-        // The remote closes first; without this it would see a reset.
-        futures::io::AsyncWriteExt::close(&mut stream).await?;
+        // The remote closes first; without this it would see a reset. One that has gone away
+        // already, as go's over QUIC, has told everything all the same.
+        let _ = futures::io::AsyncWriteExt::close(&mut stream).await;
         if is_relayed(&connection.info().remote) {
             told.observed_addr = None;
         }

@@ -99,13 +99,25 @@ impl Discovery {
     }
 
     /// From now on these addresses reach us. Loopback addresses are left out. New ones are told
-    /// without being asked.
+    /// without being asked, and so is that the others do not reach us any more (RFC 6762,
+    /// section 10.1).
     pub fn set_addrs(&mut self, addrs: impl IntoIterator<Item = Multiaddr>, now: Instant) {
         let addrs = addrs.into_iter().map(|addr| addr.with_peer(self.local));
         let mut addrs: Vec<_> = addrs.filter(reaches_others).collect();
         addrs.truncate(self.config.max_addrs);
         let is_new = addrs.iter().any(|addr| !self.addrs.contains(addr));
-        self.addrs = addrs;
+        let old = std::mem::replace(&mut self.addrs, addrs);
+        let gone: Vec<_> = old
+            .into_iter()
+            .filter(|addr| !self.addrs.contains(addr))
+            .collect();
+        if !gone.is_empty() {
+            let packets =
+                wire::encode_answers(&self.service, &self.instance, &gone, Duration::ZERO);
+            packets
+                .into_iter()
+                .for_each(|packet| self.send(Some(packet)));
+        }
         if is_new {
             self.handle_question(now);
         }
@@ -334,6 +346,24 @@ mod tests {
             outputs
                 .any(|output| matches!(output, Output::Lost { peer: lost, .. } if lost == peer(1)))
         );
+    }
+
+    #[test]
+    fn who_leaves_says_goodbye() {
+        let (mut one, mut two) = (machine(1), machine(2));
+        let now = Instant::ZERO + SEC / 2;
+        one.handle_timeout(now);
+        for packet in sent(&mut one) {
+            two.handle_packet(&packet, now);
+        }
+        assert_eq!(two.peers().count(), 1);
+        one.set_addrs([], now + SEC);
+        for packet in sent(&mut one) {
+            two.handle_packet(&packet, now + SEC);
+        }
+        assert_eq!(two.peers().count(), 0);
+        one.set_addrs([], now + SEC);
+        assert_eq!(sent(&mut one).len(), 0, "once");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures::stream::StreamExt;
+use futures::task::noop_waker_ref;
 use p2p_core::{
     Datagram, Group, Instant, Interface, Multiaddr, PeerId, Rt, Timer, UdpOptions, UdpSocket,
 };
@@ -325,6 +326,22 @@ impl Task {
             }
             Output::Lost { peer, addr } => self.shared.remove(peer, addr),
             Output::Send(_) => {}
+        }
+    }
+}
+
+impl Drop for Task {
+    /// Says goodbye, so that others need not wait until they forget us.
+    fn drop(&mut self) {
+        let cx = &mut Context::from_waker(noop_waker_ref());
+        let now = self.rt.now();
+        for link in self.links.values_mut() {
+            link.machine.set_addrs([], now);
+            while let Some(output) = link.machine.poll_output() {
+                if let Output::Send(packet) = output {
+                    link.send(cx, &packet);
+                }
+            }
         }
     }
 }

@@ -74,6 +74,23 @@ fn who_leaves_is_lost_when_the_time_is_over() {
 }
 
 #[test]
+fn who_ends_in_order_is_lost_at_once() {
+    let sim = Sim::new(5);
+    let (near, far) = (sim.host("near"), sim.host("far"));
+    sim.block_on(async {
+        let (_alice, at_alice) = node(&near, 1, Config::default()).await;
+        let (bob, at_bob) = node(&far, 2, Config::default()).await;
+        near.rt().sleep(5 * SEC).await;
+        assert_eq!(at_alice.peers().len(), 1);
+        let mut events = at_alice.events();
+        bob.close().await;
+        drop((bob, at_bob));
+        let lost = near.rt().timeout(SEC, events.next()).await;
+        assert!(matches!(lost, Ok(Some(Event::Lost { .. }))), "{lost:?}");
+    });
+}
+
+#[test]
 fn others_networks_are_not_heard() {
     let sim = Sim::new(3);
     let nat = sim.nat("home", [192, 0, 2, 1], NatConfig::default());

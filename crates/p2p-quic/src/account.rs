@@ -24,8 +24,13 @@ pub(crate) struct Account {
     /// Bytes that were read since `since`.
     read: u64,
     since: Instant,
-    /// How often the remote had to wait for the receive window.
+    /// How often the remote said that it had to wait for the receive window.
     blocked: u64,
+    /// What has come and is not read, in bytes, or a little more: what surrounds payload counts
+    /// until the streams are empty.
+    unread: u64,
+    /// Datagrams that have come, in bytes, and frames of streams in them.
+    came: (u64, u64),
 }
 
 impl Account {
@@ -37,6 +42,8 @@ impl Account {
             read: 0,
             since: now,
             blocked: 0,
+            unread: 0,
+            came: (0, 0),
         }
     }
 
@@ -51,14 +58,45 @@ impl Account {
     /// The application has read `bytes`.
     pub(crate) fn handle_read(&mut self, bytes: usize) {
         self.read = self.read.saturating_add(bytes as u64);
+        self.handle_discarded(bytes);
+    }
+
+    /// `bytes` that have come are held no longer.
+    pub(crate) fn handle_discarded(&mut self, bytes: usize) {
+        self.unread = self.unread.saturating_sub(bytes as u64);
+    }
+
+    /// All that has come so far, and whether the streams are empty.
+    fn handle_came(&mut self, bytes: u64, frames: u64, all_is_read: bool) {
+        let (bytes_before, frames_before) = self.came;
+        self.came = (bytes, frames);
+        if all_is_read {
+            self.unread = 0;
+        } else if frames > frames_before {
+            let more = bytes.saturating_sub(bytes_before);
+            self.unread = self.unread.saturating_add(more);
+        }
+    }
+
+    /// Whether what nobody reads is most of what the remote may send: it holds up every other
+    /// stream. Not every implementation says so.
+    fn is_clogged(&self) -> bool {
+        self.unread.saturating_mul(4) >= u64::from(self.receive) * 3
     }
 
     /// Widens the windows of `quic` if they hold it back.
-    pub(crate) fn adapt(&mut self, quic: &mut Connection, config: &Config, now: Instant) {
+    pub(crate) fn adapt(
+        &mut self,
+        quic: &mut Connection,
+        all_is_read: bool,
+        config: &Config,
+        now: Instant,
+    ) {
         let stats = quic.stats();
+        self.handle_came(stats.udp_rx.bytes, stats.frame_rx.stream, all_is_read);
         let was_blocked = self.blocked < stats.frame_rx.data_blocked;
         self.blocked = stats.frame_rx.data_blocked;
-        if (self.reads_fast(stats.path.rtt * FAST, now) || was_blocked)
+        if (self.reads_fast(stats.path.rtt * FAST, now) || was_blocked || self.is_clogged())
             && let Some(wider) = wider(self.receive, config.max_window)
             && self.pay(wider - self.receive)
         {
@@ -131,6 +169,23 @@ mod tests {
         fast.handle_read(64 << 10);
         assert!(fast.reads_fast(rtt, Instant::ZERO + rtt / 2));
         assert!(!fast.reads_fast(rtt, Instant::ZERO + rtt), "starts over");
+    }
+
+    #[test]
+    fn what_nobody_reads_clogs_a_connection_until_it_is_read() {
+        let mut account = account();
+        account.handle_came(90 << 10, 90, false);
+        assert!(!account.is_clogged());
+        account.handle_came(96 << 10, 96, false);
+        assert!(account.is_clogged(), "three quarters of 128 KiB");
+        account.handle_read(1 << 10);
+        assert!(!account.is_clogged());
+        account.handle_came(200 << 10, 96, false);
+        assert!(!account.is_clogged(), "nothing of a stream");
+        account.handle_came(300 << 10, 97, false);
+        assert!(account.is_clogged());
+        account.handle_came(400 << 10, 98, true);
+        assert!(!account.is_clogged(), "whoever keeps up");
     }
 
     #[test]

@@ -51,6 +51,12 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How long a connection that we close may take to deliver what was written. Default: 5 s.
     pub close_timeout: Duration,
+    /// Streams of a connection that we have closed and dropped while the remote may still speak:
+    /// of more, the oldest is stopped. Default: 64.
+    pub max_lingering: usize,
+    /// How much such a stream takes from the remote and throws away before it is stopped, in
+    /// bytes. Default: 1 MiB.
+    pub discard: usize,
     /// Bytes that the system should hold in each direction of a socket; it may allow less.
     /// Default: 2 MiB.
     ///
@@ -72,6 +78,8 @@ impl Default for Config {
             keep_alive: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(5),
+            max_lingering: 64,
+            discard: 1 << 20,
             socket_buffer: 2 << 20,
         }
     }

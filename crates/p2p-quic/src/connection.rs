@@ -42,6 +42,10 @@ pub(crate) struct State {
     pub(crate) quic: Connection,
     pub(crate) account: Account,
     pub(crate) streams: BTreeMap<StreamId, stream::Entry>,
+    /// Streams that are not in `streams` any more.
+    pub(crate) lingering: stream::Lingering,
+    /// Streams in `streams` that may hold what is not read.
+    pub(crate) unread_streams: usize,
     /// Streams of ours in `streams`.
     outbound: usize,
     /// The handshake is done.
@@ -61,6 +65,7 @@ pub(crate) struct State {
 impl Shared {
     pub(crate) fn new(rt: Rt, clock: Clock, config: Arc<Config>, quic: Connection) -> Arc<Self> {
         let account = Account::new(&config, rt.now());
+        let lingering = stream::Lingering::new(&config);
         Arc::new(Self {
             rt,
             clock,
@@ -69,6 +74,8 @@ impl Shared {
                 quic,
                 account,
                 streams: BTreeMap::new(),
+                lingering,
+                unread_streams: 0,
                 outbound: 0,
                 connected: false,
                 ended: None,
@@ -135,6 +142,7 @@ impl Shared {
             // What the remote said before it left is still to be heard.
             if let Some(id) = state.quic.streams().accept(Dir::Bi) {
                 state.streams.insert(id, stream::Entry::default());
+                state.note_unread(id);
                 return Poll::Ready(Ok(id));
             }
             if let Some(end) = &state.ended {
@@ -182,11 +190,13 @@ impl State {
             StreamEvent::Opened { dir: Dir::Bi } => self.accepting.wake(&mut self.wakes),
             StreamEvent::Available { dir: Dir::Bi } => self.opening.wake(&mut self.wakes),
             StreamEvent::Opened { .. } | StreamEvent::Available { .. } => {}
-            StreamEvent::Readable { id } => {
-                if let Some(entry) = self.streams.get_mut(&id) {
+            StreamEvent::Readable { id } => match self.streams.get_mut(&id) {
+                Some(entry) => {
                     self.wakes.extend(entry.reader.take());
+                    self.note_unread(id);
                 }
-            }
+                None => self.throw_away(id),
+            },
             StreamEvent::Writable { id } => {
                 if let Some(entry) = self.streams.get_mut(&id) {
                     self.wakes.extend(entry.writer.take());
@@ -227,8 +237,27 @@ impl State {
         }
     }
 
+    /// A stream may hold what is not read.
+    fn note_unread(&mut self, id: StreamId) {
+        if let Some(entry) = self.streams.get_mut(&id)
+            && !mem::replace(&mut entry.unread, true)
+        {
+            self.unread_streams += 1;
+        }
+    }
+
+    /// All that came on a stream is read.
+    pub(crate) fn note_read(&mut self, id: StreamId) {
+        if let Some(entry) = self.streams.get_mut(&id)
+            && mem::take(&mut entry.unread)
+        {
+            self.unread_streams -= 1;
+        }
+    }
+
     /// The handle of a stream is gone.
     pub(crate) fn forget(&mut self, id: StreamId) {
+        self.note_read(id);
         if self.streams.remove(&id).is_some() && id.initiator() == self.quic.side() {
             self.outbound -= 1;
         }

@@ -151,7 +151,10 @@ impl Driver {
             state.quic.handle_timeout(at);
         }
         state.handle_events(config);
-        state.account.adapt(&mut state.quic, config, now);
+        let all_is_read = state.unread_streams == 0;
+        state
+            .account
+            .adapt(&mut state.quic, all_is_read, config, now);
         match (self.phase, &state.ended) {
             (Phase::Running, Some(ConnectionEnd::Local(code))) => {
                 self.phase = Phase::Flushing {

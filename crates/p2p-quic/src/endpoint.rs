@@ -20,8 +20,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use p2p_core::{Budget, Datagram, Instant, Permit, Received, Rt, UdpOptions, UdpSocket};
 use quinn_proto::{
-    ClientConfig, ConnectionEvent, ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointConfig,
-    EndpointEvent, Incoming, ServerConfig, Transmit,
+    ClientConfig, ConnectionEvent, ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointEvent,
+    Incoming, ServerConfig, Transmit,
 };
 
 use crate::Config;
@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::connection::Shared;
 use crate::driver::{Driver, datagram};
 use crate::receiver::Receiver;
+use crate::renewal::Renewal;
 
 /// Ended connections of which the end is repeated to stragglers; the oldest is forgotten first.
 const MAX_LINGERING: usize = 256;
@@ -363,6 +364,7 @@ impl Attached {
     pub(crate) fn bind(
         rt: &Rt,
         config: &Arc<Config>,
+        renewal: &Renewal,
         at: SocketAddr,
         server: Option<Arc<ServerConfig>>,
     ) -> io::Result<Arc<Self>> {
@@ -375,11 +377,12 @@ impl Attached {
             Some(_) => Listener::Listening(None),
         };
         let senders = Arc::new(Senders::default());
-        let settings = Arc::new(EndpointConfig::default());
+        let at = socket.local_addr()?;
+        let settings = Arc::new(renewal.settings(at));
         let seed = Some(rt.random());
         let quic = quinn_proto::Endpoint::new(settings, server, !socket.may_fragment(), seed);
         let endpoint = Arc::new(Endpoint {
-            at: socket.local_addr()?,
+            at,
             rt: rt.clone(),
             clock: Clock::new(),
             config: config.clone(),

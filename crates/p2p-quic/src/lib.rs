@@ -55,6 +55,7 @@ mod error;
 mod handshake;
 mod listen;
 mod receiver;
+mod renewal;
 mod stream;
 mod tls;
 mod transport;

@@ -5,6 +5,7 @@
 //!
 //! Spec: libp2p/specs `quic/README.md`; RFC 9000, sections 2 and 3.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,13 +16,18 @@ use p2p_core::{Blame, BoxStream, ConnectionEnd, ErrorCode, MuxedStream, StreamRe
 use quinn_proto::{FinishError, ReadError, StreamId, VarInt, WriteError};
 
 use crate::connection::{Shared, State};
-use crate::error;
+use crate::{Config, error};
+
+/// The code of what has none.
+const UNCODED: VarInt = VarInt::from_u32(0);
 
 /// What a connection knows of a stream whose handle exists.
 #[derive(Default)]
 pub(crate) struct Entry {
     pub(crate) reader: Option<Waker>,
     pub(crate) writer: Option<Waker>,
+    /// It may hold what is not read.
+    pub(crate) unread: bool,
     reading: Reading,
     writing: Writing,
 }
@@ -58,7 +64,28 @@ impl Entry {
     }
 }
 
-/// A stream of a connection. Dropping it ends what is still open of it.
+/// Streams that we have closed and dropped while the remote may still speak. It has done nothing
+/// wrong, so it is heard to its end, within limits: told to stop, a remote could take our words
+/// for cut off that it has not read yet.
+pub(crate) struct Lingering {
+    /// Oldest first, with the bytes that were thrown away.
+    streams: VecDeque<(StreamId, usize)>,
+    max: usize,
+    discard: usize,
+}
+
+impl Lingering {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            streams: VecDeque::new(),
+            max: config.max_lingering,
+            discard: config.discard,
+        }
+    }
+}
+
+/// A stream of a connection. Dropping it ends what is still open of it, and resets it unless it
+/// was closed.
 pub(crate) struct QuicStream {
     shared: Arc<Shared>,
     id: StreamId,
@@ -88,6 +115,7 @@ impl State {
         }
         let mut filled = 0;
         let mut outcome = None;
+        let mut is_empty = false;
         let mut stream = self.quic.recv_stream(id);
         // Refused only for streams that `reading` knows to be over.
         let Ok(mut chunks) = stream.read(true) else {
@@ -112,13 +140,19 @@ impl State {
                     }));
                     break;
                 }
-                Err(ReadError::Blocked) => break,
+                Err(ReadError::Blocked) => {
+                    is_empty = true;
+                    break;
+                }
             }
         }
         if chunks.finalize().should_transmit() {
             self.notify_driver();
         }
         self.account.handle_read(filled);
+        if is_empty || outcome.is_some() {
+            self.note_read(id);
+        }
         let Some(entry) = self.streams.get_mut(&id) else {
             return Poll::Ready(Ok(filled));
         };
@@ -235,14 +269,68 @@ impl State {
         let Some(entry) = self.streams.get(&id) else {
             return;
         };
-        let none = VarInt::from_u32(0);
-        if entry.is_writing() {
-            let _ = self.quic.send_stream(id).reset(none);
-        }
-        if matches!(entry.reading, Reading::Open) {
-            let _ = self.quic.recv_stream(id).stop(none);
+        match (entry.writing, entry.reading) {
+            (Writing::Finished, Reading::Open) => {
+                self.lingering.streams.push_back((id, 0));
+                self.throw_away(id);
+            }
+            (Writing::Open, reading) => {
+                let _ = self.quic.send_stream(id).reset(UNCODED);
+                if matches!(reading, Reading::Open) {
+                    self.stop(id);
+                }
+            }
+            (Writing::Reset(_), Reading::Open) => self.stop(id),
+            (Writing::Finished | Writing::Reset(_), _) => {}
         }
         self.forget(id);
+        while self.lingering.streams.len() > self.lingering.max
+            && let Some((oldest, _)) = self.lingering.streams.pop_front()
+        {
+            self.stop(oldest);
+        }
+        self.notify_driver();
+    }
+
+    /// Throws away what has come for a stream, if it lingers.
+    pub(crate) fn throw_away(&mut self, id: StreamId) {
+        let known = |(known, _): &(StreamId, usize)| *known == id;
+        let Some(at) = self.lingering.streams.iter().position(known) else {
+            return;
+        };
+        let mut stream = self.quic.recv_stream(id);
+        let Ok(mut chunks) = stream.read(true) else {
+            self.lingering.streams.remove(at);
+            return;
+        };
+        let mut thrown = 0;
+        let ended = loop {
+            match chunks.next(usize::MAX) {
+                Ok(Some(chunk)) => thrown += chunk.bytes.len(),
+                Ok(None) | Err(ReadError::Reset(_)) => break true,
+                Err(ReadError::Blocked) => break false,
+            }
+        };
+        if chunks.finalize().should_transmit() {
+            self.notify_driver();
+        }
+        self.account.handle_discarded(thrown);
+        let Some((_, total)) = self.lingering.streams.get_mut(at) else {
+            return;
+        };
+        *total = total.saturating_add(thrown);
+        let too_much = *total > self.lingering.discard;
+        if ended || too_much {
+            self.lingering.streams.remove(at);
+        }
+        if too_much && !ended {
+            self.stop(id);
+        }
+    }
+
+    /// Tells the remote that nobody reads.
+    fn stop(&mut self, id: StreamId) {
+        let _ = self.quic.recv_stream(id).stop(UNCODED);
         self.notify_driver();
     }
 }

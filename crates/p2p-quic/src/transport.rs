@@ -16,6 +16,7 @@ use crate::endpoint::Attached;
 use crate::error::SetupError;
 use crate::handshake::establish;
 use crate::listen::Listening;
+use crate::renewal::Renewal;
 use crate::tls::Identity;
 
 /// The QUIC transport. Cheap to clone; clones share their sockets.
@@ -26,6 +27,7 @@ struct Inner {
     rt: Rt,
     config: Arc<Config>,
     identity: Identity,
+    renewal: Renewal,
     transport: Arc<TransportConfig>,
     server: Arc<ServerConfig>,
     /// All sockets in use. Listeners and connections own them.
@@ -39,12 +41,14 @@ impl Quic {
     /// [`SetupError`] if no certificate can be made for `identity`.
     pub fn new(rt: Rt, identity: &Keypair, config: Config) -> Result<Self, SetupError> {
         let transport = config.transport();
+        let renewal = Renewal::new(identity);
         let identity = Identity::new(&rt, identity)?;
         let server = identity.server(&rt, &transport, &config)?;
         Ok(Self(Arc::new(Inner {
             rt,
             config: Arc::new(config),
             identity,
+            renewal,
             transport,
             server,
             sockets: Mutex::default(),
@@ -121,7 +125,7 @@ impl Inner {
             SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
         };
-        let socket = Attached::bind(&self.rt, &self.config, any, None)?;
+        let socket = self.bind(any, None)?;
         sockets.push(Arc::downgrade(&socket));
         Ok(socket)
     }
@@ -140,9 +144,13 @@ impl Inner {
             socket.listen_again(server);
             return Ok(socket);
         }
-        let socket = Attached::bind(&self.rt, &self.config, at, Some(server))?;
+        let socket = self.bind(at, Some(server))?;
         sockets.push(Arc::downgrade(&socket));
         Ok(socket)
+    }
+
+    fn bind(&self, at: SocketAddr, server: Option<Arc<ServerConfig>>) -> io::Result<Arc<Attached>> {
+        Attached::bind(&self.rt, &self.config, &self.renewal, at, server)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<Attached>>> {

@@ -113,6 +113,66 @@ fn an_unknown_version_is_answered_once_and_never_with_more_bytes() {
 }
 
 #[test]
+fn a_node_that_starts_anew_tells_those_who_knew_it_before() {
+    let (sim, world) = World::new(7, p2p_sim::Link::new(MS), Config::default());
+    let took = sim.block_on(async {
+        world.serve_echo().await;
+        let near = world.dial().await.unwrap();
+        let mut stream = near.open().await.unwrap();
+        stream.write_all(b"before").await.unwrap();
+        stream.read_exact(&mut [0; 6]).await.unwrap();
+        world.far.crash();
+        world.far.restart();
+        let again = Quic::new(world.far.rt(), &world.identity, Config::default()).unwrap();
+        let _listener = again.listen(world.addr()).await.unwrap();
+        let start = world.near.rt().now();
+        stream.write_all(&[0; 100]).await.unwrap();
+        let end = stream.read(&mut [0; 1]).await;
+        assert!(end.is_err(), "{end:?}");
+        world.near.rt().now() - start
+    });
+    assert!(took < SEC, "{took:?} to notice");
+}
+
+#[test]
+fn what_is_thrown_away_behind_a_dropped_stream_is_bounded() {
+    let mut config = Config::default();
+    config.max_lingering = 2;
+    config.discard = 100_000;
+    let (sim, world) = World::new(6, p2p_sim::Link::new(MS), config);
+    sim.block_on(async {
+        let mut listener = world.listen().await;
+        let accept = async { muxed(listener.accept().await.unwrap().link.await.unwrap()) };
+        let (near, far) = join(world.dial(), accept).await;
+        let (near, far) = (near.unwrap(), run(&world.far.rt(), far));
+        let mut theirs = Vec::new();
+        for _ in 0..3 {
+            let mut question = near.open().await.unwrap();
+            question.write_all(b"?").await.unwrap();
+            let mut answer = far.accept().await.unwrap();
+            answer.close().await.unwrap();
+            drop(answer);
+            theirs.push(question);
+        }
+        world.near.rt().sleep(10 * MS).await;
+        let mut theirs = theirs.into_iter();
+        let mut oldest = theirs.next().unwrap();
+        assert!(oldest.write_all(b"!").await.is_err(), "more than two");
+        let mut second = theirs.next().unwrap();
+        second.write_all(&[0; 90_000]).await.unwrap();
+        second.close().await.unwrap();
+        let mut endless = theirs.next().unwrap();
+        let mut wrote = 0;
+        while endless.write_all(&[0; 10_000]).await.is_ok() {
+            wrote += 10_000;
+            world.near.rt().sleep(10 * MS).await;
+        }
+        assert_eq!(wrote, 100_000, "and the question");
+        assert_eq!((near.streams(), far.streams()), (3, 0));
+    });
+}
+
+#[test]
 fn a_connection_survives_a_new_address_of_the_dialer() {
     let sim = Sim::new(5);
     let mut config = NatConfig::new(

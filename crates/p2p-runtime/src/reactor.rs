@@ -3,13 +3,19 @@
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{self, IpAddr, Shutdown, SocketAddr};
+#[cfg(unix)]
+use std::os::unix::net as unix;
+#[cfg(unix)]
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use async_io::Async;
-use futures::future::{BoxFuture, FutureExt, TryFutureExt};
+use futures::future::{self, BoxFuture, FutureExt, TryFutureExt};
 use futures::io::{AsyncRead, AsyncWrite};
+#[cfg(unix)]
+use p2p_core::{BoxIo, UnixListener};
 use p2p_core::{
     Datagram, Instant, Interface, Net, Received, TcpListener, TcpOptions, TcpStream, Timer,
     UdpOptions, UdpSocket,
@@ -71,6 +77,18 @@ impl Net for Sockets {
         }))
     }
 
+    #[cfg(unix)]
+    fn unix_connect(&self, path: &Path) -> BoxFuture<'static, io::Result<BoxIo>> {
+        let connected = socket::unix_connect(path).and_then(Async::new_nonblocking);
+        future::ready(connected.map(|io| Box::new(Stream::new(io)) as BoxIo)).boxed()
+    }
+
+    #[cfg(unix)]
+    fn unix_listen(&self, path: &Path, backlog: u32) -> io::Result<Box<dyn UnixListener>> {
+        let io = Async::new_nonblocking(socket::unix_listen(path, backlog)?)?;
+        Ok(Box::new(LocalListener(io)))
+    }
+
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
         names::resolve(host)
     }
@@ -84,14 +102,14 @@ impl Net for Sockets {
     }
 }
 
-struct Stream {
-    io: Async<net::TcpStream>,
+struct Stream<S> {
+    io: Async<S>,
     reading: Direction,
     writing: Direction,
 }
 
-impl Stream {
-    fn new(io: Async<net::TcpStream>) -> Self {
+impl<S> Stream<S> {
+    fn new(io: Async<S>) -> Self {
         Self {
             io,
             reading: Direction::new(),
@@ -100,7 +118,28 @@ impl Stream {
     }
 }
 
-impl AsyncRead for Stream {
+/// A socket whose directions end one by one.
+trait EndWriting {
+    fn end_writing(&self) -> io::Result<()>;
+}
+
+impl EndWriting for net::TcpStream {
+    fn end_writing(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+#[cfg(unix)]
+impl EndWriting for unix::UnixStream {
+    fn end_writing(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+impl<S> AsyncRead for Stream<S>
+where
+    for<'a> &'a S: Read,
+{
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -112,7 +151,10 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl<S: EndWriting> AsyncWrite for Stream<S>
+where
+    for<'a> &'a S: Write,
+{
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -138,11 +180,11 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(socket::closed(self.io.get_ref().shutdown(Shutdown::Write)))
+        Poll::Ready(socket::closed(self.io.get_ref().end_writing()))
     }
 }
 
-impl TcpStream for Stream {
+impl TcpStream for Stream<net::TcpStream> {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.io.get_ref().local_addr()
     }
@@ -158,7 +200,7 @@ struct Listener {
 }
 
 impl Listener {
-    async fn accept_stream(&self) -> io::Result<(Stream, SocketAddr)> {
+    async fn accept_stream(&self) -> io::Result<(Stream<net::TcpStream>, SocketAddr)> {
         let (stream, from) = self.io.read_with(net::TcpListener::accept).await?;
         stream.set_nodelay(self.nodelay)?;
         Ok((Stream::new(Async::new(stream)?), from))
@@ -175,6 +217,24 @@ impl TcpListener for Listener {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.io.get_ref().local_addr()
+    }
+}
+
+#[cfg(unix)]
+struct LocalListener(Async<unix::UnixListener>);
+
+#[cfg(unix)]
+impl LocalListener {
+    async fn accept_stream(&self) -> io::Result<BoxIo> {
+        let (stream, _) = self.0.read_with(unix::UnixListener::accept).await?;
+        Ok(Box::new(Stream::new(Async::new(stream)?)))
+    }
+}
+
+#[cfg(unix)]
+impl UnixListener for LocalListener {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxIo>> {
+        self.accept_stream().boxed()
     }
 }
 

@@ -4,8 +4,14 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+#[cfg(unix)]
+use std::os::unix::net::{UnixListener, UnixStream};
+#[cfg(unix)]
+use std::path::Path;
 
 use p2p_core::{Group, TcpOptions, UdpOptions};
+#[cfg(unix)]
+use socket2::SockAddr;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Marks what was never forwarded (RFC 6762, section 11; RFC 5082).
@@ -46,6 +52,32 @@ pub(crate) fn listen(at: SocketAddr, options: &TcpOptions) -> io::Result<TcpList
     socket.bind(&at.into())?;
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
     Ok(socket.into())
+}
+
+/// A connection to the Unix socket at `path`.
+///
+/// # Errors
+/// `WouldBlock` if too many wait there already; otherwise why it failed.
+#[cfg(unix)]
+pub(crate) fn unix_connect(path: &Path) -> io::Result<UnixStream> {
+    let socket = unix_socket()?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(socket.into())
+}
+
+#[cfg(unix)]
+pub(crate) fn unix_listen(path: &Path, backlog: u32) -> io::Result<UnixListener> {
+    let socket = unix_socket()?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+#[cfg(unix)]
+fn unix_socket() -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 pub(crate) fn udp(at: SocketAddr, options: &UdpOptions) -> io::Result<UdpSocket> {

@@ -4,21 +4,27 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
+#[cfg(unix)]
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use ::tokio::io::{AsyncRead as _, AsyncWrite as _, Interest, ReadBuf};
+use ::tokio::io::{self as tokio_io, Interest, ReadBuf};
 use ::tokio::net;
 use ::tokio::runtime::{Builder, Handle};
 use ::tokio::time::Sleep;
+#[cfg(unix)]
+use futures::future;
 use futures::future::{FutureExt, TryFutureExt};
 use futures::io::{AsyncRead, AsyncWrite};
 use p2p_core::{
     BoxFuture, Datagram, Instant, Interface, Net, Received, Rt, Runtime, TcpListener, TcpOptions,
     TcpStream, Timer, UdpOptions, UdpSocket,
 };
+#[cfg(unix)]
+use p2p_core::{BoxIo, UnixListener};
 use socket2::SockRef;
 
 use crate::datagram::Bulk;
@@ -148,6 +154,22 @@ impl Net for Tokio {
         }))
     }
 
+    #[cfg(unix)]
+    fn unix_connect(&self, path: &Path) -> BoxFuture<'static, io::Result<BoxIo>> {
+        let _inside = self.handle.enter();
+        let connected = socket::unix_connect(path).and_then(net::UnixStream::from_std);
+        future::ready(connected.map(|io| Box::new(Stream(io)) as BoxIo)).boxed()
+    }
+
+    #[cfg(unix)]
+    fn unix_listen(&self, path: &Path, backlog: u32) -> io::Result<Box<dyn UnixListener>> {
+        let _inside = self.handle.enter();
+        Ok(Box::new(LocalListener {
+            handle: self.handle.clone(),
+            inner: net::UnixListener::from_std(socket::unix_listen(path, backlog)?)?,
+        }))
+    }
+
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
         names::resolve(host)
     }
@@ -161,9 +183,9 @@ impl Net for Tokio {
     }
 }
 
-struct Stream(net::TcpStream);
+struct Stream<S>(S);
 
-impl AsyncRead for Stream {
+impl<S: tokio_io::AsyncRead + Unpin> AsyncRead for Stream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -175,7 +197,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl<S: tokio_io::AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -201,7 +223,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-impl TcpStream for Stream {
+impl TcpStream for Stream<net::TcpStream> {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
@@ -218,7 +240,10 @@ struct Listener {
 }
 
 impl Listener {
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, SocketAddr)>> {
+    fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Stream<net::TcpStream>, SocketAddr)>> {
         // What is accepted registers itself with the runtime that is entered.
         let _inside = self.handle.enter();
         let (stream, from) = ready!(self.inner.poll_accept(cx))?;
@@ -236,6 +261,28 @@ impl TcpListener for Listener {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
+    }
+}
+
+#[cfg(unix)]
+struct LocalListener {
+    handle: Handle,
+    inner: net::UnixListener,
+}
+
+#[cfg(unix)]
+impl LocalListener {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<BoxIo>> {
+        let _inside = self.handle.enter();
+        let (stream, _) = ready!(self.inner.poll_accept(cx))?;
+        Poll::Ready(Ok(Box::new(Stream(stream))))
+    }
+}
+
+#[cfg(unix)]
+impl UnixListener for LocalListener {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxIo>> {
+        poll_fn(|cx| self.poll_accept(cx)).boxed()
     }
 }
 

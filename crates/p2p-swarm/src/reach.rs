@@ -29,7 +29,7 @@ impl Reach {
     /// assert_eq!(reach("/dns4/example.com/tcp/1"), Reach::World);
     /// ```
     pub fn of(addr: &Multiaddr) -> Self {
-        if matches!(addr.iter().next(), Some(Part::Memory(_))) {
+        if matches!(addr.iter().next(), Some(Part::Memory(_) | Part::Unix(_))) {
             return Self::Host;
         }
         match addr.ip().map(|ip| ip.to_canonical()) {

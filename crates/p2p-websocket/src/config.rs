@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Settings of a [`WebSocket`](crate::WebSocket).
@@ -37,6 +38,44 @@ pub struct ServerCertificate {
     pub chain: Vec<CertificateDer<'static>>,
     /// Its private key.
     pub key: PrivateKeyDer<'static>,
+}
+
+impl ServerCertificate {
+    /// Reads both from PEM, as most authorities and tools write them.
+    ///
+    /// # Errors
+    /// [`PemError`] says which of the two is wrong.
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, PemError> {
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<_, _>>()
+            .map_err(PemError::Chain)?;
+        if chain.is_empty() {
+            return Err(PemError::Chain(pem::Error::NoItemsFound));
+        }
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(PemError::Key)?;
+        Ok(Self { chain, key })
+    }
+}
+
+impl Clone for ServerCertificate {
+    fn clone(&self) -> Self {
+        Self {
+            chain: self.chain.clone(),
+            key: self.key.clone_key(),
+        }
+    }
+}
+
+/// What is no certificate with its key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PemError {
+    /// The certificates.
+    #[error("not a chain of certificates in PEM")]
+    Chain(#[source] pem::Error),
+    /// The key.
+    #[error("not a private key in PEM")]
+    Key(#[source] pem::Error),
 }
 
 impl fmt::Debug for ServerCertificate {

@@ -38,6 +38,6 @@ mod error;
 mod stream;
 mod transport;
 
-pub use config::{Config, ServerCertificate};
+pub use config::{Config, PemError, ServerCertificate};
 pub use error::{HandshakeError, SetupError};
 pub use transport::WebSocket;

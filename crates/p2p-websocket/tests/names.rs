@@ -14,7 +14,7 @@ use futures::io::{AsyncReadExt, AsyncWriteExt};
 use p2p_core::{Blame, BoxIo, Link, Multiaddr, Rt, Transport, TransportError};
 use p2p_sim::Sim;
 use p2p_tcp::Tcp;
-use p2p_websocket::{Config, HandshakeError, WebSocket};
+use p2p_websocket::{Config, HandshakeError, PemError, ServerCertificate, WebSocket};
 
 fn over_tcp(rt: &Rt, config: Config) -> WebSocket {
     let rt = rt.clone();
@@ -82,6 +82,15 @@ fn the_name_behind_sni_must_be_proven_by_a_trusted_authority() {
             assert!(matches!(step, Some(HandshakeError::Tls(_))), "{step:?}");
         }
     });
+}
+
+#[test]
+fn what_is_no_pem_is_named() {
+    let error = ServerCertificate::from_pem(b"-----", b"-----").unwrap_err();
+    assert!(matches!(error, PemError::Chain(_)), "{error}");
+    let chain = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let error = ServerCertificate::from_pem(chain, chain).unwrap_err();
+    assert!(matches!(error, PemError::Key(_)), "{error}");
 }
 
 #[test]

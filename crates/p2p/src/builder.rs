@@ -60,6 +60,10 @@ pub enum Multiplexer {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {
+    /// The bootstrap list is of no use.
+    #[cfg(feature = "bootstrap")]
+    #[error(transparent)]
+    Bootstrap(#[from] p2p_bootstrap::BootstrapError),
     /// The parts do not make a swarm.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -104,6 +108,12 @@ pub struct HostBuilder {
     dns: Option<p2p_dns::Config>,
     #[cfg(feature = "pnet")]
     private: Option<p2p_pnet::PreSharedKey>,
+    #[cfg(feature = "unix")]
+    unix: Option<p2p_unix::Config>,
+    #[cfg(feature = "bootstrap")]
+    bootstrap: Option<(p2p_bootstrap::List, p2p_bootstrap::Config)>,
+    #[cfg(feature = "mdns")]
+    mdns: Option<p2p_mdns::Config>,
     gate: Option<Arc<dyn Gate>>,
     channels: Vec<SecureChannel>,
     muxers: Vec<Multiplexer>,
@@ -130,6 +140,12 @@ impl Default for HostBuilder {
             dns: Some(p2p_dns::Config::default()),
             #[cfg(feature = "pnet")]
             private: None,
+            #[cfg(feature = "unix")]
+            unix: Some(p2p_unix::Config::default()),
+            #[cfg(feature = "bootstrap")]
+            bootstrap: None,
+            #[cfg(feature = "mdns")]
+            mdns: None,
             gate: None,
             channels: SecureChannel::preferred(),
             muxers: vec![Multiplexer::Yamux, Multiplexer::Mplex],
@@ -186,8 +202,30 @@ impl HostBuilder {
         self
     }
 
-    /// Speaks only with those who have this key, over TCP and WebSocket; QUIC is off then.
-    /// Default: none. With `LIBP2P_FORCE_PNET=1` in the environment there is no host without one.
+    /// Sets up Unix sockets, or leaves them out. Default: on.
+    #[cfg(feature = "unix")]
+    pub fn unix(mut self, config: Option<p2p_unix::Config>) -> Self {
+        self.unix = config;
+        self
+    }
+
+    /// Stays connected with peers of `list`. Default: none.
+    #[cfg(feature = "bootstrap")]
+    pub fn bootstrap(mut self, list: p2p_bootstrap::List, config: p2p_bootstrap::Config) -> Self {
+        self.bootstrap = Some((list, config));
+        self
+    }
+
+    /// Finds the peers of the local network, and is found by them, or not. Default: not, because
+    /// it tells everybody in that network that we are there.
+    #[cfg(feature = "mdns")]
+    pub fn mdns(mut self, config: Option<p2p_mdns::Config>) -> Self {
+        self.mdns = config;
+        self
+    }
+
+    /// Speaks only with those who have this key, over TCP, WebSocket and Unix sockets; QUIC is off
+    /// then. Default: none. With `LIBP2P_FORCE_PNET=1` in the environment there is no host without one.
     #[cfg(feature = "pnet")]
     pub fn private_network(mut self, key: p2p_pnet::PreSharedKey) -> Self {
         self.private = Some(key);
@@ -267,6 +305,10 @@ impl HostBuilder {
                 )?));
             }
             transports.push(Arc::new(tcp));
+        }
+        #[cfg(feature = "unix")]
+        if let Some(config) = self.unix.take() {
+            transports.push(Arc::new(p2p_unix::Unix::new(Rt::clone(rt), config)));
         }
         self.make_private(rt, &mut transports)?;
         #[cfg(feature = "quic")]
@@ -377,7 +419,18 @@ impl HostBuilder {
             Some(config) => Some(Ping::new(&swarm, config)?),
             None => None,
         };
+        #[cfg(feature = "bootstrap")]
+        let bootstrap = match self.bootstrap {
+            Some((list, config)) => Some(p2p_bootstrap::Bootstrap::new(&swarm, &list, config)?),
+            None => None,
+        };
+        #[cfg(feature = "mdns")]
+        let mdns = self.mdns.map(|config| p2p_mdns::Mdns::new(&swarm, config));
         Ok(Host {
+            #[cfg(feature = "bootstrap")]
+            bootstrap,
+            #[cfg(feature = "mdns")]
+            mdns,
             swarm,
             identity,
             identify,

@@ -27,6 +27,10 @@ pub struct Host {
     pub(crate) identity: Keypair,
     pub(crate) identify: Option<Identify>,
     pub(crate) ping: Option<Ping>,
+    #[cfg(feature = "bootstrap")]
+    pub(crate) bootstrap: Option<p2p_bootstrap::Bootstrap>,
+    #[cfg(feature = "mdns")]
+    pub(crate) mdns: Option<p2p_mdns::Mdns>,
 }
 
 /// Why a host cannot listen.
@@ -168,6 +172,18 @@ impl Host {
     /// The ping service, unless the host was built without it.
     pub fn ping(&self) -> Option<&Ping> {
         self.ping.as_ref()
+    }
+
+    /// Who of the bootstrap list is there, if the host was built with one.
+    #[cfg(feature = "bootstrap")]
+    pub fn bootstrap(&self) -> Option<&p2p_bootstrap::Bootstrap> {
+        self.bootstrap.as_ref()
+    }
+
+    /// Who is in the local network, if the host was built to look.
+    #[cfg(feature = "mdns")]
+    pub fn mdns(&self) -> Option<&p2p_mdns::Mdns> {
+        self.mdns.as_ref()
     }
 
     /// Closes everything in order: see [`Swarm::close`].

@@ -63,14 +63,20 @@ pub use {
     p2p_pubsub::{GossipConfig, Pubsub},
 };
 
+#[cfg(feature = "bootstrap")]
+pub use p2p_bootstrap as bootstrap;
 #[cfg(feature = "dns")]
 pub use p2p_dns as dns;
+#[cfg(feature = "mdns")]
+pub use p2p_mdns as mdns;
 #[cfg(feature = "pnet")]
 pub use p2p_pnet as pnet;
 #[cfg(feature = "quic")]
 pub use p2p_quic as quic;
 #[cfg(feature = "tls")]
 pub use p2p_tls as tls;
+#[cfg(feature = "unix")]
+pub use p2p_unix as unix;
 #[cfg(feature = "websocket")]
 pub use p2p_websocket as websocket;
 

@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("p2p-socks", 3),
     ("p2p-tcp", 3),
     ("p2p-tls", 2),
+    ("p2p-unix", 3),
     ("p2p-websocket", 4),
     ("p2p-yamux", 3),
     ("p2p-swarm", 4),

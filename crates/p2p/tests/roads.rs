@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use futures::{AsyncReadExt, AsyncWriteExt};
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use p2p::{Host, HostBuilder, SecureChannel};
 use p2p_sim::{Link, Sim};
 
@@ -130,5 +130,81 @@ fn a_private_network_is_reached_with_its_key_only() {
             near.close().await;
             far.close().await;
         });
+    }
+}
+
+#[cfg(feature = "quic")]
+#[test]
+fn a_push_counts_although_its_sender_hears_no_answer() {
+    let world = World::new(6);
+    world.sim.block_on(async {
+        // As go does over QUIC: who has sent a push stops what comes back.
+        let mut deaf = p2p::quic::Config::default();
+        deaf.max_lingering = 0;
+        let far = Host::builder().quic(Some(deaf)).runtime(world.far.rt());
+        let far = far.build().await.expect("starts");
+        let near = Host::builder().runtime(world.near.rt());
+        let near = near.build().await.expect("starts");
+        let addr = far.listen("/ip4/10.0.0.2/udp/4001/quic-v1").await;
+        let connection = near.dial(addr.expect("listens")).await.expect("connects");
+        let identify = near.identify().expect("on");
+        identify.identified(&connection).await.expect("told");
+        let mut events = identify.events();
+        world.near.rt().sleep(Duration::from_secs(1)).await;
+        far.handle("/added/1", |_stream| async {}).expect("new");
+        let pushed = async {
+            while let Some(event) = events.next().await {
+                if let p2p::identify::Event::Updated { info, .. } = event
+                    && info.protocols.iter().any(|it| it.as_str() == "/added/1")
+                {
+                    return;
+                }
+            }
+        };
+        let told = world
+            .near
+            .rt()
+            .timeout(Duration::from_secs(10), pushed)
+            .await;
+        assert!(told.is_ok(), "the push was lost");
+    });
+}
+
+#[cfg(feature = "quic")]
+#[test]
+fn quic_is_preferred_and_tcp_follows_250_ms_after_it() {
+    let quic = "/ip4/10.0.0.2/udp/4001/quic-v1";
+    let tcp = "/ip4/10.0.0.2/tcp/4001";
+    // The first byte of an answer: two round trips over QUIC, three over TCP, of 100 ms each.
+    for (listens, expected) in [(vec![tcp, quic], 200), (vec![tcp], 250 + 300)] {
+        let world = World::new(7);
+        let took = world.sim.block_on(async {
+            let far = Host::builder().runtime(world.far.rt());
+            let far = far.build().await.expect("starts");
+            far.handle("/greet/1", |mut stream| async move {
+                stream.write_all(b"!").await?;
+                stream.close().await
+            })
+            .expect("new");
+            for at in &listens {
+                far.listen(*at).await.expect("listens");
+            }
+            let near = Host::builder().runtime(world.near.rt());
+            let near = near.build().await.expect("starts");
+            let addrs = [tcp, quic].map(|addr| addr.parse().expect("an address"));
+            near.swarm().add_addrs(far.peer_id(), addrs);
+            let start = world.sim.now();
+            let mut stream = near.open(far.peer_id(), "/greet/1").await.expect("opens");
+            stream.flush().await.expect("flushes");
+            stream.read_exact(&mut [0]).await.expect("reads");
+            let own = stream.connection().info().security.is_none();
+            assert_eq!(own, listens.len() == 2, "QUIC where it is there");
+            world.sim.now() - start
+        });
+        let expected = Duration::from_millis(expected);
+        assert!(
+            took >= expected && took < expected + Duration::from_millis(10),
+            "{took:?}"
+        );
     }
 }

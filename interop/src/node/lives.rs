@@ -15,8 +15,12 @@ use super::{Session, stdin_closed};
 
 /// How long the end of a connection may take to be noticed.
 const END_WITHIN: Duration = Duration::from_secs(20);
+/// How long the disappearance of a process may take over QUIC: there only silence tells of it,
+/// 30 s after a sign of life that was sent 15 s after the last one.
+const SILENCE_WITHIN: Duration = Duration::from_secs(50);
 /// How long the other end may take to hear of a protocol that we added.
 const STAY: Duration = Duration::from_secs(10);
+const DISAPPEARANCE: &str = "their disappearance";
 const MINUTE: usize = 60;
 const IDLE: Duration = Duration::from_secs(120);
 const IDLE_BYTES: usize = 100_000;
@@ -43,13 +47,15 @@ pub(super) async fn close(session: Session) -> Result<(), NodeError> {
 
     let connection = host.dial(&addr).await?;
     let _told = play_stream(&connection, &[play::EXIT]).await?;
-    ended(&host, &connection, "their disappearance").await?;
+    ended(&host, &connection, DISAPPEARANCE).await?;
     event("close", json!({ "ends": 3 }));
     Ok(())
 }
 
 async fn ended(host: &Host, connection: &Connection, what: &str) -> Result<(), NodeError> {
-    let ended = host.swarm().rt().timeout(END_WITHIN, connection.ended());
+    let alone = what == DISAPPEARANCE && connection.info().security.is_none();
+    let within = if alone { SILENCE_WITHIN } else { END_WITHIN };
+    let ended = host.swarm().rt().timeout(within, connection.ended());
     let late = |_| NodeError::Unexpected(format!("close: {what} was not noticed"));
     ended.await.map(drop).map_err(late)
 }

@@ -12,7 +12,7 @@ use p2p::{Chain, Event, Host, Stream};
 use crate::cli::Listen;
 use crate::failure::Failure;
 use crate::output::{Output, Record, Style, clean};
-use crate::{http, node, signals};
+use crate::{http, node, roads, signals};
 
 /// What is echoed on: the common name, and that of the interop suite.
 const ECHO: [&str; 2] = ["/echo/1.0.0", "/p2p-interop/echo/1.0.0"];
@@ -21,7 +21,9 @@ pub(crate) async fn run(output: Output, args: Listen) -> Result<(), Failure> {
     let mut stop = signals::stop(args.until_eof)?;
     let mut config = p2p::Config::default();
     config.count_bytes = args.metrics.is_some();
-    let host = node::start(&args.node, config, ANSWER).await?;
+    let builder = node::builder(&args.node, config, ANSWER)?;
+    let host = node::run(args.roads.add_to(builder)?).await?;
+    roads::show_neighbours(output, &host);
     for protocol in ECHO {
         serve_echo(&host, protocol)?;
     }

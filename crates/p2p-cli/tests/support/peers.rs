@@ -65,6 +65,14 @@ impl Listener {
         record["addr"].as_str().unwrap().to_owned()
     }
 
+    /// Waits until it has printed `text`.
+    pub(crate) fn wait_for(&mut self, text: &str) {
+        while !self.read.contains(text) {
+            let more = self.stdout.read_line(&mut self.read).unwrap();
+            assert!(more > 0, "ended before {text}: {}", self.read);
+        }
+    }
+
     /// Ends it by the end of its stdin.
     pub(crate) fn end(mut self) -> Outcome {
         drop(self.stdin.take());

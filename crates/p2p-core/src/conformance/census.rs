@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -13,8 +14,8 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    Datagram, Instant, Interface, Net, Received, Rt, Runtime, TcpListener, TcpOptions, TcpStream,
-    Timer, UdpOptions, UdpSocket,
+    BoxIo, Datagram, Instant, Interface, Net, Received, Rt, Runtime, TcpListener, TcpOptions,
+    TcpStream, Timer, UdpOptions, UdpSocket, UnixListener,
 };
 
 /// Wraps a runtime: its sockets and tasks are counted.
@@ -171,6 +172,18 @@ impl Net for Counting {
         Ok(Arc::new(Counted(socket, self.census.enter(sockets))))
     }
 
+    fn unix_connect(&self, path: &Path) -> BoxFuture<'static, io::Result<BoxIo>> {
+        let connect = self.inner.net().unix_connect(path);
+        let entry = self.census.enter(sockets);
+        async move { Ok(Box::new(Counted(connect.await?, entry)) as BoxIo) }.boxed()
+    }
+
+    fn unix_listen(&self, path: &Path, backlog: u32) -> io::Result<Box<dyn UnixListener>> {
+        let listener = self.inner.net().unix_listen(path, backlog)?;
+        let entry = self.census.enter(sockets);
+        Ok(Box::new(Counted(listener, entry)))
+    }
+
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
         self.inner.net().resolve(host)
     }
@@ -246,6 +259,17 @@ impl TcpListener for Counted<Box<dyn TcpListener>> {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
+    }
+}
+
+impl UnixListener for Counted<Box<dyn UnixListener>> {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxIo>> {
+        async {
+            let io = self.0.accept().await?;
+            let entry = self.1.census.enter(sockets);
+            Ok(Box::new(Counted(io, entry)) as BoxIo)
+        }
+        .boxed()
     }
 }
 

@@ -36,10 +36,9 @@ impl Web {
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let mut config = Config::default();
         config.roots = vec![self.root.clone()];
-        config.certificate = Some(ServerCertificate {
-            chain: vec![certificate.into()],
-            key: rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-        });
+        let chain = pem("CERTIFICATE", certificate.der());
+        let key = pem("PRIVATE KEY", &key.serialize_der());
+        config.certificate = Some(ServerCertificate::from_pem(&chain, &key).unwrap());
         config
     }
 
@@ -48,4 +47,9 @@ impl Web {
         let tcp = Tcp::new(rt, p2p_tcp::Config::default());
         Party::raw(WebSocket::new(tcp, self.config(name)).unwrap())
     }
+}
+
+fn pem(what: &str, der: &[u8]) -> Vec<u8> {
+    let text = data_encoding::BASE64.encode(der);
+    format!("-----BEGIN {what}-----\n{text}\n-----END {what}-----\n").into_bytes()
 }

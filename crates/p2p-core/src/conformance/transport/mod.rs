@@ -94,6 +94,12 @@ impl Subject {
         }
     }
 
+    /// Listens at `listen` instead: for addresses that have no text.
+    pub fn at(mut self, listen: Multiaddr) -> Self {
+        self.listen = listen;
+        self
+    }
+
     /// Dials from one runtime and listens on the other: two hosts of a simulation.
     pub fn between(mut self, near: Rt, far: Rt) -> Self {
         self.near = near;
@@ -188,6 +194,7 @@ macro_rules! transport_conformance {
             a_reset_is_not_a_clean_end
             a_slow_reader_loses_nothing
             a_stopped_reader_stops_its_writer
+            a_stream_dropped_behind_its_end_is_no_reset
             a_stranger_is_not_read_for_ever
             a_taken_address_is_refused
             a_wrong_peer_is_refused

@@ -51,6 +51,7 @@ rules! {
     a_reset_is_not_a_clean_end: HALF_CLOSED,
     a_slow_reader_loses_nothing: CONNECTIONS,
     a_stopped_reader_stops_its_writer: SEAM_BOUNDED,
+    a_stream_dropped_behind_its_end_is_no_reset: HALF_CLOSED,
     a_stranger_is_not_read_for_ever: SEAM_BOUNDED,
     a_taken_address_is_refused: SEAM_LISTEN,
     a_wrong_peer_is_refused: "libp2p/specs peer-ids/peer-ids.md; tls/tls.md, \"Peer Authentication\"",
@@ -407,6 +408,34 @@ async fn a_stranger_is_not_read_for_ever(subject: Subject) -> Verdict {
         }
     }
     talk(world.connect(&mut *listener).await?).await
+}
+
+/// Closed, dropped: the other end hears all of it and may still answer, to nobody. (Links with
+/// streams only.)
+async fn a_stream_dropped_behind_its_end_is_no_reset(subject: Subject) -> Verdict {
+    let world = World::new(subject);
+    if !world.is_secured() {
+        return Ok(());
+    }
+    let mut listener = world.listen().await?;
+    let mut pair = world.connect(&mut *listener).await?;
+    pair.near.write_all(b"last words").await?;
+    let near_keep = match pair.near.io {
+        Carrier::Link(_) => return Err(Broken::new("a secured link without streams")),
+        Carrier::Stream(mut stream) => {
+            stream.close().await?;
+            pair.near.keep
+        }
+    };
+    // A dropped stream has told the other end all that it will.
+    world.near.rt.sleep(A_WHILE).await;
+    let (mut far, far_keep) = pair.far.into_io();
+    // An answer first: whoever agrees on a protocol here would be cut off in its middle.
+    far.write_all(b"nobody reads this").await?;
+    expect_all(&mut far, b"last words").await?;
+    far.close().await?;
+    drop((near_keep, far_keep));
+    Ok(())
 }
 
 /// Two listeners do not share an address.
