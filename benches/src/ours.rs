@@ -7,7 +7,7 @@ use p2p::memory::{self, Hub, Memory};
 use p2p::mplex::{self, Mplex};
 use p2p::runtime::{AsyncStd, Smol, Tokio};
 use p2p::yamux::{self, Yamux};
-use p2p::{Connection, Host, Multiaddr, Protocol, Rt, SecureChannel, Stream};
+use p2p::{Connection, Host, HostBuilder, Multiaddr, Protocol, Rt, SecureChannel, Stream};
 
 use crate::node::args::{Behaviours, Options};
 use crate::node::serve::{self, PROTOCOLS};
@@ -32,28 +32,7 @@ impl Node for Ours {
 
     async fn start(options: &Options) -> Result<Self> {
         let rt = runtime(&options.runtime)?;
-        let mut builder = Host::builder().runtime(Rt::clone(&rt)).config(config());
-        let mut parts = options.stack.split('+');
-        match parts.next() {
-            Some("tcp") => {}
-            Some("memory") => {
-                let hub = HUB.get_or_init(Hub::new).clone();
-                let memory = Memory::new(hub, memory::Config::default());
-                builder = builder.tcp(false).with_transport(memory);
-            }
-            _ => return Err(unknown(&options.stack)),
-        }
-        builder = match parts.next() {
-            Some("noise") => builder.secure_channels(&[SecureChannel::Noise]),
-            Some("plaintext") => builder.secure_channels(&[SecureChannel::Plaintext]),
-            _ => return Err(unknown(&options.stack)),
-        };
-        builder = builder.multiplexers(&[]);
-        builder = match parts.next() {
-            Some("yamux") => builder.with_muxer(yamux(options.max_streams)),
-            Some("mplex") => builder.with_muxer(mplex(options.max_streams)),
-            _ => return Err(unknown(&options.stack)),
-        };
+        let mut builder = builder(&rt, &options.stack, options.max_streams)?;
         if options.behaviours == Behaviours::Min {
             builder = builder.identify(None).ping(None);
         }
@@ -97,12 +76,39 @@ impl Node for Ours {
     }
 }
 
+/// The stack that its name asks for.
+pub(crate) fn builder(rt: &Rt, stack: &str, max_streams: Option<usize>) -> Result<HostBuilder> {
+    let mut builder = Host::builder().runtime(Rt::clone(rt)).config(config());
+    let mut parts = stack.split('+');
+    match parts.next() {
+        Some("tcp") => {}
+        Some("memory") => {
+            let hub = HUB.get_or_init(Hub::new).clone();
+            let memory = Memory::new(hub, memory::Config::default());
+            builder = builder.tcp(false).with_transport(memory);
+        }
+        _ => return Err(unknown(stack)),
+    }
+    builder = match parts.next() {
+        Some("noise") => builder.secure_channels(&[SecureChannel::Noise]),
+        Some("plaintext") => builder.secure_channels(&[SecureChannel::Plaintext]),
+        _ => return Err(unknown(stack)),
+    };
+    builder = builder.multiplexers(&[]);
+    builder = match parts.next() {
+        Some("yamux") => builder.with_muxer(yamux(max_streams)),
+        Some("mplex") => builder.with_muxer(mplex(max_streams)),
+        _ => return Err(unknown(stack)),
+    };
+    Ok(builder)
+}
+
 fn unknown(stack: &str) -> crate::node::Error {
     format!("no stack {stack}").into()
 }
 
 /// The runtime that runs the caller.
-fn runtime(name: &str) -> Result<Rt> {
+pub(crate) fn runtime(name: &str) -> Result<Rt> {
     match name {
         "async-std" => Ok(AsyncStd::new()),
         "smol" => Ok(Smol::new()),

@@ -105,6 +105,15 @@ fn alternate(case: &Case, us: &Side, them: &Side, runs: usize) -> Result<Row> {
 }
 
 fn turn(case: &Case, side: &Side) -> Result<Turn> {
+    if case.alone {
+        let mut command = Command::new(&side.program);
+        command.args(&case.flags).args(["--stack", &side.stack]);
+        let started = Started::start(command)?;
+        if std::env::var_os("BENCH_VERBOSE").is_some() {
+            eprintln!("{}: {}", side.name, started.line);
+        }
+        return turn_of(case, side, &started.line);
+    }
     let listen = [&["listen".to_owned()], &case.both_flags[..], &side.flags].concat();
     let listener = Started::new(&side.program, &side.stack, &listen, 1)?;
     let mut addr = listener.said("listening").unwrap_or_default();
@@ -131,7 +140,10 @@ fn turn(case: &Case, side: &Side) -> Result<Turn> {
     dial.extend(["--listener-pid".to_owned(), listener.child.id().to_string()]);
     let dialer = Started::new(&side.program, &side.stack, &dial, 0)?;
     drop(proxy);
-    let result = &dialer.line;
+    turn_of(case, side, &dialer.line)
+}
+
+fn turn_of(case: &Case, side: &Side, result: &Value) -> Result<Turn> {
     let number = |key: &str| result.pointer(key).and_then(Value::as_f64);
     let name = &side.name;
     Ok(Turn {
