@@ -9,7 +9,7 @@ use super::{Gossipsub, MAX_RECORD};
 use crate::router::{Output, Version};
 use crate::table::PeerIx;
 use crate::trace::{DropCause, GraftCause, PruneCause, Refusal};
-use crate::wire::{Control, IHave, Ids, Part, Prune, Rpc};
+use crate::wire::{Control, Extensions, IHave, Ids, Part, Prune, Rpc};
 use crate::{MessageId, Topic};
 
 impl Gossipsub {
@@ -26,8 +26,9 @@ impl Gossipsub {
                 Part::Graft(topic) => self.graft_request(ix, topic, now),
                 Part::Prune(prune) => self.prune_notice(ix, &prune, now),
                 Part::IDontWant(ids) => self.idontwant(ix, ids),
-                Part::Extensions(_) => self.extensions(ix),
-                Part::Subscription(_) | Part::Publish(_) | Part::Partial(_) | Part::Test => Ok(()),
+                Part::Extensions(extensions) => self.extensions(ix, extensions),
+                Part::Partial(view) => self.partial(ix, &view),
+                Part::Subscription(_) | Part::Publish(_) | Part::Test => Ok(()),
             };
             if let Err(why) = done {
                 self.base.refuse(ix, why);
@@ -265,8 +266,10 @@ impl Gossipsub {
     }
 
     /// Extensions may only be announced in the first RPC.
-    fn extensions(&mut self, ix: PeerIx) -> Result<(), Refusal> {
-        if !self.base.table.get(ix).is_some_and(|peer| peer.greeted) {
+    fn extensions(&mut self, ix: PeerIx, extensions: Extensions) -> Result<(), Refusal> {
+        let peer = self.base.table.get_mut(ix);
+        if let Some(peer) = peer.filter(|peer| !peer.greeted) {
+            peer.speaks_partial = extensions.partial_messages && peer.version >= Version::V1_3;
             return Ok(());
         }
         self.penalise(ix, LATE_EXTENSIONS_PENALTY);

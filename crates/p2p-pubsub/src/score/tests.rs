@@ -88,7 +88,7 @@ fn forgetting_a_peer_forgets_its_addresses() {
         ip_colocation_factor_weight: -1.0,
         ..ScoreParams::default()
     };
-    let mut scores = Scores::new(params, Duration::from_secs(1), 10);
+    let mut scores = Scores::new(params, Duration::from_secs(1), 10, Keyed::new(0, 0));
     for ix in 0..20 {
         scores.add_peer(PeerIx(ix));
         scores.set_ips(
@@ -106,7 +106,12 @@ fn forgetting_a_peer_forgets_its_addresses() {
 
 #[test]
 fn records_of_deliveries_are_bounded_and_expire() {
-    let mut scores = Scores::new(ScoreParams::default(), Duration::from_secs(1), 10);
+    let mut scores = Scores::new(
+        ScoreParams::default(),
+        Duration::from_secs(1),
+        10,
+        Keyed::new(0, 0),
+    );
     for n in 0..100u8 {
         scores.validating(&MessageId::new(&[n]), Instant::ZERO);
     }
@@ -134,7 +139,7 @@ impl Script {
         }
         Self {
             name: case["name"].as_str().unwrap().to_owned(),
-            scores: Scores::new(params, Duration::from_secs(120), 1000),
+            scores: Scores::new(params, Duration::from_secs(120), 1000, Keyed::new(0, 0)),
             now: Instant::ZERO + Duration::from_secs(1),
             message: 0,
             app_score: case["peer_params"]["app_score_constant"]
