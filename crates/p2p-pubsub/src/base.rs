@@ -272,7 +272,7 @@ impl Base {
             return Incoming::Rejected { id, topic, why };
         }
         if self.seen.sight(id, now) {
-            let id = MessageId::new(id);
+            let id = self.seen.shared(id).unwrap_or_else(|| MessageId::new(id));
             self.drop_in(ix, Some(&id), DropCause::Duplicate);
             return Incoming::Duplicate { id, topic };
         }
@@ -432,7 +432,7 @@ impl Base {
     /// Takes a message of somebody else out of the queue of a peer that has it.
     pub(crate) fn cancel(&mut self, ix: PeerIx, id: &MessageId) {
         let peer = self.table.get_mut(ix);
-        if peer.is_some_and(|peer| peer.queue.cancel(id.as_bytes())) {
+        if peer.is_some_and(|peer| peer.queue.cancel(id)) {
             self.drop_out(ix, id, DropCause::Cancelled);
         }
     }

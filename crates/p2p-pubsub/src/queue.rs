@@ -54,6 +54,11 @@ impl Default for QueueLimits {
     }
 }
 
+/// Ids in one IDONTWANT message: as many as others read of it.
+const IDONTWANT_IDS: usize = 10;
+/// Tag and length of an id, and one more for the length of them all.
+const ID_TAG: usize = 4;
+
 /// What an entry takes besides its bytes on the wire, roughly.
 const OVERHEAD: usize = 64;
 
@@ -95,6 +100,10 @@ impl Queue {
         item: Control,
         limits: &QueueLimits,
     ) -> Result<(), Stalled> {
+        let item = match self.join_last(item, limits) {
+            Some(item) => item,
+            None => return Ok(()),
+        };
         self.replace_older(&item);
         let wanted = cost(item.wire_len());
         if self.control_bytes + wanted > limits.control_bytes {
@@ -111,6 +120,27 @@ impl Queue {
         self.control_bytes += wanted;
         self.control.push_back(item);
         Ok(())
+    }
+
+    /// Adds ids that are not wanted to those that wait at the end; otherwise gives `item` back.
+    fn join_last(&mut self, item: Control, limits: &QueueLimits) -> Option<Control> {
+        let Control::IDontWant(mut ids) = item else {
+            return Some(item);
+        };
+        let Some(last) = self.control.back_mut() else {
+            return Some(Control::IDontWant(ids));
+        };
+        let before = last.wire_len();
+        if let Control::IDontWant(waiting) = last {
+            let bytes: usize = ids.iter().map(|id| id.as_bytes().len() + ID_TAG).sum();
+            let fits = self.control_bytes + bytes <= limits.control_bytes;
+            if fits && waiting.len() + ids.len() <= IDONTWANT_IDS {
+                waiting.append(&mut ids);
+                self.control_bytes += last.wire_len() - before;
+                return None;
+            }
+        }
+        Some(Control::IDontWant(ids))
     }
 
     /// Takes back what `item` makes untrue.
@@ -200,13 +230,11 @@ impl Queue {
         true
     }
 
-    /// Takes a waiting message of somebody else out; true if there was one.
-    pub(crate) fn cancel(&mut self, id: &[u8]) -> bool {
+    /// Takes a waiting message of somebody else out; true if there was one. `id` has to be a clone
+    /// of the one that it was queued under.
+    pub(crate) fn cancel(&mut self, id: &MessageId) -> bool {
         let lane = &mut self.forwarded;
-        let at = lane
-            .messages
-            .iter()
-            .position(|(waiting, _)| waiting.as_bytes() == id);
+        let at = lane.messages.iter().position(|(waiting, _)| waiting.is(id));
         let Some((_, message)) = at.and_then(|at| lane.messages.remove(at)) else {
             return false;
         };

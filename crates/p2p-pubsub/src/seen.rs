@@ -46,16 +46,20 @@ impl Seen {
 
     /// Whether `id` is known; counts as a sight of it.
     pub(crate) fn sight(&mut self, id: &[u8], now: Instant) -> bool {
-        let Some(last) = self.last.get_mut(id) else {
-            return false;
-        };
-        if now - *last >= self.ttl {
+        if !self.contains(id, now) {
             return false;
         }
-        if self.by == SeenBy::Last {
+        if self.by == SeenBy::Last
+            && let Some(last) = self.last.get_mut(id)
+        {
             *last = now;
         }
         true
+    }
+
+    /// `id` as everybody here has it, if it is known: for [`MessageId::is`].
+    pub(crate) fn shared(&self, id: &[u8]) -> Option<MessageId> {
+        self.last.get_key_value(id).map(|(id, _)| id.clone())
     }
 
     /// Whether `id` is known.

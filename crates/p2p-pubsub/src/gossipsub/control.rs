@@ -6,6 +6,7 @@ use p2p_core::{Instant, PeerId};
 use p2p_keys::{PeerIdExt, PeerRecord, RecordLimits};
 
 use super::{Gossipsub, MAX_RECORD};
+use crate::ids::{IdMap, Keyed};
 use crate::router::{Output, Version};
 use crate::table::PeerIx;
 use crate::trace::{DropCause, GraftCause, PruneCause, Refusal};
@@ -243,11 +244,14 @@ impl Gossipsub {
             if full || id.len() > self.base.config.max_id_len {
                 return Err(Refusal::TooMany);
             }
-            let id = MessageId::new(id);
+            let known = self.base.seen.shared(id);
             let peer = self.base.table.get_mut(ix);
-            if peer.is_some_and(|peer| peer.queue.cancel(id.as_bytes())) {
+            if let (Some(id), Some(peer)) = (&known, peer)
+                && peer.queue.cancel(id)
+            {
                 cancelled.push(id.clone());
             }
+            let id = known.unwrap_or_else(|| MessageId::new(id));
             if self.config.stagger.is_some() {
                 named.push(id.clone());
             }
@@ -278,6 +282,17 @@ impl Gossipsub {
 }
 
 impl super::Counters {
+    pub(super) fn new(ids: Keyed) -> Self {
+        Self {
+            ihave_messages: 0,
+            ihave_ids: 0,
+            iwant_ids: 0,
+            idontwant_messages: 0,
+            unwanted: IdMap::with_hasher(ids),
+            unwanted_bytes: 0,
+        }
+    }
+
     /// A heartbeat has passed.
     pub(super) fn tick(&mut self) {
         self.ihave_messages = 0;

@@ -33,7 +33,7 @@ use bytes::Bytes;
 use p2p_core::{Budget, Instant, PeerId, Protocol};
 
 use crate::base::Base;
-use crate::ids::Keyed;
+use crate::ids::{IdMap, Keyed};
 use crate::partial::{Partial, PartialError, PartialMode, PartialSent};
 use crate::router::{
     Output, PublishError, Published, Remote, Router, Stats, Ticket, Verdict, Version,
@@ -71,6 +71,8 @@ pub struct Gossipsub {
     cache: Cache,
     promises: Promises,
     partials: Partials,
+    /// For the maps of single peers.
+    ids: Keyed,
     stagger: Stagger,
     /// How many peers were asked for a message that has not come, and when the last was.
     asked: BTreeMap<MessageId, (usize, Instant)>,
@@ -87,7 +89,7 @@ struct Fanout {
     published: Instant,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counters {
     ihave_messages: usize,
     /// Ids that we asked for.
@@ -96,7 +98,7 @@ struct Counters {
     iwant_ids: usize,
     idontwant_messages: usize,
     /// Ids that it does not want, and for how many heartbeats more.
-    unwanted: BTreeMap<MessageId, u32>,
+    unwanted: IdMap<u32>,
     unwanted_bytes: usize,
 }
 
@@ -138,7 +140,8 @@ impl Gossipsub {
             ),
             promises: Promises::new(Keyed::new(seed, 3)),
             partials: Partials::default(),
-            stagger: Stagger::default(),
+            ids: Keyed::new(seed, 5),
+            stagger: Stagger::new(Keyed::new(seed, 6)),
             asked: BTreeMap::new(),
             px_left: config.max_px_per_heartbeat,
             ticks: 0,
@@ -292,7 +295,7 @@ impl Router for Gossipsub {
         if let (Some(gater), Some(ip)) = (&mut self.gater, ips.first()) {
             gater.connected(*ip);
         }
-        self.counters.insert(ix, Counters::default());
+        self.counters.insert(ix, Counters::new(self.ids));
     }
 
     fn handle_peer_disconnected(&mut self, peer: &PeerId, now: Instant) {
