@@ -31,9 +31,9 @@ impl Partial for Word {
     }
 
     fn parts_for(&self, metadata: &[u8]) -> Option<Bytes> {
-        let [has] = metadata.try_into().ok()?;
+        let [has]: [u8; 1] = metadata.try_into().ok()?;
         let lacks = self.bits() & !has;
-        let part = |(n, part)| if lacks & (1u8 << n) == 0 { 0 } else { part };
+        let part = |(n, part): (u32, u8)| if lacks & (1u8 << n) == 0 { 0 } else { part };
         let parts: Vec<u8> = (0..4).zip(self.0).map(part).collect();
         (lacks != 0).then(|| parts.into())
     }

@@ -497,7 +497,7 @@ impl Eight {
     }
 
     fn without(&self, has: u8) -> Vec<u8> {
-        let part = |(n, part)| if has & (1u8 << n) == 0 { part } else { 0 };
+        let part = |(n, part): (u32, u8)| if has & (1u8 << n) == 0 { part } else { 0 };
         (0..8).zip(self.0).map(part).collect()
     }
 }
