@@ -100,9 +100,8 @@ impl Queue {
         item: Control,
         limits: &QueueLimits,
     ) -> Result<(), Stalled> {
-        let item = match self.join_last(item, limits) {
-            Some(item) => item,
-            None => return Ok(()),
+        let Some(item) = self.join_last(item, limits) else {
+            return Ok(());
         };
         self.replace_older(&item);
         let wanted = cost(item.wire_len());

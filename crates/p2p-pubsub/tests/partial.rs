@@ -368,6 +368,21 @@ fn partial(group: &[u8], parts: Option<&[u8]>, metadata: Option<&[u8]>) -> Bytes
 }
 
 #[test]
+fn parts_in_the_first_rpc_count_although_the_extension_is_announced_behind_them() {
+    let mut router = bench(GossipConfig::default(), Budget::unlimited(), 0);
+    router.handle_peer_connected(remote(1, Version::V1_3, false), Instant::ZERO);
+    let out = PartialOut {
+        topic: "t".into(),
+        group: Bytes::from_static(b"g"),
+        parts: None,
+        metadata: Some(Bytes::from_static(&[0, 0])),
+    };
+    let first = rpc(vec![Control::Partial(out), extensions()], Vec::new());
+    router.handle_rpc(&peer(1), first, Instant::ZERO).unwrap();
+    assert_eq!(drain(&mut router).len(), 1);
+}
+
+#[test]
 fn groups_that_peers_start_are_limited_for_each_of_them_and_for_all() {
     let config = GossipConfig::default();
     let (its, all) = (config.max_peer_groups, config.max_peer_groups_per_topic);

@@ -19,6 +19,14 @@ impl Gossipsub {
         if self.base.version(ix) == Version::Floodsub {
             return;
         }
+        // What is announced holds for the whole RPC, wherever it is in it.
+        for part in rpc.parts() {
+            if let Part::Extensions(extensions) = part
+                && let Err(why) = self.extensions(ix, extensions)
+            {
+                self.base.refuse(ix, why);
+            }
+        }
         let mut wanted = Vec::new();
         for part in rpc.parts() {
             let done = match part {
@@ -27,9 +35,10 @@ impl Gossipsub {
                 Part::Graft(topic) => self.graft_request(ix, topic, now),
                 Part::Prune(prune) => self.prune_notice(ix, &prune, now),
                 Part::IDontWant(ids) => self.idontwant(ix, ids),
-                Part::Extensions(extensions) => self.extensions(ix, extensions),
                 Part::Partial(view) => self.partial(ix, &view),
-                Part::Subscription(_) | Part::Publish(_) | Part::Test => Ok(()),
+                Part::Extensions(_) | Part::Subscription(_) | Part::Publish(_) | Part::Test => {
+                    Ok(())
+                }
             };
             if let Err(why) = done {
                 self.base.refuse(ix, why);

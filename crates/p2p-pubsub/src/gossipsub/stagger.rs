@@ -169,12 +169,12 @@ impl Gossipsub {
             return;
         }
         self.stagger.cancel(ix, id);
-        if let Some(message) = self.cache.get(id.as_bytes()) {
-            if self.pause(message).is_some() {
-                let author = self.stagger.author_of(message);
-                let max = self.config.max_staggered_authors;
-                self.stagger.learn(ix, author, false, max);
-            }
+        if let Some(message) = self.cache.get(id.as_bytes())
+            && self.pause(message).is_some()
+        {
+            let author = self.stagger.author_of(message);
+            let max = self.config.max_staggered_authors;
+            self.stagger.learn(ix, author, false, max);
         }
     }
 
