@@ -105,8 +105,9 @@ fn alternate(case: &Case, us: &Side, them: &Side, runs: usize) -> Result<Row> {
 
 fn turn(case: &Case, side: &Side) -> Result<Turn> {
     if case.alone {
-        let mut command = Command::new(&side.program);
-        command.args(&case.flags).args(["--stack", &side.stack]);
+        let mut command = Command::new(&side.program.path);
+        command.args(&side.program.args).args(&case.flags);
+        command.args(["--stack", &side.stack]);
         let started = Started::start(command)?;
         if std::env::var_os("BENCH_VERBOSE").is_some() {
             eprintln!("{}: {}", side.name, started.line);

@@ -1,6 +1,7 @@
 //! A message of four parts, of which each of two nodes has some: they end with all of it.
 //!
 //! `cargo run -p p2p-pubsub --example parts`
+#![expect(clippy::indexing_slicing, reason = "two of everything")]
 
 use bytes::Bytes;
 use p2p_core::{Budget, Instant};
