@@ -3,6 +3,7 @@
 mod check;
 mod compare;
 mod floor;
+mod gossip;
 mod muxers;
 mod node;
 mod ours;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use node::args::{Command, Dial};
+use node::gossip::{chain, mesh};
 use node::{Node as _, Result, jobs};
 use ours::Ours;
 
@@ -82,6 +84,14 @@ fn run_node(command: Command) -> Result<()> {
             });
             dial.options.addr = heard.recv()?;
             println!("{}", run_dial(dial)?);
+            Ok(())
+        }
+        Command::GossipChain(args) => {
+            println!("{}", chain::<gossip::Ours>(&args)?);
+            Ok(())
+        }
+        Command::GossipMesh(args) => {
+            println!("{}", mesh::<gossip::Ours>(&args)?);
             Ok(())
         }
     }

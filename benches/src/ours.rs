@@ -32,11 +32,7 @@ impl Node for Ours {
 
     async fn start(options: &Options) -> Result<Self> {
         let rt = runtime(&options.runtime)?;
-        let builder = Host::builder().runtime(Rt::clone(&rt)).config(config());
-        let mut builder = match options.stack.as_str() {
-            "quic" => builder.tcp(false),
-            stack => over_links(builder.quic(None), stack, options.max_streams)?,
-        };
+        let mut builder = builder(&rt, &options.stack, options.max_streams)?;
         if options.behaviours == Behaviours::Min {
             builder = builder.identify(None).ping(None);
         }
@@ -77,6 +73,15 @@ impl Node for Ours {
     }
 }
 
+/// The stack that its name asks for.
+pub(crate) fn builder(rt: &Rt, stack: &str, max_streams: Option<usize>) -> Result<HostBuilder> {
+    let builder = Host::builder().runtime(Rt::clone(rt)).config(config());
+    match stack {
+        "quic" => Ok(builder.tcp(false)),
+        stack => over_links(builder.quic(None), stack, max_streams),
+    }
+}
+
 /// A stack of a transport, a secure channel and a multiplexer.
 fn over_links(
     builder: HostBuilder,
@@ -112,7 +117,7 @@ fn unknown(stack: &str) -> crate::node::Error {
 }
 
 /// The runtime that runs the caller.
-fn runtime(name: &str) -> Result<Rt> {
+pub(crate) fn runtime(name: &str) -> Result<Rt> {
     match name {
         "async-std" => Ok(AsyncStd::new()),
         "smol" => Ok(Smol::new()),

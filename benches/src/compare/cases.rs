@@ -20,6 +20,8 @@ pub(crate) struct Case {
     pub(crate) more_is_better: bool,
     /// Round trip of a delaying proxy between the ends, in milliseconds.
     pub(crate) rtt_ms: Option<f64>,
+    /// One process is all of it: `flags` is its command line.
+    pub(crate) alone: bool,
     /// With whom ours is compared.
     pub(crate) against: Against,
 }
@@ -67,6 +69,7 @@ impl Case {
             unit: "",
             more_is_better: true,
             rtt_ms: None,
+            alone: false,
             against: Against::Peers,
         }
     }
@@ -151,6 +154,7 @@ pub(crate) fn all() -> Vec<Case> {
         cases.push(case);
     }
     cases.extend(runtimes());
+    cases.extend(gossip());
     cases
 }
 
@@ -289,4 +293,37 @@ fn runtimes() -> Vec<Case> {
             .less_is_better(),
         rpc("--job rpc --n 60000 --inflight 64", 64).counts("/req_s", "req/s", cpu),
     ]
+}
+
+/// Publish and subscribe with the defaults of both, signed and unsigned.
+fn gossip() -> Vec<Case> {
+    let case = |job, flags: &str, window: usize| {
+        let mut case = Case::new(job, "noise", "yamux").flags(flags);
+        (case.streams, case.write, case.alone) = (window, 1024, true);
+        case
+    };
+    let mut cases = Vec::new();
+    for (job, validation) in [
+        ("gossip-chain", "strict"),
+        ("gossip-chain-unsigned", "anonymous"),
+    ] {
+        let flags = format!("gossip-chain --n 20000 --window 64 --validation {validation}");
+        cases.push(case(job, &flags, 64).counts(
+            "/msg_per_forwarder_cpu_s",
+            "msg/CPU s",
+            Some("/forwarder_cpu_us"),
+        ));
+    }
+    for (job, validation) in [
+        ("gossip-mesh", "strict"),
+        ("gossip-mesh-unsigned", "anonymous"),
+    ] {
+        let flags = format!("gossip-mesh --n 1000 --window 400 --validation {validation}");
+        cases.push(case(job, &flags, 400).counts(
+            "/deliveries_per_cpu_s",
+            "deliveries/CPU s",
+            Some("/cpu_us_per_delivery"),
+        ));
+    }
+    cases
 }

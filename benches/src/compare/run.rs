@@ -104,6 +104,16 @@ fn alternate(case: &Case, us: &Side, them: &Side, runs: usize) -> Result<Row> {
 }
 
 fn turn(case: &Case, side: &Side) -> Result<Turn> {
+    if case.alone {
+        let mut command = Command::new(&side.program.path);
+        command.args(&side.program.args).args(&case.flags);
+        command.args(["--stack", &side.stack]);
+        let started = Started::start(command)?;
+        if std::env::var_os("BENCH_VERBOSE").is_some() {
+            eprintln!("{}: {}", side.name, started.line);
+        }
+        return turn_of(case, side, &started.line);
+    }
     let mut listen = [&["listen".to_owned()], &case.both_flags[..], &side.flags].concat();
     if side.stack == "quic" {
         listen.extend(["--addr", "/ip4/127.0.0.1/udp/0/quic-v1"].map(str::to_owned));
@@ -136,7 +146,10 @@ fn turn(case: &Case, side: &Side) -> Result<Turn> {
     dial.extend(["--listener-pid".to_owned(), listener.child.id().to_string()]);
     let dialer = Started::new(&side.program, &side.stack, &dial, 0)?;
     drop(proxy);
-    let result = &dialer.line;
+    turn_of(case, side, &dialer.line)
+}
+
+fn turn_of(case: &Case, side: &Side, result: &Value) -> Result<Turn> {
     let number = |key: &str| result.pointer(key).and_then(Value::as_f64);
     let name = &side.name;
     Ok(Turn {

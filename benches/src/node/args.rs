@@ -11,6 +11,51 @@ pub(crate) enum Command {
     Dial(Dial),
     /// Run listener and dialer as two threads of this process.
     Both(Dial),
+    /// A publisher, a forwarder and a receiver, a thread each.
+    GossipChain(Gossip),
+    /// Many nodes in one topic.
+    GossipMesh(Gossip),
+}
+
+/// The flags of the jobs about publish and subscribe.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Gossip {
+    /// `tcp+noise+yamux` and so on.
+    #[arg(long, default_value = "tcp+noise+yamux")]
+    pub(crate) stack: String,
+    /// Messages.
+    #[arg(long, default_value_t = 20_000)]
+    pub(crate) n: u64,
+    /// Bytes of each.
+    #[arg(long, default_value_t = 1024)]
+    pub(crate) size: usize,
+    /// Messages on their way at a time.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) window: u64,
+    /// Whether messages are signed.
+    #[arg(long, default_value = "strict")]
+    pub(crate) validation: Validation,
+    /// gossip-mesh: how many nodes.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) nodes: usize,
+    /// gossip-mesh: connections of a node, on average.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) degree: usize,
+    /// gossip-mesh: threads of the runtime.
+    #[arg(long, default_value_t = 2)]
+    pub(crate) threads: usize,
+    /// Send everything to everybody in the mesh at once, where the stack has a choice.
+    #[arg(long)]
+    pub(crate) no_stagger: bool,
+}
+
+/// Whether messages are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Validation {
+    /// All are signed by their authors.
+    Strict,
+    /// None has an author; its first eight bytes are its id.
+    Anonymous,
 }
 
 /// What both ends have to agree on, and what each has to itself.

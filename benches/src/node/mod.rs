@@ -10,6 +10,7 @@
 //! stack alone. `benches/README.md` describes flags and output.
 
 pub(crate) mod args;
+pub(crate) mod gossip;
 pub(crate) mod idle;
 pub(crate) mod jobs;
 pub(crate) mod measure;

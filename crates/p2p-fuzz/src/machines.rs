@@ -206,6 +206,7 @@ fn serve(router: &mut Gossipsub, now: Instant) {
             | Output::Deliver { .. }
             | Output::Joined { .. }
             | Output::Left { .. }
+            | Output::Parts(_)
             | Output::Stalled { .. }
             | Output::Trace(_)
             | _ => {}

@@ -378,6 +378,7 @@ impl World {
                 Output::Connect { .. }
                 | Output::Joined { .. }
                 | Output::Left { .. }
+                | Output::Parts(_)
                 | Output::Stalled { .. }
                 | Output::Trace(_) => {}
                 _other => {}

@@ -1,19 +1,20 @@
 //! What all routers share: peers, queues, the way of a message from the wire to its check.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use p2p_core::{Budget, Instant, PeerId};
+use p2p_core::{Budget, Instant, PeerId, Permit};
 
 use crate::config::Config;
+use crate::ids::{IdMap, Keyed};
 use crate::queue::{Queue, QueueLimits};
 use crate::rng::Rng;
 use crate::router::{Output, PublishError, Remote, Stats, Ticket, Version};
 use crate::seen::Seen;
 use crate::table::{Peer, PeerIx, Table};
 use crate::trace::{DropCause, Refusal, Reject, Trace};
-use crate::wire::{Control, MessageView, Part, Rpc, RpcOut, Subscription, WireError};
+use crate::wire::{Control, MessageView, Part, PartialOut, Rpc, RpcOut, Subscription, WireError};
 use crate::{Message, MessageId, SignatureError, Topic};
 
 pub(crate) struct Base {
@@ -58,10 +59,9 @@ pub(crate) enum Incoming {
 }
 
 /// Messages that are being checked.
-#[derive(Default)]
 struct Flights {
     by_ticket: BTreeMap<Ticket, Flight>,
-    by_id: HashMap<MessageId, Vec<Ticket>>,
+    by_id: IdMap<Vec<Ticket>>,
     bytes: usize,
     next: u64,
 }
@@ -80,7 +80,12 @@ pub(crate) struct Flight {
 impl Base {
     pub(crate) fn new(local: PeerId, config: Config, budget: Budget, seed: u64) -> Self {
         Self {
-            seen: Seen::new(config.seen_by, config.seen_ttl, config.seen_bytes),
+            seen: Seen::new(
+                config.seen_by,
+                config.seen_ttl,
+                config.seen_bytes,
+                Keyed::new(seed, 1),
+            ),
             config,
             local,
             table: Table::default(),
@@ -88,7 +93,7 @@ impl Base {
             stats: Stats::default(),
             rng: Rng::new(seed),
             blocked: BTreeSet::new(),
-            flights: Flights::default(),
+            flights: Flights::new(Keyed::new(seed, 0)),
             outputs: VecDeque::new(),
             budget,
             scratch: Vec::new(),
@@ -105,6 +110,8 @@ impl Base {
             outbound: remote.outbound,
             ips: remote.ips,
             topics: BTreeSet::new(),
+            partial: BTreeMap::new(),
+            speaks_partial: false,
             queue: Queue::default(),
             validating: 0,
             greeted: false,
@@ -203,7 +210,14 @@ impl Base {
             if known >= self.config.max_topics_per_peer {
                 return Err(Refusal::TooManyTopics);
             }
-            self.table.join(ix, &topic)
+            let joined = self.table.join(ix, &topic);
+            if let Some(peer) = self.table.get_mut(ix) {
+                match sub.partial_mode() {
+                    Some(mode) => drop(peer.partial.insert(topic.clone(), mode)),
+                    None => drop(peer.partial.remove(&topic)),
+                }
+            }
+            joined
         } else {
             self.table.leave(ix, &topic)
         };
@@ -258,7 +272,7 @@ impl Base {
             return Incoming::Rejected { id, topic, why };
         }
         if self.seen.sight(id, now) {
-            let id = MessageId::new(id);
+            let id = self.seen.shared(id).unwrap_or_else(|| MessageId::new(id));
             self.drop_in(ix, Some(&id), DropCause::Duplicate);
             return Incoming::Duplicate { id, topic };
         }
@@ -418,7 +432,7 @@ impl Base {
     /// Takes a message of somebody else out of the queue of a peer that has it.
     pub(crate) fn cancel(&mut self, ix: PeerIx, id: &MessageId) {
         let peer = self.table.get_mut(ix);
-        if peer.is_some_and(|peer| peer.queue.cancel(id.as_bytes())) {
+        if peer.is_some_and(|peer| peer.queue.cancel(id)) {
             self.drop_out(ix, id, DropCause::Cancelled);
         }
     }
@@ -429,6 +443,17 @@ impl Base {
         if let (Some(Err(_)), Some(peer)) = (pushed, self.table.id(ix)) {
             self.output(Output::Stalled { peer });
         }
+    }
+
+    /// Queues parts of a message; false if they do not fit.
+    pub(crate) fn send_partial(&mut self, ix: PeerIx, partial: PartialOut) -> bool {
+        let push = |queue: &mut Queue, limits: &_| queue.push_partial(partial, limits);
+        self.with_queue(ix, push) == Some(true)
+    }
+
+    /// Memory for something that a peer has sent; `None` if there is no more.
+    pub(crate) fn reserve(&self, len: usize) -> Option<Permit> {
+        self.budget.reserve(len).ok()
     }
 
     fn with_queue<T>(
@@ -532,6 +557,15 @@ impl Base {
 }
 
 impl Flights {
+    fn new(ids: Keyed) -> Self {
+        Self {
+            by_ticket: BTreeMap::new(),
+            by_id: IdMap::with_hasher(ids),
+            bytes: 0,
+            next: 0,
+        }
+    }
+
     /// Whether these very bytes are being checked; notes who sent them again.
     fn join(&mut self, id: &[u8], raw: &[u8], from: PeerIx) -> bool {
         let tickets = self.by_id.get(id).into_iter().flatten();

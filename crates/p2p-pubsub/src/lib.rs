@@ -12,6 +12,7 @@
 //! - [`Message`] is encoded once and shared; [`Author`] writes and signs messages,
 //!   [`SignaturePolicy`] checks them.
 //! - [`ScoreParams`] say how peers are scored, and [`Trace`] why something was done.
+//! - [`Partial`] is a message in parts, for those who have most of it already.
 //! - [`wire`] is the RPC as bytes, read without building anything.
 //!
 //! Whatever a remote can make a router hold has a limit in [`Config`], [`GossipConfig`] or
@@ -43,7 +44,10 @@ mod check;
 mod config;
 mod floodsub;
 mod gossipsub;
+mod ids;
 mod message;
+mod partial;
+mod parts;
 mod presets;
 mod queue;
 mod rng;
@@ -65,6 +69,8 @@ pub use config::{Config, CustomId, MessageIdFn};
 pub use floodsub::Floodsub;
 pub use gossipsub::{ConfigError, GaterParams, GossipConfig, Gossipsub};
 pub use message::{Draft, Message, MessageId, Topic};
+pub use partial::{Partial, PartialError, PartialMode, PartialSent, Parts};
+pub use parts::{PartsReceived, PartsSubscription};
 pub use queue::QueueLimits;
 pub use router::{
     Output, PublishError, Published, Remote, Router, Stats, Ticket, Verdict, Version,

@@ -79,6 +79,11 @@ impl MessageId {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// Whether both are clones of one id: quicker than comparing them, as it follows no pointer.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl Borrow<[u8]> for MessageId {

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::wire::{Control, RpcOut};
+use crate::wire::{Control, PartialOut, RpcOut};
 use crate::{Message, MessageId};
 
 /// What may wait for one peer, in bytes, and how it is cut into RPCs.
@@ -27,6 +27,9 @@ pub struct QueueLimits {
     pub own_bytes: usize,
     /// Messages of others; one always fits. Default: 1 MiB.
     pub forwarded_bytes: usize,
+    /// Parts of messages, and what is said about them; what does not fit is not sent, and one
+    /// always fits. Default: 1 MiB.
+    pub partial_bytes: usize,
     /// One RPC, unless a single message is longer. Default: 48 KiB, below the 64 KiB that
     /// rust-libp2p reads.
     pub rpc_bytes: usize,
@@ -43,12 +46,18 @@ impl Default for QueueLimits {
             control_bytes: 256 * 1024,
             own_bytes: 1024 * 1024,
             forwarded_bytes: 1024 * 1024,
+            partial_bytes: 1024 * 1024,
             rpc_bytes: 48 * 1024,
             rpc_control_bytes: 16_000,
             rpc_subscriptions: 100,
         }
     }
 }
+
+/// Ids in one IDONTWANT message: as many as others read of it.
+const IDONTWANT_IDS: usize = 10;
+/// Tag and length of an id, and one more for the length of them all.
+const ID_TAG: usize = 4;
 
 /// What an entry takes besides its bytes on the wire, roughly.
 const OVERHEAD: usize = 64;
@@ -63,6 +72,8 @@ pub(crate) struct Queue {
     control_bytes: usize,
     own: Lane,
     forwarded: Lane,
+    partials: VecDeque<Control>,
+    partial_bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -74,13 +85,13 @@ struct Lane {
 impl Queue {
     pub(crate) fn is_empty(&self) -> bool {
         let messages = self.own.messages.is_empty() && self.forwarded.messages.is_empty();
-        self.control.is_empty() && messages
+        self.control.is_empty() && messages && self.partials.is_empty()
     }
 
     /// What waits, in bytes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
-        self.control_bytes + self.own.bytes + self.forwarded.bytes
+        self.control_bytes + self.own.bytes + self.forwarded.bytes + self.partial_bytes
     }
 
     /// Queues a control message. Gossip that does not fit is dropped.
@@ -89,6 +100,9 @@ impl Queue {
         item: Control,
         limits: &QueueLimits,
     ) -> Result<(), Stalled> {
+        let Some(item) = self.join_last(item, limits) else {
+            return Ok(());
+        };
         self.replace_older(&item);
         let wanted = cost(item.wire_len());
         if self.control_bytes + wanted > limits.control_bytes {
@@ -107,6 +121,27 @@ impl Queue {
         Ok(())
     }
 
+    /// Adds ids that are not wanted to those that wait at the end; otherwise gives `item` back.
+    fn join_last(&mut self, item: Control, limits: &QueueLimits) -> Option<Control> {
+        let Control::IDontWant(mut ids) = item else {
+            return Some(item);
+        };
+        let Some(last) = self.control.back_mut() else {
+            return Some(Control::IDontWant(ids));
+        };
+        let before = last.wire_len();
+        if let Control::IDontWant(waiting) = last {
+            let bytes: usize = ids.iter().map(|id| id.as_bytes().len() + ID_TAG).sum();
+            let fits = self.control_bytes + bytes <= limits.control_bytes;
+            if fits && waiting.len() + ids.len() <= IDONTWANT_IDS {
+                waiting.append(&mut ids);
+                self.control_bytes += last.wire_len() - before;
+                return None;
+            }
+        }
+        Some(Control::IDontWant(ids))
+    }
+
     /// Takes back what `item` makes untrue.
     fn replace_older(&mut self, item: &Control) {
         if is_gossip(item) {
@@ -119,7 +154,10 @@ impl Queue {
                     Control::Graft(new) | Control::Prune { topic: new, .. },
                     Control::Graft(old) | Control::Prune { topic: old, .. },
                 )
-                | (Control::Subscription(_, new), Control::Subscription(_, old)) => new == old,
+                | (
+                    Control::Subscription(_, new) | Control::PartialSubscription(new, _),
+                    Control::Subscription(_, old) | Control::PartialSubscription(old, _),
+                ) => new == old,
                 _unrelated => false,
             };
             if older {
@@ -168,13 +206,34 @@ impl Queue {
         dropped
     }
 
-    /// Takes a waiting message of somebody else out; true if there was one.
-    pub(crate) fn cancel(&mut self, id: &[u8]) -> bool {
+    /// Queues parts of a message; false if they do not fit. What only says which parts we have
+    /// takes the place of what said so earlier.
+    pub(crate) fn push_partial(&mut self, partial: PartialOut, limits: &QueueLimits) -> bool {
+        let mut freed = 0;
+        if partial.metadata.is_some() {
+            self.partials.retain(|waiting| {
+                let older = matches!(waiting, Control::Partial(old)
+                    if old.parts.is_none() && old.topic == partial.topic && old.group == partial.group);
+                freed += if older { cost(waiting.wire_len()) } else { 0 };
+                !older
+            });
+            self.partial_bytes = self.partial_bytes.saturating_sub(freed);
+        }
+        let item = Control::Partial(partial);
+        let wanted = cost(item.wire_len());
+        if self.partial_bytes + wanted > limits.partial_bytes && !self.partials.is_empty() {
+            return false;
+        }
+        self.partial_bytes += wanted;
+        self.partials.push_back(item);
+        true
+    }
+
+    /// Takes a waiting message of somebody else out; true if there was one. `id` has to be a clone
+    /// of the one that it was queued under.
+    pub(crate) fn cancel(&mut self, id: &MessageId) -> bool {
         let lane = &mut self.forwarded;
-        let at = lane
-            .messages
-            .iter()
-            .position(|(waiting, _)| waiting.as_bytes() == id);
+        let at = lane.messages.iter().position(|(waiting, _)| waiting.is(id));
         let Some((_, message)) = at.and_then(|at| lane.messages.remove(at)) else {
             return false;
         };
@@ -209,6 +268,15 @@ impl Queue {
             self.control_bytes = self.control_bytes.saturating_sub(cost(len));
             bytes += len;
             rpc.control.extend(self.control.pop_front());
+        }
+        if let Some(item) = self.partials.front() {
+            // One in each RPC: the field is not repeated.
+            let len = item.wire_len();
+            if bytes == 0 || bytes + len <= limits.rpc_bytes {
+                self.partial_bytes = self.partial_bytes.saturating_sub(cost(len));
+                bytes += len;
+                rpc.control.extend(self.partials.pop_front());
+            }
         }
         for lane in [&mut self.own, &mut self.forwarded] {
             while let Some((_, message)) = lane.messages.front() {
@@ -247,6 +315,8 @@ fn is_gossip(item: &Control) -> bool {
         Control::IDontWant(_) | Control::IHave(..) | Control::IWant(_) => true,
         Control::Extensions(_)
         | Control::Graft(_)
+        | Control::Partial(_)
+        | Control::PartialSubscription(..)
         | Control::Prune { .. }
         | Control::Subscription(..) => false,
     }

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use p2p_core::{Blame, Instant, PeerId, Protocol};
 use p2p_keys::PeerRecord;
 
+use crate::partial::{Partial, PartialError, PartialMode, PartialSent, Parts};
 use crate::trace::{DropCause, GraftCause, PruneCause, Refusal, Reject, Trace};
 use crate::wire::WireError;
 use crate::{Message, MessageId, SignatureError, Topic};
@@ -83,6 +84,27 @@ pub trait Router: Send {
 
     /// Takes no more messages from a peer or by it, or takes them again.
     fn block(&mut self, peer: PeerId, blocked: bool);
+
+    /// How we take part in the partial messages of `topic`; `None`: not. False if this router has
+    /// none.
+    fn set_partial(&mut self, topic: &Topic, mode: Option<PartialMode>) -> bool {
+        let _ = (topic, mode);
+        false
+    }
+
+    /// Sends what the peers in `topic` lack of a message, and what we have of it to those that do
+    /// not know. The same again sends nothing twice.
+    ///
+    /// # Errors
+    /// [`PartialError`]; nothing has changed.
+    fn publish_parts(
+        &mut self,
+        topic: &Topic,
+        partial: &dyn Partial,
+    ) -> Result<PartialSent, PartialError> {
+        let _ = (topic, partial);
+        Err(PartialError::NotInTopic)
+    }
 
     /// Turns [`Output::Trace`] on or off.
     fn set_trace(&mut self, on: bool);
@@ -198,6 +220,8 @@ pub enum Output {
         /// Which one.
         topic: Topic,
     },
+    /// A peer has sent parts of a message, or says which it has and wants.
+    Parts(Arc<Parts>),
     /// Something waits for this peer: call [`Router::take_frame`] until it gives nothing.
     Ready {
         /// Who.

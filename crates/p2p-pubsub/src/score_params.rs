@@ -184,6 +184,14 @@ fn of_topic(topic: Option<&Topic>) -> String {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Finding {
+    /// A peer that sends an invalid message a second in this topic, for ever, is out of the mesh
+    /// and still gets gossip and sends it: its score stays at or above the gossip threshold.
+    BannedPeerGetsGossip {
+        /// The topic.
+        topic: Topic,
+        /// Its score in the long run.
+        score: f64,
+    },
     /// A mesh peer that never forwards anything in this topic keeps this score, not below 0,
     /// even without other topics: time in the mesh pays for it.
     SilentPeerStaysInMesh {
@@ -299,6 +307,21 @@ impl ScoreParams {
             } else if params.invalid_message_deliveries_weight == 0.0 || invalid >= 0.0 {
                 let score = invalid;
                 findings.push(Finding::InvalidMessagesArePaidFor { topic, score });
+            }
+        }
+        findings
+    }
+
+    /// The same, and what `thresholds` make of it: whether a peer that deserves to be shut out
+    /// still takes part in gossip.
+    pub fn findings_under(&self, thresholds: &Thresholds) -> Vec<Finding> {
+        let mut findings = self.findings();
+        let best = self.capped(self.topics.values().map(TopicParams::best).sum());
+        for (topic, params) in &self.topics {
+            let score = best + params.one_invalid_a_second();
+            if score < 0.0 && score >= thresholds.gossip {
+                let topic = topic.clone();
+                findings.push(Finding::BannedPeerGetsGossip { topic, score });
             }
         }
         findings

@@ -1,11 +1,12 @@
 //! Which messages have been here already, bounded in bytes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use p2p_core::Instant;
 
 use crate::MessageId;
+use crate::ids::{IdMap, Keyed};
 
 /// What an entry takes besides the bytes of its id, roughly.
 const OVERHEAD: usize = 96;
@@ -22,7 +23,7 @@ pub enum SeenBy {
 
 #[derive(Debug)]
 pub(crate) struct Seen {
-    last: HashMap<MessageId, Instant>,
+    last: IdMap<Instant>,
     /// Every id in `last` once, by a time that is not later than its own.
     by_age: VecDeque<(Instant, MessageId)>,
     bytes: usize,
@@ -32,9 +33,9 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    pub(crate) fn new(by: SeenBy, ttl: Duration, max_bytes: usize) -> Self {
+    pub(crate) fn new(by: SeenBy, ttl: Duration, max_bytes: usize, ids: Keyed) -> Self {
         Self {
-            last: HashMap::new(),
+            last: IdMap::with_hasher(ids),
             by_age: VecDeque::new(),
             bytes: 0,
             ttl,
@@ -45,16 +46,20 @@ impl Seen {
 
     /// Whether `id` is known; counts as a sight of it.
     pub(crate) fn sight(&mut self, id: &[u8], now: Instant) -> bool {
-        let Some(last) = self.last.get_mut(id) else {
-            return false;
-        };
-        if now - *last >= self.ttl {
+        if !self.contains(id, now) {
             return false;
         }
-        if self.by == SeenBy::Last {
+        if self.by == SeenBy::Last
+            && let Some(last) = self.last.get_mut(id)
+        {
             *last = now;
         }
         true
+    }
+
+    /// `id` as everybody here has it, if it is known: for [`MessageId::is`].
+    pub(crate) fn shared(&self, id: &[u8]) -> Option<MessageId> {
+        self.last.get_key_value(id).map(|(id, _)| id.clone())
     }
 
     /// Whether `id` is known.
@@ -119,7 +124,7 @@ mod tests {
     #[test]
     fn a_message_is_forgotten_after_its_first_or_its_last_sight() {
         for (by, known) in [(SeenBy::First, false), (SeenBy::Last, true)] {
-            let mut seen = Seen::new(by, TTL, 10_000);
+            let mut seen = Seen::new(by, TTL, 10_000, Keyed::new(1, 1));
             let id = MessageId::new(b"id");
             seen.insert(&id, at(0));
             assert!(seen.sight(b"id", at(100)));
@@ -132,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_ids_stays_within_its_bytes() {
-        let mut seen = Seen::new(SeenBy::First, TTL, 10_000);
+        let mut seen = Seen::new(SeenBy::First, TTL, 10_000, Keyed::new(1, 1));
         for n in 0..100_000u32 {
             seen.insert(&MessageId::new(&n.to_be_bytes()), at(0));
             assert!(seen.bytes() <= 10_000);

@@ -52,7 +52,7 @@ impl Node for (Swarm, Keypair) {
 /// Publish and subscribe on a swarm. Cheap to clone; does not keep its swarm alive.
 #[derive(Clone)]
 pub struct Pubsub {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// Messages of a topic, as a [`Stream`] of [`Received`]. The last one of a topic that is dropped

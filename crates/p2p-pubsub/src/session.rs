@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use bytes::Bytes;
 use futures::future::{AbortHandle, Abortable, Either, poll_fn, select};
 use futures::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use p2p_core::{AddrExt, PeerId, Role, frame};
@@ -224,17 +225,49 @@ async fn wait_for(shared: &Shared, peer: PeerId) {
 
 async fn read(shared: &Arc<Shared>, peer: PeerId, stream: Stream) -> Result<(), frame::Error> {
     let mut stream = BufReader::with_capacity(READ_BUFFER, stream);
+    let mut spare = Vec::new();
     loop {
-        let rpc = match frame::read(&mut stream, shared.config.max_rpc_size).await {
-            Ok(rpc) => rpc,
+        let rpc = match read_rpc(&mut stream, shared.config.max_rpc_size, spare).await {
+            Ok(rpc) => Bytes::from(rpc),
             Err(frame::Error::Ended) => return Ok(()),
             Err(error) => return Err(error),
         };
         let (read, jobs) =
-            shared.step_and_check(|state, now| state.router.handle_rpc(&peer, rpc.into(), now));
+            shared.step_and_check(|state, now| state.router.handle_rpc(&peer, rpc.clone(), now));
         read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         check(shared, jobs).await;
+        // Messages that share an RPC with others were copied out of it.
+        spare = match rpc.is_unique() && rpc.len() <= MAX_SPARE {
+            true => Vec::from(rpc),
+            false => Vec::new(),
+        };
     }
+}
+
+/// Reads one RPC into `spare`. What is longer than [`MAX_SPARE`] takes memory as it arrives.
+async fn read_rpc(
+    stream: &mut BufReader<Stream>,
+    max: usize,
+    mut spare: Vec<u8>,
+) -> Result<Vec<u8>, frame::Error> {
+    let len = {
+        let mut length = std::pin::pin!(frame::read_length(stream, max));
+        match futures::poll!(&mut length) {
+            Poll::Ready(len) => len?,
+            Poll::Pending => {
+                // Whoever is silent keeps nothing.
+                spare = Vec::new();
+                length.await?
+            }
+        }
+    };
+    if len > MAX_SPARE {
+        return frame::read_body(stream, len).await;
+    }
+    // What was in it is written over: no need for zeros.
+    spare.resize(len, 0);
+    stream.read_exact(&mut spare).await?;
+    Ok(spare)
 }
 
 /// How often a stream is opened on one connection.
@@ -245,3 +278,5 @@ const BATCH: usize = 64 * 1024;
 const IDLE_BATCH: usize = 4 * 1024;
 /// Small RPCs are read together.
 const READ_BUFFER: usize = 16 * 1024;
+/// RPCs up to this many bytes are read into the memory of the last one.
+const MAX_SPARE: usize = 64 * 1024;

@@ -12,11 +12,12 @@ use p2p_swarm::{Publisher, WeakSwarm};
 
 use crate::check::{Job, Pool};
 use crate::config::Config;
-use crate::router::{Output, Router};
+use crate::parts::{LocalParts, PartsReceived};
+use crate::router::{Output, Router, Verdict};
 use crate::service::{Presence, Received};
 use crate::trace::Traced;
 use crate::validator::{Candidate, Validator};
-use crate::{Author, Topic};
+use crate::{Author, SignaturePolicy, Topic};
 
 pub(crate) struct Shared {
     pub(crate) rt: Rt,
@@ -29,9 +30,12 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) router: Box<dyn Router>,
     pub(crate) author: Author,
+    /// No message carries a signature.
+    unsigned: bool,
     pub(crate) peers: BTreeMap<PeerId, Session>,
     pub(crate) topics: BTreeMap<Topic, Local>,
     pub(crate) validators: BTreeMap<Topic, Validator>,
+    pub(crate) parts: BTreeMap<Topic, LocalParts>,
     /// For those who want to know what is done and why.
     pub(crate) traces: Option<Arc<Publisher<Traced>>>,
     /// Who waits for a peer or for room in a queue.
@@ -63,6 +67,7 @@ pub(crate) struct Local {
 struct Todo {
     wake: Vec<Waker>,
     deliver: Vec<(Arc<Publisher<Received>>, Received)>,
+    parts: Vec<(Arc<Publisher<PartsReceived>>, PartsReceived)>,
     presence: Vec<(Arc<Publisher<Presence>>, Presence)>,
     traces: Vec<Traced>,
     tracer: Option<Arc<Publisher<Traced>>>,
@@ -100,6 +105,12 @@ impl State {
                     self.tell(todo, &topic, Presence::Joined(peer));
                 }
                 Output::Left { peer, topic } => self.tell(todo, &topic, Presence::Left(peer)),
+                Output::Parts(parts) => {
+                    if let Some(entry) = self.parts.get(&parts.topic) {
+                        let publisher = Arc::clone(&entry.publisher);
+                        todo.parts.push((publisher, PartsReceived::Parts(parts)));
+                    }
+                }
                 Output::Ready { peer } => {
                     let session = self.peers.get_mut(&peer);
                     let writer = session.and_then(|session| session.writer.take());
@@ -119,6 +130,11 @@ impl State {
                     message,
                 } => {
                     let validator = self.validators.get(message.topic()).cloned();
+                    if validator.is_none() && self.unsigned {
+                        // Its fields were checked; there is nothing else to check.
+                        self.router.handle_verdict(ticket, Verdict::Accept, now);
+                        continue;
+                    }
                     let candidate = Candidate { id, from, message };
                     todo.check.push(Job {
                         ticket,
@@ -147,17 +163,20 @@ impl Shared {
         router: Box<dyn Router>,
         author: Author,
     ) -> Self {
+        let unsigned = config.policy == SignaturePolicy::StrictNoSign;
         Self {
             rt: swarm.rt().clone(),
             swarm: swarm.downgrade(),
             config,
             pool: Pool::default(),
             state: Mutex::new(State {
+                unsigned,
                 router,
                 author,
                 peers: BTreeMap::new(),
                 topics: BTreeMap::new(),
                 validators: BTreeMap::new(),
+                parts: BTreeMap::new(),
                 traces: None,
                 waiting: Vec::new(),
                 readers: 0,
@@ -203,6 +222,9 @@ impl Shared {
         todo.wake.into_iter().for_each(Waker::wake);
         for (publisher, received) in todo.deliver {
             publisher.publish(&received);
+        }
+        for (publisher, parts) in todo.parts {
+            publisher.publish(&parts);
         }
         for (publisher, presence) in todo.presence {
             publisher.publish(&presence);

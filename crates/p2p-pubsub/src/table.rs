@@ -8,6 +8,7 @@ use p2p_core::PeerId;
 use crate::Topic;
 use crate::queue::Queue;
 use crate::router::Version;
+use crate::wire::PartialMode;
 
 /// A peer inside one router. Never used for another peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +23,10 @@ pub(crate) struct Peer {
     pub(crate) outbound: bool,
     pub(crate) ips: Vec<IpAddr>,
     pub(crate) topics: BTreeSet<Topic>,
+    /// How it takes part in the partial messages of its topics.
+    pub(crate) partial: BTreeMap<Topic, PartialMode>,
+    /// It has announced partial messages.
+    pub(crate) speaks_partial: bool,
     pub(crate) queue: Queue,
     /// Bytes of its messages that are being checked.
     pub(crate) validating: usize,
@@ -121,6 +126,7 @@ impl Table {
         let Some(peer) = self.connected.get_mut(&ix) else {
             return false;
         };
+        peer.partial.remove(topic);
         let left = peer.topics.remove(topic);
         self.remove_from_topic(ix, topic);
         left

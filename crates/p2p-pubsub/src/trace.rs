@@ -109,14 +109,20 @@ pub enum Refusal {
     IdTooLong,
     /// No topic, or one that is not UTF-8.
     NotATopic,
+    /// Parts of messages from a peer that has not said that it sends any.
+    NotNegotiated,
     /// More of this kind than is read within a heartbeat.
     TooMany,
     /// The sender is in as many topics as we remember.
     TooManyTopics,
+    /// A group's name, its metadata or its parts are longer than allowed, or there is no name.
+    TooLong,
     /// A topic longer than allowed.
     TopicTooLong,
     /// A topic that we are not in.
     UnknownTopic,
+    /// Parts of messages that we did not request.
+    Unrequested,
 }
 
 /// Why the score of a peer changed.

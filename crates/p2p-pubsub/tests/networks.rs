@@ -238,3 +238,35 @@ fn every_received_message_is_accounted_for() {
         assert_eq!(stats.delivered, 14);
     }
 }
+
+#[test]
+fn at_mesh_degree_eight_every_node_checks_each_message_once() {
+    let (nodes, messages) = (40, 20);
+    let mut config = GossipConfig::default();
+    (config.d, config.d_low) = (8, 8);
+    let mut net = mesh(nodes, 16, &config);
+    net.run(Duration::from_secs(5));
+    for router in &net.routers {
+        assert!(router.mesh(&"t".into()).unwrap().len() >= 8);
+    }
+
+    for n in 0..messages {
+        net.publish(n, signed(n, "t", b"small", 1));
+        // The copies of one come while others are checked.
+        net.run(LATENCY / 3);
+    }
+    net.run(10 * LATENCY);
+
+    let checks = net.log.iter().filter(|line| line.contains("Validate"));
+    assert_eq!(checks.count(), messages * (nodes - 1));
+    let received: u64 = net
+        .routers
+        .iter()
+        .map(|router| router.stats().received)
+        .sum();
+    let distinct = (messages * (nodes - 1)) as u64;
+    assert!(
+        received > 5 * distinct,
+        "copies came: {received} of {distinct}"
+    );
+}

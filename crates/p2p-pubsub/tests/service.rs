@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use p2p_core::{Multiaddr, Rt};
 use p2p_keys::Keypair;
 use p2p_noise::Noise;
 use p2p_pubsub::{
-    Config, GossipConfig, Opinion, Presence, PublishError, PublishFailed, Pubsub, Received, Reject,
-    Subscription, Trace, Traced, Validator,
+    Config, GossipConfig, Opinion, Partial, PartialMode, PartsReceived, PartsSubscription,
+    Presence, PublishError, PublishFailed, Pubsub, Received, Reject, Subscription, Trace, Traced,
+    Validator,
 };
 use p2p_sim::{Host, Link, Sim};
 use p2p_swarm::Swarm;
@@ -455,4 +457,108 @@ fn traces_tell_why_and_cost_nothing_until_asked_for() {
         }
         assert_eq!(grafts, 1);
     });
+}
+
+#[test]
+fn messages_of_the_greatest_length_back_to_back_all_arrive() {
+    let sim = sim(21);
+    let hosts = sim.hosts(2);
+    let rt = hosts.first().unwrap().rt();
+    sim.block_on(async {
+        let network = network(&hosts, &GossipConfig::default()).await;
+        let [(_, alice), (_, bob)] = &network[..] else {
+            panic!("two");
+        };
+        let _topic = alice.subscribe("chat");
+        let mut chat = bob.subscribe("chat");
+        rt.sleep(Duration::from_secs(2)).await;
+        // Less what surrounds the payload.
+        let longest = GossipConfig::default().base.max_message_size - 200;
+        for n in 0..5u8 {
+            alice.publish("chat", vec![n; longest]).await.unwrap();
+        }
+        for n in 0..5u8 {
+            assert_eq!(next(&mut chat, &rt).await, vec![n; longest]);
+        }
+    });
+}
+
+/// Eight parts of one byte each; zero is missing.
+struct Eight([u8; 8]);
+
+impl Eight {
+    fn bits(&self) -> u8 {
+        let bits = (0..8).zip(self.0);
+        bits.map(|(n, part)| u8::from(part != 0) << n).sum()
+    }
+
+    fn without(&self, has: u8) -> Vec<u8> {
+        let part = |(n, part): (u32, u8)| if has & (1u8 << n) == 0 { part } else { 0 };
+        (0..8).zip(self.0).map(part).collect()
+    }
+}
+
+impl Partial for Eight {
+    fn group(&self) -> Bytes {
+        Bytes::from_static(b"eight")
+    }
+
+    fn metadata(&self) -> Bytes {
+        vec![self.bits()].into()
+    }
+
+    fn parts_for(&self, metadata: &[u8]) -> Option<Bytes> {
+        let has = *metadata.first()?;
+        (self.bits() & !has != 0).then(|| self.without(has).into())
+    }
+
+    fn merge(&self, metadata: &[u8]) -> Bytes {
+        let has = metadata.first().copied().unwrap_or_default();
+        vec![has | self.bits()].into()
+    }
+}
+
+/// For ten seconds, merges what comes and publishes that again.
+async fn serve(mut parts: PartsSubscription, mut ours: Eight, rt: Rt) -> [u8; 8] {
+    parts.publish(&ours).unwrap();
+    let end = rt.now() + Duration::from_secs(10);
+    while let Ok(received) = rt.timeout(end - rt.now(), parts.next()).await {
+        let PartsReceived::Parts(received) = received.unwrap() else {
+            panic!("lost");
+        };
+        for (part, new) in ours.0.iter_mut().zip(received.parts.iter().flatten()) {
+            *part |= new;
+        }
+        parts.publish(&ours).unwrap();
+    }
+    ours.0
+}
+
+#[test]
+fn two_and_ten_hosts_put_a_message_together_from_the_parts_of_all() {
+    for count in [2usize, 10] {
+        let sim = sim(30 + count as u64);
+        let hosts = sim.hosts(count);
+        let rt = hosts.first().unwrap().rt();
+        sim.block_on(async {
+            let network = network(&hosts, &GossipConfig::default()).await;
+            let subscriptions: Vec<_> = network
+                .iter()
+                .map(|(_, pubsub)| pubsub.subscribe_parts("words", PartialMode::Requests))
+                .collect();
+            rt.sleep(Duration::from_secs(3)).await;
+            let all = subscriptions.into_iter().enumerate().map(|(n, parts)| {
+                let mut ours = Eight([0; 8]);
+                for (at, part) in ours.0.iter_mut().enumerate() {
+                    if at % count == n {
+                        *part = b"together"[at];
+                    }
+                }
+                serve(parts, ours, rt.clone())
+            });
+            for word in futures::future::join_all(all).await {
+                assert_eq!(&word, b"together");
+            }
+        });
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Jobs, reads, writes and clock are those of our own node: only the stack differs.
 
+mod gossip;
 #[path = "../../../src/node/mod.rs"]
 mod node;
 mod stack;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use node::args::{Command, Dial};
+use node::gossip::{chain, mesh};
 use node::{Node as _, Result, jobs};
 use stack::Rust;
 
@@ -53,6 +55,14 @@ fn run(command: Command) -> Result<()> {
             });
             dial.options.addr = heard.recv()?;
             run_dial(dial)
+        }
+        Command::GossipChain(args) => {
+            println!("{}", chain::<gossip::Rust>(&args)?);
+            Ok(())
+        }
+        Command::GossipMesh(args) => {
+            println!("{}", mesh::<gossip::Rust>(&args)?);
+            Ok(())
         }
     }
 }

@@ -67,7 +67,7 @@ impl Node for Rust {
         };
         let config = swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(Duration::from_secs(600));
-        let transport = transport(options, &keys)?;
+        let transport = transport(&options.stack, &options.mss, options.max_streams, &keys)?;
         let swarm = Swarm::new(transport, behaviour, keys.public().to_peer_id(), config);
         let (commands, received) = mpsc::unbounded();
         tokio::spawn(drive(swarm, received));
@@ -184,26 +184,32 @@ fn peer(addr: &Multiaddr) -> Option<PeerId> {
 }
 
 /// The stack as `SwarmBuilder` sets it up.
-fn transport(options: &Options, keys: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
-    if options.stack == "quic" {
+pub(crate) fn transport(
+    stack: &str,
+    mss: &str,
+    max_streams: Option<usize>,
+    keys: &Keypair,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    if stack == "quic" {
         let quic = quic::tokio::Transport::new(quic::Config::new(keys));
         let map = |(peer, connection), _| (peer, StreamMuxerBox::new(connection));
         return Ok(quic.map(map).boxed());
     }
-    match options.stack.split_once('+') {
+    match stack.split_once('+') {
         Some(("tcp", upper)) => {
             let tcp = tcp::tokio::Transport::new(tcp::Config::default());
-            secured(tcp, upper, options, keys)
+            secured(tcp, upper, mss, max_streams, keys)
         }
-        Some(("memory", upper)) => secured(MemoryTransport::default(), upper, options, keys),
-        _ => Err(format!("no stack {}", options.stack).into()),
+        Some(("memory", upper)) => secured(MemoryTransport::default(), upper, mss, max_streams, keys),
+        _ => Err(format!("no stack {stack}").into()),
     }
 }
 
 fn secured<T>(
     raw: T,
     upper: &str,
-    options: &Options,
+    mss: &str,
+    max_streams: Option<usize>,
     keys: &Keypair,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>>
 where
@@ -213,18 +219,18 @@ where
     T::Dial: Send + 'static,
     T::ListenerUpgrade: Send + 'static,
 {
-    let version = match options.mss.as_str() {
+    let version = match mss {
         "v1" => Version::V1,
         _ => Version::V1Lazy,
     };
     let raw = raw.upgrade(version);
     let mut yamux = yamux::Config::default();
-    if let Some(max) = options.max_streams {
+    if let Some(max) = max_streams {
         // More than 4096 panics.
         yamux.set_max_num_streams(max.min(4096));
     }
     let mut mplex = libp2p_mplex::Config::new();
-    if let Some(max) = options.max_streams {
+    if let Some(max) = max_streams {
         mplex.set_max_num_streams(max);
     }
     Ok(match upper {

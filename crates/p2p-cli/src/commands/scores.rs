@@ -22,7 +22,7 @@ pub(crate) fn explain(output: Output, args: &ExplainScores) -> Result<(), Failur
     };
     params.check().map_err(wrong)?;
     thresholds.check().map_err(wrong)?;
-    for finding in params.findings() {
+    for finding in params.findings_under(&thresholds) {
         let text = format!("{finding:?}");
         output.line(output.styled(Style::Bold, format!("found: {text}")));
         output.record(&Record::new("finding").text("finding", text));

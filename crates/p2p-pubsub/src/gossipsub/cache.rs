@@ -1,8 +1,9 @@
 //! Recent messages, for those who ask, in windows of one heartbeat; bounded in bytes.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::ids::{IdMap, Keyed};
 use crate::table::PeerIx;
 use crate::{Message, MessageId, Topic};
 
@@ -11,7 +12,7 @@ const OVERHEAD: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Cache {
-    messages: HashMap<MessageId, Entry>,
+    messages: IdMap<Entry>,
     /// Ids by age, the newest window first. Invariant: never empty.
     windows: VecDeque<Vec<MessageId>>,
     history: usize,
@@ -28,9 +29,9 @@ struct Entry {
 }
 
 impl Cache {
-    pub(super) fn new(history: usize, gossip: usize, max_bytes: usize) -> Self {
+    pub(super) fn new(history: usize, gossip: usize, max_bytes: usize, ids: Keyed) -> Self {
         Self {
-            messages: HashMap::new(),
+            messages: IdMap::with_hasher(ids),
             windows: VecDeque::from([Vec::new()]),
             history: history.max(1),
             gossip,

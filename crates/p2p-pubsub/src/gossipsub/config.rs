@@ -113,6 +113,22 @@ pub struct GossipConfig {
     pub direct_peers: BTreeSet<PeerId>,
     /// Heartbeats between two tries to reach them. Default: 300.
     pub direct_connect_ticks: u64,
+    /// Announce partial messages to peers that speak gossipsub 1.3. Default: true.
+    ///
+    /// Which topics have any is said by [`Router::set_partial`](crate::Router::set_partial).
+    pub partial_messages: bool,
+    /// The longest name of a group of parts, in bytes. Default: 256.
+    pub max_group_len: usize,
+    /// The longest metadata of a group, in bytes; of each peer the last one is kept for each group.
+    /// Default: 4096.
+    pub max_parts_metadata: usize,
+    /// Groups that one peer can start in a topic; more of what it says is refused. Default: 8.
+    pub max_peer_groups: usize,
+    /// Groups that all peers together can start in a topic. Default: 255.
+    pub max_peer_groups_per_topic: usize,
+    /// Heartbeats for which a group is remembered after we published in it or a peer started it.
+    /// Default: 5.
+    pub group_ttl: u32,
     /// How peers are scored, and what follows from it. Default: none, all have score 0.
     pub scoring: Option<(ScoreParams, Thresholds)>,
     /// Records of who delivered what, for the scores; the oldest make room. Default: 100,000.
@@ -168,6 +184,12 @@ impl Default for GossipConfig {
             opportunistic_graft_peers: 2,
             direct_peers: BTreeSet::new(),
             direct_connect_ticks: 300,
+            partial_messages: true,
+            max_group_len: 256,
+            max_parts_metadata: 4096,
+            max_peer_groups: 8,
+            max_peer_groups_per_topic: 255,
+            group_ttl: 5,
             scoring: None,
             max_delivery_records: 100_000,
             gater: None,

@@ -6,10 +6,11 @@ use p2p_core::{Instant, PeerId};
 use p2p_keys::{PeerIdExt, PeerRecord, RecordLimits};
 
 use super::{Gossipsub, MAX_RECORD};
+use crate::ids::{IdMap, Keyed};
 use crate::router::{Output, Version};
 use crate::table::PeerIx;
 use crate::trace::{DropCause, GraftCause, PruneCause, Refusal};
-use crate::wire::{Control, IHave, Ids, Part, Prune, Rpc};
+use crate::wire::{Control, Extensions, IHave, Ids, Part, Prune, Rpc};
 use crate::{MessageId, Topic};
 
 impl Gossipsub {
@@ -17,6 +18,14 @@ impl Gossipsub {
     pub(super) fn control(&mut self, ix: PeerIx, rpc: &Rpc<'_>, now: Instant) {
         if self.base.version(ix) == Version::Floodsub {
             return;
+        }
+        // What is announced holds for the whole RPC, wherever it is in it.
+        for part in rpc.parts() {
+            if let Part::Extensions(extensions) = part
+                && let Err(why) = self.extensions(ix, extensions)
+            {
+                self.base.refuse(ix, why);
+            }
         }
         let mut wanted = Vec::new();
         for part in rpc.parts() {
@@ -26,8 +35,10 @@ impl Gossipsub {
                 Part::Graft(topic) => self.graft_request(ix, topic, now),
                 Part::Prune(prune) => self.prune_notice(ix, &prune, now),
                 Part::IDontWant(ids) => self.idontwant(ix, ids),
-                Part::Extensions(_) => self.extensions(ix),
-                Part::Subscription(_) | Part::Publish(_) | Part::Partial(_) | Part::Test => Ok(()),
+                Part::Partial(view) => self.partial(ix, &view),
+                Part::Extensions(_) | Part::Subscription(_) | Part::Publish(_) | Part::Test => {
+                    Ok(())
+                }
             };
             if let Err(why) = done {
                 self.base.refuse(ix, why);
@@ -242,11 +253,14 @@ impl Gossipsub {
             if full || id.len() > self.base.config.max_id_len {
                 return Err(Refusal::TooMany);
             }
-            let id = MessageId::new(id);
+            let known = self.base.seen.shared(id);
             let peer = self.base.table.get_mut(ix);
-            if peer.is_some_and(|peer| peer.queue.cancel(id.as_bytes())) {
+            if let (Some(id), Some(peer)) = (&known, peer)
+                && peer.queue.cancel(id)
+            {
                 cancelled.push(id.clone());
             }
+            let id = known.unwrap_or_else(|| MessageId::new(id));
             if self.config.stagger.is_some() {
                 named.push(id.clone());
             }
@@ -265,8 +279,10 @@ impl Gossipsub {
     }
 
     /// Extensions may only be announced in the first RPC.
-    fn extensions(&mut self, ix: PeerIx) -> Result<(), Refusal> {
-        if !self.base.table.get(ix).is_some_and(|peer| peer.greeted) {
+    fn extensions(&mut self, ix: PeerIx, extensions: Extensions) -> Result<(), Refusal> {
+        let peer = self.base.table.get_mut(ix);
+        if let Some(peer) = peer.filter(|peer| !peer.greeted) {
+            peer.speaks_partial = extensions.partial_messages && peer.version >= Version::V1_3;
             return Ok(());
         }
         self.penalise(ix, LATE_EXTENSIONS_PENALTY);
@@ -275,6 +291,17 @@ impl Gossipsub {
 }
 
 impl super::Counters {
+    pub(super) fn new(ids: Keyed) -> Self {
+        Self {
+            ihave_messages: 0,
+            ihave_ids: 0,
+            iwant_ids: 0,
+            idontwant_messages: 0,
+            unwanted: IdMap::with_hasher(ids),
+            unwanted_bytes: 0,
+        }
+    }
+
     /// A heartbeat has passed.
     pub(super) fn tick(&mut self) {
         self.ihave_messages = 0;

@@ -36,6 +36,7 @@ impl Gossipsub {
             self.gossip(topic, &mesh);
         }
         self.mend_fanout(now);
+        self.partial_heartbeat();
         let patience = self.config.iwant_followup_time;
         self.asked.retain(|_, (_, last)| now - *last < patience);
         self.cache.shift();
@@ -184,7 +185,7 @@ impl Gossipsub {
         }
         self.base.rng.shuffle(&mut ids);
         let gossip = self.thresholds.gossip;
-        let fit = |this: &Self, ix| this.score_of(ix) >= gossip;
+        let fit = |this: &Self, ix| this.score_of(ix) >= gossip && !this.wants_parts(ix, topic);
         let mut peers: Vec<PeerIx> = self
             .choose(topic, except, usize::MAX, fit)
             .into_iter()

@@ -8,7 +8,7 @@
 //!            backoff before the next GRAFT     IWANT <─── what they have not got
 //! ```
 //!
-//! - `receive`: messages in and out. `control`: GRAFT, PRUNE, IHAVE, IWANT, IDONTWANT.
+//! - `receive`: messages in and out, `partial`: those in parts. `control`: GRAFT, PRUNE, IHAVE, IWANT, IDONTWANT.
 //! - `mesh`: who is in, and when it may come back. `heartbeat`: what happens each second.
 //!
 //! Specs: libp2p/specs `pubsub/gossipsub/gossipsub-v1.0.md` to `gossipsub-v1.3.md`.
@@ -19,6 +19,7 @@ mod control;
 mod gater;
 mod heartbeat;
 mod mesh;
+mod partial;
 mod promises;
 mod receive;
 mod stagger;
@@ -32,6 +33,8 @@ use bytes::Bytes;
 use p2p_core::{Budget, Instant, PeerId, Protocol};
 
 use crate::base::Base;
+use crate::ids::{IdMap, Keyed};
+use crate::partial::{Partial, PartialError, PartialMode, PartialSent};
 use crate::router::{
     Output, PublishError, Published, Remote, Router, Stats, Ticket, Verdict, Version,
 };
@@ -45,6 +48,7 @@ use cache::Cache;
 pub use config::{ConfigError, GossipConfig};
 use gater::Gater;
 pub use gater::GaterParams;
+use partial::Partials;
 use promises::Promises;
 use stagger::Stagger;
 
@@ -66,6 +70,9 @@ pub struct Gossipsub {
     records: BTreeMap<PeerIx, Bytes>,
     cache: Cache,
     promises: Promises,
+    partials: Partials,
+    /// For the maps of single peers.
+    ids: Keyed,
     stagger: Stagger,
     /// How many peers were asked for a message that has not come, and when the last was.
     asked: BTreeMap<MessageId, (usize, Instant)>,
@@ -82,7 +89,7 @@ struct Fanout {
     published: Instant,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counters {
     ihave_messages: usize,
     /// Ids that we asked for.
@@ -91,7 +98,7 @@ struct Counters {
     iwant_ids: usize,
     idontwant_messages: usize,
     /// Ids that it does not want, and for how many heartbeats more.
-    unwanted: BTreeMap<MessageId, u32>,
+    unwanted: IdMap<u32>,
     unwanted_bytes: usize,
 }
 
@@ -117,7 +124,8 @@ impl Gossipsub {
         Ok(Self {
             base: Base::new(local, config.base.clone(), budget, seed),
             thresholds,
-            scores: params.map(|params| Scores::new(params, seen_ttl, records)),
+            scores: params
+                .map(|params| Scores::new(params, seen_ttl, records, Keyed::new(seed, 4))),
             gater: config.gater.clone().map(Gater::new),
             mesh: BTreeMap::new(),
             fanout: BTreeMap::new(),
@@ -128,9 +136,12 @@ impl Gossipsub {
                 config.history_length,
                 config.history_gossip,
                 config.cache_bytes,
+                Keyed::new(seed, 2),
             ),
-            promises: Promises::default(),
-            stagger: Stagger::default(),
+            promises: Promises::new(Keyed::new(seed, 3)),
+            partials: Partials::default(),
+            ids: Keyed::new(seed, 5),
+            stagger: Stagger::new(Keyed::new(seed, 6)),
             asked: BTreeMap::new(),
             px_left: config.max_px_per_heartbeat,
             ticks: 0,
@@ -195,7 +206,8 @@ impl Gossipsub {
         let backoffs: usize = self.backoffs.values().map(BTreeMap::len).sum();
         let fanout: usize = self.fanout.values().map(|fanout| fanout.peers.len()).sum();
         let gater = self.gater.as_ref().map_or(0, Gater::len);
-        let asked = self.asked.len() + self.promises.len() + self.stagger.len();
+        let asked =
+            self.asked.len() + self.promises.len() + self.stagger.len() + self.partials.len();
         let small = self.counters.len() + self.records.len() + asked;
         self.base.entries() + mesh + backoffs + fanout + gater + small
     }
@@ -263,10 +275,19 @@ impl Router for Gossipsub {
         if self.base.table.find(&remote.peer).is_some() {
             self.handle_peer_disconnected(&remote.peer, now);
         }
-        let extensions = Control::Extensions(Extensions::default());
+        let extensions = Control::Extensions(Extensions {
+            partial_messages: self.config.partial_messages,
+            ..Extensions::default()
+        });
         let hello = (remote.version >= Version::V1_3).then_some(extensions);
         let ips = remote.ips.clone();
         let ix = self.base.connect(remote, hello);
+        for topic in self.partials.topics() {
+            if self.base.topics.contains(&topic) {
+                let item = self.subscription_for(ix, &topic);
+                self.base.send_control(ix, item);
+            }
+        }
         if let Some(scores) = &mut self.scores {
             scores.add_peer(ix);
             scores.set_ips(ix, &ips);
@@ -274,7 +295,7 @@ impl Router for Gossipsub {
         if let (Some(gater), Some(ip)) = (&mut self.gater, ips.first()) {
             gater.connected(*ip);
         }
-        self.counters.insert(ix, Counters::default());
+        self.counters.insert(ix, Counters::new(self.ids));
     }
 
     fn handle_peer_disconnected(&mut self, peer: &PeerId, now: Instant) {
@@ -290,6 +311,7 @@ impl Router for Gossipsub {
         self.records.remove(&ix);
         self.promises.forgive(ix);
         self.stagger.forget_peer(ix);
+        self.partials.forget_peer(ix);
         if let Some(scores) = &mut self.scores {
             scores.remove_peer(ix, now);
         }
@@ -342,6 +364,7 @@ impl Router for Gossipsub {
     fn subscribe(&mut self, topic: &Topic, now: Instant) -> bool {
         let new = self.base.announce(topic, true);
         if new {
+            self.announce_mode(topic);
             self.join(topic, now);
         }
         new
@@ -351,6 +374,7 @@ impl Router for Gossipsub {
         let left = self.base.announce(topic, false);
         if left {
             self.leave(topic, now);
+            self.partials.forget_topic(topic);
         }
         left
     }
@@ -406,6 +430,19 @@ impl Router for Gossipsub {
 
     fn block(&mut self, peer: PeerId, blocked: bool) {
         self.base.block(peer, blocked);
+    }
+
+    fn set_partial(&mut self, topic: &Topic, mode: Option<PartialMode>) -> bool {
+        self.set_mode(topic, mode);
+        true
+    }
+
+    fn publish_parts(
+        &mut self,
+        topic: &Topic,
+        partial: &dyn Partial,
+    ) -> Result<PartialSent, PartialError> {
+        self.send_parts(topic, partial)
     }
 
     fn set_trace(&mut self, on: bool) {

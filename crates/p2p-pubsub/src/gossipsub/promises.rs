@@ -1,20 +1,28 @@
 //! Who offered a message and still owes it to us.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use p2p_core::Instant;
 
 use crate::MessageId;
+use crate::ids::{IdMap, Keyed};
 use crate::table::PeerIx;
 
 /// One promise for each accepted IHAVE, which limits their number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Promises {
-    due: HashMap<MessageId, BTreeMap<PeerIx, Instant>>,
+    due: IdMap<BTreeMap<PeerIx, Instant>>,
     by_peer: BTreeMap<PeerIx, Vec<MessageId>>,
 }
 
 impl Promises {
+    pub(super) fn new(ids: Keyed) -> Self {
+        Self {
+            due: IdMap::with_hasher(ids),
+            by_peer: BTreeMap::new(),
+        }
+    }
+
     pub(super) fn add(&mut self, peer: PeerIx, id: MessageId, due: Instant) {
         let peers = self.due.entry(id.clone()).or_default();
         if peers.insert(peer, due).is_none() {

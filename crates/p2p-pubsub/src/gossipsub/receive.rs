@@ -87,7 +87,8 @@ impl Gossipsub {
         }
         let mesh = self.mesh.get(message.topic()).cloned().unwrap_or_default();
         for ix in mesh {
-            if ix != from && self.base.version(ix) >= Version::V1_2 {
+            let whole = !self.wants_parts(ix, message.topic());
+            if ix != from && whole && self.base.version(ix) >= Version::V1_2 {
                 let ids = vec![id.clone()];
                 self.base.send_control(ix, Control::IDontWant(ids));
             }
@@ -231,6 +232,7 @@ impl Gossipsub {
         let all = self.base.table.in_topic(message.topic());
         let wanted =
             |ix: &PeerIx| self.is_direct(*ix) || self.score_of(*ix) >= self.thresholds.publish;
+        let all = all.filter(|ix| !self.wants_parts(*ix, message.topic()));
         targets.extend(all.filter(wanted));
     }
 
@@ -250,6 +252,9 @@ impl Gossipsub {
         targets.retain(|ix| author.is_none() || self.base.table.id(*ix) != author);
         targets.sort_unstable();
         targets.dedup();
+        if self.partials.mode(topic).is_some() {
+            targets.retain(|ix| !self.wants_parts(*ix, topic));
+        }
     }
 
     fn is_unwanted(&self, ix: PeerIx, id: &MessageId) -> bool {

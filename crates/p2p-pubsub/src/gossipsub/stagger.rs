@@ -13,23 +13,25 @@
 //! Nothing new is sent: any peer that speaks 1.2 can be at the other end.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use p2p_core::Instant;
 
 use super::Gossipsub;
+use crate::ids::{IdMap, Keyed};
 use crate::router::Version;
 use crate::table::PeerIx;
 use crate::{Message, MessageId};
 
 /// What waits, and what is known of who needs what.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Stagger {
     later: BTreeMap<(Instant, u64), Later>,
     /// Where to find what waits for a peer.
-    waiting: BTreeMap<(PeerIx, MessageId), (Instant, u64)>,
+    waiting: BTreeMap<PeerIx, IdMap<(Instant, u64)>>,
+    ids: Keyed,
     next: u64,
     /// Authors, by hash, that a peer does not need from us.
     needless: BTreeMap<PeerIx, BTreeMap<u64, ()>>,
@@ -43,21 +45,24 @@ struct Later {
 }
 
 impl Stagger {
+    pub(super) fn new(ids: Keyed) -> Self {
+        Self {
+            later: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            ids,
+            next: 0,
+            needless: BTreeMap::new(),
+        }
+    }
+
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.later.keys().next().map(|(due, _)| *due)
     }
 
     pub(super) fn forget_peer(&mut self, peer: PeerIx) {
         self.needless.remove(&peer);
-        let low = (peer, MessageId::new(&[]));
-        let waiting: Vec<_> = self
-            .waiting
-            .range(low..)
-            .take_while(|((other, _), _)| *other == peer)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for (peer, id) in waiting {
-            self.cancel(peer, &id);
+        if self.waiting.remove(&peer).is_some() {
+            self.later.retain(|_, later| later.peer != peer);
         }
     }
 
@@ -68,15 +73,17 @@ impl Stagger {
     fn put(&mut self, due: Instant, later: Later) {
         self.next = self.next.wrapping_add(1);
         let key = (due, self.next);
-        let known = (later.peer, later.id.clone());
-        if let Some(older) = self.waiting.insert(known, key) {
+        let waiting = self.waiting.entry(later.peer);
+        let waiting = waiting.or_insert_with(|| IdMap::with_hasher(self.ids));
+        if let Some(older) = waiting.insert(later.id.clone(), key) {
             self.later.remove(&older);
         }
         self.later.insert(key, later);
     }
 
     fn cancel(&mut self, peer: PeerIx, id: &MessageId) {
-        if let Some(key) = self.waiting.remove(&(peer, id.clone())) {
+        let waiting = self.waiting.get_mut(&peer);
+        if let Some(key) = waiting.and_then(|waiting| waiting.remove(id)) {
             self.later.remove(&key);
         }
     }
@@ -87,7 +94,9 @@ impl Stagger {
             return None;
         }
         let later = first.remove();
-        self.waiting.remove(&(later.peer, later.id.clone()));
+        if let Some(waiting) = self.waiting.get_mut(&later.peer) {
+            waiting.remove(&later.id);
+        }
         Some(later)
     }
 
@@ -104,6 +113,14 @@ impl Stagger {
         if max > 0 {
             known.insert(author, ());
         }
+    }
+
+    /// Whose messages take the same paths. Those without an author are told apart by topic only.
+    fn author_of(&self, message: &Message) -> u64 {
+        let mut hasher = self.ids.build_hasher();
+        message.topic().as_bytes().hash(&mut hasher);
+        message.from().hash(&mut hasher);
+        hasher.finish()
     }
 
     fn needs(&self, peer: PeerIx, author: u64) -> bool {
@@ -131,7 +148,7 @@ impl Gossipsub {
         now: Instant,
     ) {
         let pause = self.pause(message);
-        let author = author_of(message);
+        let author = self.stagger.author_of(message);
         match pause {
             Some(pause)
                 if self.base.version(ix) >= Version::V1_2
@@ -152,12 +169,12 @@ impl Gossipsub {
             return;
         }
         self.stagger.cancel(ix, id);
-        if let Some(message) = self.cache.get(id.as_bytes()) {
-            let (author, large) = (author_of(message), self.pause(message).is_some());
-            if large {
-                let max = self.config.max_staggered_authors;
-                self.stagger.learn(ix, author, false, max);
-            }
+        if let Some(message) = self.cache.get(id.as_bytes())
+            && self.pause(message).is_some()
+        {
+            let author = self.stagger.author_of(message);
+            let max = self.config.max_staggered_authors;
+            self.stagger.learn(ix, author, false, max);
         }
     }
 
@@ -165,16 +182,9 @@ impl Gossipsub {
     pub(super) fn send_held_back(&mut self, now: Instant) {
         while let Some(Later { peer, id, message }) = self.stagger.pop(now) {
             let max = self.config.max_staggered_authors;
-            self.stagger.learn(peer, author_of(&message), true, max);
+            let author = self.stagger.author_of(&message);
+            self.stagger.learn(peer, author, true, max);
             self.base.forward(peer, &id, &message);
         }
     }
-}
-
-/// Whose messages take the same paths. Those without an author are told apart by topic only.
-fn author_of(message: &Message) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    message.topic().as_bytes().hash(&mut hasher);
-    message.from().hash(&mut hasher);
-    hasher.finish()
 }

@@ -102,7 +102,7 @@ proptest! {
             match op {
                 0 => { queue.push_own(&id, &message, &limits); }
                 1 => { queue.push_forwarded(&id, &message, &limits); }
-                2 => { queue.cancel(id.as_bytes()); }
+                2 => { queue.cancel(&id); }
                 _ => { let _ = queue.push_control(Control::IWant(vec![id]), &limits); }
             }
             prop_assert!(queue.bytes() <= 2000 + 5000 + 7000);

@@ -1,17 +1,18 @@
 //! Who sent a message before and after it was judged, to share praise and blame.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use p2p_core::Instant;
 
 use crate::MessageId;
+use crate::ids::{IdMap, Keyed};
 use crate::table::PeerIx;
 
 /// Records of messages, the oldest first, at most so many.
 #[derive(Debug)]
 pub(crate) struct Deliveries {
-    records: HashMap<MessageId, Record>,
+    records: IdMap<Record>,
     /// Invariant: the ids in `records`, by age.
     by_age: VecDeque<(Instant, MessageId)>,
     keep: Duration,
@@ -47,9 +48,9 @@ pub(crate) enum Duplicate {
 }
 
 impl Deliveries {
-    pub(crate) fn new(keep: Duration, max: usize) -> Self {
+    pub(crate) fn new(keep: Duration, max: usize, ids: Keyed) -> Self {
         Self {
-            records: HashMap::new(),
+            records: IdMap::with_hasher(ids),
             by_age: VecDeque::new(),
             keep,
             max: max.max(1),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use p2p_core::Instant;
 
 use super::Scores;
+use crate::ids::Keyed;
 use crate::score_params::ScoreParams;
 use crate::table::PeerIx;
 use crate::trace::Reject;
@@ -50,7 +51,12 @@ impl ScoreParams {
     ) -> Vec<f64> {
         let (peer, other) = (PeerIx(1), PeerIx(2));
         let mut now = Instant::ZERO;
-        let mut scores = Scores::new(self.clone(), Duration::from_secs(120), 100_000);
+        let mut scores = Scores::new(
+            self.clone(),
+            Duration::from_secs(120),
+            100_000,
+            Keyed::new(0, 0),
+        );
         for ix in [peer, other] {
             scores.add_peer(ix);
             scores.graft(ix, topic, now);

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use p2p_core::Instant;
 
+use crate::ids::Keyed;
 use crate::score_params::{ScoreParams, TopicParams};
 use crate::table::PeerIx;
 use crate::trace::Reject;
@@ -74,12 +75,12 @@ struct IpKey {
 }
 
 impl Scores {
-    pub(crate) fn new(params: ScoreParams, keep: Duration, max_records: usize) -> Self {
+    pub(crate) fn new(params: ScoreParams, keep: Duration, max_records: usize, ids: Keyed) -> Self {
         Self {
             params,
             peers: BTreeMap::new(),
             by_ip: BTreeMap::new(),
-            deliveries: Deliveries::new(keep, max_records),
+            deliveries: Deliveries::new(keep, max_records, ids),
         }
     }
 

@@ -88,7 +88,7 @@ fn forgetting_a_peer_forgets_its_addresses() {
         ip_colocation_factor_weight: -1.0,
         ..ScoreParams::default()
     };
-    let mut scores = Scores::new(params, Duration::from_secs(1), 10);
+    let mut scores = Scores::new(params, Duration::from_secs(1), 10, Keyed::new(0, 0));
     for ix in 0..20 {
         scores.add_peer(PeerIx(ix));
         scores.set_ips(
@@ -106,7 +106,12 @@ fn forgetting_a_peer_forgets_its_addresses() {
 
 #[test]
 fn records_of_deliveries_are_bounded_and_expire() {
-    let mut scores = Scores::new(ScoreParams::default(), Duration::from_secs(1), 10);
+    let mut scores = Scores::new(
+        ScoreParams::default(),
+        Duration::from_secs(1),
+        10,
+        Keyed::new(0, 0),
+    );
     for n in 0..100u8 {
         scores.validating(&MessageId::new(&[n]), Instant::ZERO);
     }
@@ -134,7 +139,7 @@ impl Script {
         }
         Self {
             name: case["name"].as_str().unwrap().to_owned(),
-            scores: Scores::new(params, Duration::from_secs(120), 1000),
+            scores: Scores::new(params, Duration::from_secs(120), 1000, Keyed::new(0, 0)),
             now: Instant::ZERO + Duration::from_secs(1),
             message: 0,
             app_score: case["peer_params"]["app_score_constant"]
@@ -422,4 +427,38 @@ fn a_peer_that_never_forwards_is_found_when_time_in_mesh_pays_for_it() {
         ),
         "{found:?}"
     );
+}
+
+#[test]
+fn a_banned_peer_that_still_gets_gossip_is_found_and_no_preset_has_one() {
+    let mut params = ScoreParams::default();
+    let lenient = TopicParams {
+        mesh_message_deliveries_weight: -1.0,
+        first_message_deliveries_weight: 0.1,
+        first_message_deliveries_cap: 10.0,
+        // Half of the counter is left after each second: it settles at 2.
+        invalid_message_deliveries_weight: -10.0,
+        ..TopicParams::default()
+    };
+    params.topics.insert("blocks".into(), lenient);
+    let topic = Topic::new("blocks");
+    let score = 1.0 - 40.0;
+    let found = params.findings_under(&Thresholds::default());
+    assert_eq!(found, [Finding::BannedPeerGetsGossip { topic, score }]);
+
+    let strict = Thresholds {
+        gossip: -30.0,
+        ..Thresholds::default()
+    };
+    assert_eq!(params.findings_under(&strict), []);
+    let topic = || Topic::new("t");
+    for (params, thresholds) in [
+        ScoreParams::chat(topic()),
+        ScoreParams::blockchain(topic(), 2.0),
+        ScoreParams::telemetry(topic()),
+    ] {
+        let found = params.findings_under(&thresholds);
+        let banned = |finding: &Finding| matches!(finding, Finding::BannedPeerGetsGossip { .. });
+        assert!(!found.iter().any(banned), "{found:?}");
+    }
 }

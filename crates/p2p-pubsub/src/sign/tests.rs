@@ -80,6 +80,20 @@ fn a_key_of_somebody_else_is_refused() {
     assert_eq!(verdict, Err(SignatureError::BadKey));
 }
 
+/// CVE-2023-39533: refused by its length, and not as a signature that took long to check.
+#[test]
+fn a_huge_rsa_key_in_a_message_is_refused_unread() {
+    let message = author(1)
+        .write("t".into(), b"data", Duration::ZERO)
+        .unwrap();
+    let mut raw = message.raw().to_vec();
+    let mut key = vec![0x08, 0x00];
+    put_bytes(&mut key, 2, &[0xff; 16 * 1024]);
+    put_bytes(&mut raw, message::KEY, &key);
+    let verdict = SignaturePolicy::StrictSign.verify(&reread(&raw));
+    assert_eq!(verdict, Err(SignatureError::BadKey));
+}
+
 #[test]
 fn sequence_numbers_that_are_empty_or_short_are_refused() {
     let from = Keypair::ed25519_from_seed([1; 32]).to_peer_id().to_bytes();

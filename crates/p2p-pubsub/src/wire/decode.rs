@@ -1,5 +1,6 @@
 //! From the bytes of an RPC to its parts, without building anything.
 
+use super::encode::PartialMode;
 use super::fields::{Field, Fields};
 use super::{WireError, WireLimits, control, ihave, message, partial, peer_info, prune, rpc, sub};
 
@@ -121,6 +122,18 @@ pub struct PartialView<'a> {
     pub message: Option<&'a [u8]>,
     /// Which parts the sender has and wants.
     pub metadata: Option<&'a [u8]>,
+}
+
+impl Subscription<'_> {
+    /// How the sender takes part in the partial messages of the topic. Whoever wants parts sends
+    /// them, too.
+    pub fn partial_mode(&self) -> Option<PartialMode> {
+        match (self.requests_partial, self.supports_partial) {
+            (true, _) => Some(PartialMode::Requests),
+            (false, true) => Some(PartialMode::Supports),
+            (false, false) => None,
+        }
+    }
 }
 
 impl<'a> Rpc<'a> {

@@ -7,8 +7,8 @@ use p2p_core::uvarint;
 
 use super::decode::Extensions;
 use super::{
-    bytes_field_len, control, ihave, peer_info, prune, put_bytes, put_len, put_uint, rpc, sub,
-    varint_len,
+    bytes_field_len, control, ihave, partial, peer_info, prune, put_bytes, put_len, put_uint, rpc,
+    sub, varint_len,
 };
 use crate::{Message, MessageId, Topic};
 
@@ -19,6 +19,10 @@ pub enum Control {
     Extensions(Extensions),
     /// Take us into your mesh of this topic.
     Graft(Topic),
+    /// Parts of a message, and which parts we have and want. At most one in an RPC.
+    Partial(PartialOut),
+    /// We joined a topic in which parts are sent.
+    PartialSubscription(Topic, PartialMode),
     /// You do not need to send us these.
     IDontWant(Vec<MessageId>),
     /// We have these.
@@ -36,6 +40,28 @@ pub enum Control {
     },
     /// We joined (true) or left a topic.
     Subscription(bool, Topic),
+}
+
+/// How we take part in the partial messages of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PartialMode {
+    /// We can send parts, and want whole messages.
+    Supports,
+    /// We can send parts, and want parts.
+    Requests,
+}
+
+/// Parts of a message, and which parts we have and want.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartialOut {
+    /// The topic.
+    pub topic: Topic,
+    /// Which message the parts belong to.
+    pub group: Bytes,
+    /// Parts, as the application encodes them.
+    pub parts: Option<Bytes>,
+    /// Which parts we have and want, as the application encodes it.
+    pub metadata: Option<Bytes>,
 }
 
 /// A peer that we propose.
@@ -67,13 +93,13 @@ impl RpcOut {
 
     /// Bytes of the RPC without its length prefix.
     pub fn encoded_len(&self) -> usize {
-        let (subscriptions, control) = self.control_lens();
+        let (beside, control) = self.control_lens();
         let messages: usize = self.messages.iter().map(|message| message.wire_len()).sum();
         let control = match control {
             0 => 0,
             len => bytes_field_len(rpc::CONTROL, len),
         };
-        subscriptions + control + messages
+        beside + control + messages
     }
 
     /// Appends the RPC to `buffer`.
@@ -85,6 +111,12 @@ impl RpcOut {
         }
         for message in &self.messages {
             put_bytes(buffer, rpc::PUBLISH, message.raw());
+        }
+        for part in &self.control {
+            if let Control::Partial(partial) = part {
+                put_len(buffer, rpc::PARTIAL, partial.body_len());
+                partial.put_body(buffer);
+            }
         }
         if control > 0 {
             // One control message: some decoders let the last one win instead of merging them.
@@ -102,32 +134,40 @@ impl RpcOut {
         }
     }
 
-    /// Bytes of the subscriptions with their tags, and of what is inside the control message.
+    /// Bytes of what is beside the control message, with their tags, and of what is inside it.
     fn control_lens(&self) -> (usize, usize) {
-        let (mut subscriptions, mut control) = (0, 0);
+        let (mut beside, mut control) = (0, 0);
         for part in &self.control {
-            if part.is_subscription() {
-                subscriptions += part.wire_len();
-            } else {
-                control += part.wire_len();
+            match part.number() {
+                None => beside += part.wire_len(),
+                Some(_) => control += part.wire_len(),
             }
         }
-        (subscriptions, control)
+        (beside, control)
     }
 }
 
 impl Control {
     /// Bytes it takes inside an RPC.
     pub fn wire_len(&self) -> usize {
-        bytes_field_len(self.number().unwrap_or(rpc::SUBSCRIPTIONS), self.body_len())
+        let beside = match self.is_partial() {
+            true => rpc::PARTIAL,
+            false => rpc::SUBSCRIPTIONS,
+        };
+        bytes_field_len(self.number().unwrap_or(beside), self.body_len())
     }
 
-    /// Whether it is [`Control::Subscription`].
+    /// Whether it is about one of our topics.
     pub fn is_subscription(&self) -> bool {
-        self.number().is_none()
+        matches!(self, Self::Subscription(..) | Self::PartialSubscription(..))
     }
 
-    /// Its field number in the control message; `None` for subscriptions, which are outside.
+    /// Whether it is [`Control::Partial`].
+    pub fn is_partial(&self) -> bool {
+        matches!(self, Self::Partial(_))
+    }
+
+    /// Its field number in the control message; `None` for what is beside it.
     fn number(&self) -> Option<u32> {
         Some(match self {
             Self::Extensions(_) => control::EXTENSIONS,
@@ -136,7 +176,9 @@ impl Control {
             Self::IHave(..) => control::IHAVE,
             Self::IWant(_) => control::IWANT,
             Self::Prune { .. } => control::PRUNE,
-            Self::Subscription(..) => return None,
+            Self::Partial(_) | Self::PartialSubscription(..) | Self::Subscription(..) => {
+                return None;
+            }
         })
     }
 
@@ -162,6 +204,15 @@ impl Control {
                     .sum();
                 let backoff = backoff.map_or(0, |seconds| 1 + varint_len(seconds));
                 bytes_field_len(prune::TOPIC, topic.len()) + peers + backoff
+            }
+            Self::Partial(partial) => partial.body_len(),
+            Self::PartialSubscription(topic, mode) => {
+                let flags = match mode {
+                    PartialMode::Supports => 1,
+                    PartialMode::Requests => 2,
+                };
+                let topic = bytes_field_len(sub::TOPIC, topic.len());
+                flag_len(sub::SUBSCRIBE) + topic + flags * flag_len(sub::SUPPORTS_PARTIAL)
             }
             Self::Subscription(_, topic) => {
                 flag_len(sub::SUBSCRIBE) + bytes_field_len(sub::TOPIC, topic.len())
@@ -202,10 +253,45 @@ impl Control {
                     put_uint(buffer, prune::BACKOFF, seconds);
                 }
             }
+            Self::Partial(partial) => partial.put_body(buffer),
+            Self::PartialSubscription(topic, mode) => {
+                put_uint(buffer, sub::SUBSCRIBE, 1);
+                put_bytes(buffer, sub::TOPIC, topic.as_bytes());
+                if *mode == PartialMode::Requests {
+                    put_uint(buffer, sub::REQUESTS_PARTIAL, 1);
+                }
+                put_uint(buffer, sub::SUPPORTS_PARTIAL, 1);
+            }
             Self::Subscription(subscribe, topic) => {
                 put_uint(buffer, sub::SUBSCRIBE, u64::from(*subscribe));
                 put_bytes(buffer, sub::TOPIC, topic.as_bytes());
             }
+        }
+    }
+}
+
+impl PartialOut {
+    fn fields(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        let fields = [
+            (partial::TOPIC, Some(self.topic.as_bytes())),
+            (partial::GROUP, Some(&*self.group)),
+            (partial::MESSAGE, self.parts.as_deref()),
+            (partial::METADATA, self.metadata.as_deref()),
+        ];
+        let there = |(number, bytes): (u32, Option<_>)| Some((number, bytes?));
+        fields.into_iter().filter_map(there)
+    }
+
+    fn body_len(&self) -> usize {
+        let fields = self.fields();
+        fields
+            .map(|(number, bytes)| bytes_field_len(number, bytes.len()))
+            .sum()
+    }
+
+    fn put_body(&self, buffer: &mut Vec<u8>) {
+        for (number, bytes) in self.fields() {
+            put_bytes(buffer, number, bytes);
         }
     }
 }
