@@ -7,7 +7,7 @@ use p2p::memory::{self, Hub, Memory};
 use p2p::mplex::{self, Mplex};
 use p2p::runtime::{AsyncStd, Smol, Tokio};
 use p2p::yamux::{self, Yamux};
-use p2p::{Connection, Host, Multiaddr, Protocol, Rt, SecureChannel, Stream};
+use p2p::{Connection, Host, HostBuilder, Protocol, Rt, SecureChannel, Stream};
 
 use crate::node::args::{Behaviours, Options};
 use crate::node::serve::{self, PROTOCOLS};
@@ -28,31 +28,14 @@ pub(crate) struct Ours {
 impl Node for Ours {
     type Connection = Connection;
     type Stream = Stream;
-    const CONNECTS_TWICE: bool = true;
+    const CONNECTS_TWICE: bool = false;
 
     async fn start(options: &Options) -> Result<Self> {
         let rt = runtime(&options.runtime)?;
-        let mut builder = Host::builder().runtime(Rt::clone(&rt)).config(config());
-        let mut parts = options.stack.split('+');
-        match parts.next() {
-            Some("tcp") => {}
-            Some("memory") => {
-                let hub = HUB.get_or_init(Hub::new).clone();
-                let memory = Memory::new(hub, memory::Config::default());
-                builder = builder.tcp(false).with_transport(memory);
-            }
-            _ => return Err(unknown(&options.stack)),
-        }
-        builder = match parts.next() {
-            Some("noise") => builder.secure_channels(&[SecureChannel::Noise]),
-            Some("plaintext") => builder.secure_channels(&[SecureChannel::Plaintext]),
-            _ => return Err(unknown(&options.stack)),
-        };
-        builder = builder.multiplexers(&[]);
-        builder = match parts.next() {
-            Some("yamux") => builder.with_muxer(yamux(options.max_streams)),
-            Some("mplex") => builder.with_muxer(mplex(options.max_streams)),
-            _ => return Err(unknown(&options.stack)),
+        let builder = Host::builder().runtime(Rt::clone(&rt)).config(config());
+        let mut builder = match options.stack.as_str() {
+            "quic" => builder.tcp(false),
+            stack => over_links(builder.quic(None), stack, options.max_streams)?,
         };
         if options.behaviours == Behaviours::Min {
             builder = builder.identify(None).ping(None);
@@ -72,9 +55,6 @@ impl Node for Ours {
     }
 
     async fn connect(&self, addr: &str) -> Result<Connection> {
-        // Without a peer id, a dial never joins a connection that exists.
-        let addr = addr.rsplit_once("/p2p/").map_or(addr, |(addr, _)| addr);
-        let addr: Multiaddr = addr.parse()?;
         Ok(self.host.dial(addr).await?)
     }
 
@@ -94,6 +74,36 @@ impl Node for Ours {
     async fn sleep(&self, seconds: f64) {
         let rt = self.host.swarm().rt();
         rt.sleep(Duration::from_secs_f64(seconds)).await;
+    }
+}
+
+/// A stack of a transport, a secure channel and a multiplexer.
+fn over_links(
+    builder: HostBuilder,
+    stack: &str,
+    max_streams: Option<usize>,
+) -> Result<HostBuilder> {
+    let mut parts = stack.split('+');
+    let builder = match parts.next() {
+        Some("tcp") => builder,
+        Some("memory") => {
+            let hub = HUB.get_or_init(Hub::new).clone();
+            let memory = Memory::new(hub, memory::Config::default());
+            builder.tcp(false).with_transport(memory)
+        }
+        _ => return Err(unknown(stack)),
+    };
+    let channel = match parts.next() {
+        Some("noise") => SecureChannel::Noise,
+        Some("tls") => SecureChannel::Tls,
+        Some("plaintext") => SecureChannel::Plaintext,
+        _ => return Err(unknown(stack)),
+    };
+    let builder = builder.secure_channels(&[channel]).multiplexers(&[]);
+    match parts.next() {
+        Some("yamux") => Ok(builder.with_muxer(yamux(max_streams))),
+        Some("mplex") => Ok(builder.with_muxer(mplex(max_streams))),
+        _ => Err(unknown(stack)),
     }
 }
 

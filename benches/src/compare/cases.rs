@@ -47,7 +47,10 @@ impl Case {
     }
 
     pub(crate) fn stack(&self) -> String {
-        format!("tcp+{}+{}", self.security, self.muxer)
+        match (self.security, self.muxer) {
+            ("quic", _) => "quic".to_owned(),
+            (security, muxer) => format!("tcp+{security}+{muxer}"),
+        }
     }
 
     fn new(job: &'static str, security: &'static str, muxer: &'static str) -> Self {
@@ -117,9 +120,11 @@ impl Case {
     }
 }
 
-const STACKS: [(&str, &str); 4] = [
+const STACKS: [(&str, &str); 6] = [
     ("noise", "yamux"),
     ("noise", "mplex"),
+    ("tls", "yamux"),
+    ("quic", "quic"),
     ("plaintext", "yamux"),
     ("plaintext", "mplex"),
 ];

@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     docs: Option<PathBuf>,
     /// Whom to measure against.
-    #[arg(long, value_delimiter = ',', default_value = "rust,go")]
+    #[arg(long, value_delimiter = ',', default_value = "rust,go,js")]
     peer: Vec<String>,
 }
 

@@ -1,7 +1,6 @@
 //! One case, turn by turn.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use p2p_yamux::Yamux;
 use serde_json::Value;
 
 use super::cases::{Against, Case};
-use super::peers::Programs;
+use super::peers::{Program, Programs};
 use super::{Row, Spread};
 use crate::muxers::{self, Load};
 use crate::node::Result;
@@ -21,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// One side of a comparison.
 struct Side {
     name: String,
-    program: PathBuf,
+    program: Program,
     stack: String,
     flags: Vec<String>,
 }
@@ -38,12 +37,12 @@ pub(crate) fn rows(case: &Case, programs: &Programs, runs: usize) -> Vec<Row> {
     if case.against == Against::YamuxCrate {
         return vec![muxer_row(case, runs)];
     }
-    let Ok(ours) = std::env::current_exe() else {
+    let Ok(ours) = std::env::current_exe().map(Program::from) else {
         return Vec::new();
     };
-    let side = |name: &str, program: &Path, stack: String, flags: &[&str]| Side {
+    let side = |name: &str, program: &Program, stack: String, flags: &[&str]| Side {
         name: name.to_owned(),
-        program: program.to_owned(),
+        program: program.clone(),
         stack,
         flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
     };
@@ -105,7 +104,10 @@ fn alternate(case: &Case, us: &Side, them: &Side, runs: usize) -> Result<Row> {
 }
 
 fn turn(case: &Case, side: &Side) -> Result<Turn> {
-    let listen = [&["listen".to_owned()], &case.both_flags[..], &side.flags].concat();
+    let mut listen = [&["listen".to_owned()], &case.both_flags[..], &side.flags].concat();
+    if side.stack == "quic" {
+        listen.extend(["--addr", "/ip4/127.0.0.1/udp/0/quic-v1"].map(str::to_owned));
+    }
     let listener = Started::new(&side.program, &side.stack, &listen, 1)?;
     let mut addr = listener.said("listening").unwrap_or_default();
     let proxy = match case.rtt_ms {
@@ -127,6 +129,9 @@ fn turn(case: &Case, side: &Side) -> Result<Turn> {
         &case.flags,
     ]
     .concat();
+    if side.name == "js" {
+        lighten(&mut dial);
+    }
     dial.extend(["--addr".to_owned(), addr]);
     dial.extend(["--listener-pid".to_owned(), listener.child.id().to_string()]);
     let dialer = Started::new(&side.program, &side.stack, &dial, 0)?;
@@ -140,6 +145,21 @@ fn turn(case: &Case, side: &Side) -> Result<Turn> {
         peak: number("/dialer_peak_mib").unwrap_or(0.0)
             + number("/listener_peak_mib").unwrap_or(0.0),
     })
+}
+
+/// Less work for the same rate: js-libp2p would be at it for minutes.
+fn lighten(flags: &mut [String]) {
+    let mut flag = String::new();
+    for value in flags {
+        let less = match (flag.as_str(), value.as_str()) {
+            ("--bytes", _) => "16m",
+            ("--n", "60000" | "20000" | "10000") => "1500",
+            ("--n", "3000" | "4000" | "1000" | "500") => "150",
+            _ => value.as_str(),
+        }
+        .to_owned();
+        flag = std::mem::replace(value, less);
+    }
 }
 
 /// `127.0.0.1:PORT` of a multiaddr, or of itself.
@@ -160,13 +180,16 @@ struct Started {
 
 impl Started {
     /// Each end has a core of its own, where the system lets it be pinned.
-    fn new(program: &Path, stack: &str, args: &[String], core: usize) -> Result<Self> {
+    fn new(program: &Program, stack: &str, args: &[String], core: usize) -> Result<Self> {
         let mut command = Command::new("taskset");
-        command.args(["-c", &core.to_string()]).arg(program);
+        command.args(["-c", &core.to_string()]).arg(&program.path);
         if Command::new("taskset").arg("--version").output().is_err() {
-            command = Command::new(program);
+            command = Command::new(&program.path);
         }
-        command.args(args).args(["--stack", stack]);
+        command
+            .args(&program.args)
+            .args(args)
+            .args(["--stack", stack]);
         Self::start(command)
     }
 
