@@ -362,17 +362,18 @@ fn talk(world: &mut World, time: Duration, per_second: u32, publisher: Option<us
     let publishers = (world.honest / 10).max(1);
     let count = time.as_secs() * u64::from(per_second.max(1));
     let pause = time / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+    let mut messages = 0;
     for _ in 0..count {
         let turn = world.written();
         let next = (0..publishers)
             .map(|n| (turn + n) % publishers)
             .find(|n| world.is_connected(*n));
         if let Some(author) = publisher.or(next) {
-            world.publish(author, MESSAGE);
+            messages += usize::from(world.publish(author, MESSAGE));
         }
         world.run(pause);
     }
-    usize::try_from(count).unwrap_or(usize::MAX)
+    messages
 }
 
 /// What is measured.

@@ -264,8 +264,8 @@ impl World {
         }
     }
 
-    /// Publishes `len` bytes at an honest node.
-    pub(crate) fn publish(&mut self, n: usize, len: usize) {
+    /// Publishes `len` bytes at an honest node; false if it has nobody to send them to.
+    pub(crate) fn publish(&mut self, n: usize, len: usize) -> bool {
         let number = self.meter.next_number();
         let data = vec![b'x'; len];
         let from = self.peers.get(n).map(|peer| peer.to_bytes());
@@ -279,12 +279,15 @@ impl World {
         };
         let message = Arc::new(Message::encode(self.topic.clone(), &draft));
         let now = self.now;
-        self.meter.published(n, now);
-        if let Some(node) = self.honest_node(n) {
-            // A publisher without peers is a message lost, and counted as such.
-            let _published = node.router.publish(&message, now);
+        let Some(node) = self.honest_node(n) else {
+            return false;
+        };
+        let published = node.router.publish(&message, now).is_ok();
+        if published {
+            self.meter.published(n, now);
         }
         self.drain(n);
+        published
     }
 
     pub(crate) fn run(&mut self, time: Duration) {

@@ -19,7 +19,9 @@ fn our_router_delivers_everything_in_every_other_scenario() {
 
 #[test]
 fn the_mesh_recovers_from_a_covert_flash_and_that_of_1_0_does_not() {
-    let ours = paper::covert_flash(RouterKind::Ours, Scale::small());
+    let mut scale = Scale::small();
+    (scale.honest, scale.sybils) = (30, 60);
+    let ours = paper::covert_flash(RouterKind::Ours, scale);
     let old = paper::covert_flash(RouterKind::Gossip1_0, Scale::small());
 
     assert_eq!(ours.delivered, 1.0);
