@@ -35,14 +35,18 @@ const SIZES: [(&str, usize); 3] = [
     ("128KiB", 128 << 10),
 ];
 
-pub(crate) fn jobs(scale: Scale) -> Vec<Job> {
+pub(crate) fn jobs(scale: Scale, only: &str) -> Vec<Job> {
     let mut jobs: Vec<Job> = Vec::new();
-    for (name, size) in SIZES {
+    for (name, size) in SIZES.into_iter().filter(|(name, _)| name.contains(only)) {
         for kind in KINDS {
             jobs.push(Box::new(move || steady(kind, name, size, scale)));
         }
     }
-    for kind in [RouterKind::Gossip1_1, RouterKind::Ours] {
+    let first_too = "32KiB-first".contains(only);
+    for kind in [RouterKind::Gossip1_1, RouterKind::Ours]
+        .into_iter()
+        .filter(|_| first_too)
+    {
         jobs.push(Box::new(move || {
             first(kind, "32KiB-first", 32 << 10, scale)
         }));
@@ -55,21 +59,21 @@ pub fn steady(kind: RouterKind, name: &str, size: usize, scale: Scale) -> Row {
     let mut world = town(kind, scale);
     round(&mut world, size);
     world.run(Duration::from_secs(5));
-    let before = world.start_measuring();
+    world.start_measuring(None);
     for _ in 0..ROUNDS {
         round(&mut world, size);
     }
     world.run(Duration::from_secs(10));
-    world.row(name, before, ROUNDS * AUTHORS)
+    world.row(name, ROUNDS * AUTHORS)
 }
 
 /// The first message of each author.
 pub fn first(kind: RouterKind, name: &str, size: usize, scale: Scale) -> Row {
     let mut world = town(kind, scale);
-    let before = world.start_measuring();
+    world.start_measuring(None);
     round(&mut world, size);
     world.run(Duration::from_secs(10));
-    world.row(name, before, AUTHORS)
+    world.row(name, AUTHORS)
 }
 
 /// One message of each author: ten a second, or two if they are long.

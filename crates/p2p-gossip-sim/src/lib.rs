@@ -12,12 +12,15 @@
 //! ```
 //! use p2p_gossip_sim::{RouterKind, Scale, paper};
 //!
-//! let row = paper::baseline(RouterKind::Gossip1_1, Scale::small());
+//! let mut scale = Scale::small();
+//! scale.honest = 8;
+//! let row = paper::baseline(RouterKind::Ours, scale);
 //! assert_eq!(row.delivered, 1.0);
 //! ```
 
 mod fast;
 pub mod frontier;
+mod measure;
 pub mod paper;
 mod plot;
 mod report;
@@ -38,9 +41,14 @@ pub enum Suite {
 
 /// Runs all scenarios of `suite`, on two threads, and hands each row to `done` as it comes.
 pub fn run(suite: Suite, scale: Scale, done: &mut dyn FnMut(&Row)) -> Vec<Row> {
+    run_some(suite, scale, "", done)
+}
+
+/// The same with the scenarios whose name contains `only`.
+pub fn run_some(suite: Suite, scale: Scale, only: &str, done: &mut dyn FnMut(&Row)) -> Vec<Row> {
     let jobs = match suite {
-        Suite::Paper => paper::jobs(scale),
-        Suite::Frontier => frontier::jobs(scale),
+        Suite::Paper => paper::jobs(scale, only),
+        Suite::Frontier => frontier::jobs(scale, only),
     };
     fast::run_all(jobs, done)
 }

@@ -43,6 +43,8 @@ pub struct Scale {
     pub sybils: usize,
     /// Every run draws its network and choices from it.
     pub seed: u64,
+    /// Messages published in a second, all authors together.
+    pub rate: u32,
 }
 
 impl Scale {
@@ -52,15 +54,17 @@ impl Scale {
             honest: 1000,
             sybils: 4000,
             seed: 1,
+            rate: 120,
         }
     }
 
-    /// Small enough for a test: 60 honest and 120 Sybil nodes.
+    /// Small enough for a test: 12 honest and 24 Sybil nodes, a few messages a second.
     pub fn small() -> Self {
         Self {
-            honest: 60,
-            sybils: 120,
+            honest: 12,
+            sybils: 24,
             seed: 1,
+            rate: 3,
         }
     }
 }
@@ -81,8 +85,10 @@ pub struct Row {
     pub p99_ms: f64,
     /// The longest delivery, in ms.
     pub max_ms: f64,
-    /// Copies received for each message delivered.
+    /// Copies that honest nodes received for each message delivered.
     pub copies: f64,
+    /// Copies that honest nodes sent for each message delivered, to Sybils as well.
+    pub sent: f64,
     /// From the start of the attack until 99 of 100 honest nodes have enough honest peers in
     /// their mesh, in s; `None` if that is not asked, or never happened.
     pub recovery_s: Option<f64>,
@@ -99,7 +105,7 @@ impl Row {
         format!(
             "{{\"scenario\":\"{}\",\"router\":\"{}\",\"delivered\":{:.6},\"p50_ms\":{:.1},\
              \"p99_ms\":{:.1},\"max_ms\":{:.1},\"copies\":{:.3},\"recovery_s\":{recovery},\
-             \"messages\":{}}}",
+             \"sent\":{:.3},\"messages\":{}}}",
             self.scenario,
             self.router,
             self.delivered,
@@ -107,6 +113,7 @@ impl Row {
             self.p99_ms,
             self.max_ms,
             self.copies,
+            self.sent,
             self.messages,
         )
     }
@@ -115,8 +122,8 @@ impl Row {
 /// The rows as a table in Markdown.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| scenario | router | delivered | p50 ms | p99 ms | max ms | copies | recovery s |\n\
-         |---|---|--:|--:|--:|--:|--:|--:|\n",
+        "| scenario | router | delivered | p50 ms | p99 ms | max ms | copies | sent | recovery s |\n\
+         |---|---|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for row in rows {
         let recovery = row
@@ -124,15 +131,24 @@ pub(crate) fn table(rows: &[Row]) -> String {
             .map_or_else(String::new, |it| format!("{it:.0}"));
         let _never_fails = writeln!(
             text,
-            "| {} | {} | {:.2} % | {:.0} | {:.0} | {:.0} | {:.2} | {recovery} |",
+            "| {} | {} | {} | {:.0} | {:.0} | {:.0} | {:.2} | {:.1} | {recovery} |",
             row.scenario,
             row.router,
-            100.0 * row.delivered,
+            percent(row.delivered),
             row.p50_ms,
             row.p99_ms,
             row.max_ms,
             row.copies,
+            row.sent,
         );
     }
     text
+}
+
+/// Never rounds a loss away.
+fn percent(part: f64) -> String {
+    match part {
+        all if all >= 1.0 => "100 %".to_owned(),
+        part => format!("{:.3} %", (100_000.0 * part).floor() / 1000.0),
+    }
 }

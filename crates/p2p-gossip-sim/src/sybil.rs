@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use p2p_core::uvarint;
 use p2p_pubsub::wire::{Control, Part, Rpc, RpcOut, WireLimits};
-use p2p_pubsub::{Message, Topic};
+use p2p_pubsub::{Message, MessageId, Topic};
 
 /// What a Sybil does with messages.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,6 +19,8 @@ pub(crate) enum Conduct {
     Censor(usize),
     /// Forwards nothing.
     Drop,
+    /// Forwards nothing, and offers all of it.
+    Promise,
 }
 
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub(crate) struct Sybil {
     pub(crate) grafts: bool,
     /// Honest nodes that have it in their mesh, as far as it knows.
     pub(crate) mesh: BTreeSet<usize>,
+    /// What it has heard of since it last offered something.
+    heard: Vec<MessageId>,
     seen: BTreeSet<u64>,
     order: VecDeque<u64>,
 }
@@ -45,6 +50,7 @@ impl Sybil {
             conduct,
             grafts,
             mesh: BTreeSet::new(),
+            heard: Vec::new(),
             seen: BTreeSet::new(),
             order: VecDeque::new(),
         }
@@ -75,7 +81,13 @@ impl Sybil {
                 Part::Publish(view) => {
                     let number = number_of(view.seqno);
                     let author = author_of(view.from);
-                    if self.is_new(number) && self.forwards(author, &mut chance) {
+                    let new = self.is_new(number);
+                    if new && self.conduct == Conduct::Promise {
+                        let from = view.from.unwrap_or_default();
+                        let seqno = view.seqno.unwrap_or_default();
+                        self.heard.push(MessageId::new(&[from, seqno].concat()));
+                    }
+                    if new && self.forwards(author, &mut chance) {
                         let raw = Bytes::copy_from_slice(view.raw);
                         let Ok(Some(message)) = Message::decode(raw) else {
                             continue;
@@ -97,6 +109,19 @@ impl Sybil {
         said
     }
 
+    /// Whether it would do anything about this RPC. Most is sent to Sybils in vain, and need not
+    /// be simulated any further.
+    pub(crate) fn minds(&self, rpc: &[u8]) -> bool {
+        self.conduct != Conduct::Drop || steers(rpc)
+    }
+
+    /// An offer of what it has heard of since the last one.
+    pub(crate) fn offer(&mut self, topic: &Topic) -> Option<Bytes> {
+        let ids = std::mem::take(&mut self.heard);
+        let ihave = Control::IHave(topic.clone(), ids.clone());
+        (!ids.is_empty()).then(|| encode(vec![ihave], Vec::new()))
+    }
+
     fn is_new(&mut self, number: u64) -> bool {
         if !self.seen.insert(number) {
             return false;
@@ -115,7 +140,7 @@ impl Sybil {
             Conduct::Honest => true,
             Conduct::Degrade(part) => chance() < part,
             Conduct::Censor(target) => author != target as u64,
-            Conduct::Drop => false,
+            Conduct::Drop | Conduct::Promise => false,
         }
     }
 }
@@ -125,6 +150,26 @@ pub(crate) fn encode(control: Vec<Control>, messages: Vec<Arc<Message>>) -> Byte
     let mut bytes = Vec::new();
     RpcOut { control, messages }.encode(&mut bytes);
     bytes.into()
+}
+
+/// Whether there is a GRAFT or PRUNE in an RPC.
+fn steers(rpc: &[u8]) -> bool {
+    let control = fields(rpc).filter(|(number, _)| *number == CONTROL);
+    let mut items = control.flat_map(|(_, body)| fields(body));
+    items.any(|(number, _)| number == GRAFT || number == PRUNE)
+}
+
+/// The fields of a message that have a length, up to the first thing that is not one.
+fn fields(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let (key, used) = uvarint::decode(rest).ok()?;
+        let (len, more) = uvarint::decode(rest.get(used..)?).ok()?;
+        let body = rest.get(used + more..)?;
+        let (body, after) = body.split_at_checked(usize::try_from(len).ok()?)?;
+        rest = after;
+        (key & 7 == 2).then_some((key >> 3, body))
+    })
 }
 
 /// The first word of every node: it is in the topic.
@@ -148,5 +193,36 @@ pub(crate) fn author_of(from: Option<&[u8]>) -> u64 {
     u64::from_be_bytes(bytes.unwrap_or_default())
 }
 
+/// Field numbers of an RPC and its control part.
+const CONTROL: u64 = 3;
+const GRAFT: u64 = 3;
+const PRUNE: u64 = 4;
+
 /// Messages that a Sybil remembers.
 const MEMORY: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sybil_that_drops_everything_minds_only_who_wants_it_in_a_mesh() {
+        let topic = Topic::new("t");
+        let sybil = Sybil::new(Conduct::Drop, true);
+        let prune = Control::Prune {
+            topic: topic.clone(),
+            peers: Vec::new(),
+            backoff: Some(60),
+        };
+        let hello = Control::Subscription(true, topic.clone());
+        let ihave = Control::IHave(topic.clone(), Vec::new());
+
+        assert!(sybil.minds(&graft(&topic)));
+        assert!(sybil.minds(&encode(
+            vec![ihave.clone(), hello.clone(), prune],
+            Vec::new()
+        )));
+        assert!(!sybil.minds(&encode(vec![ihave, hello], Vec::new())));
+        assert!(!sybil.minds(&[0xff; 40]));
+    }
+}

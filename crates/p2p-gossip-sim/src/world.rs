@@ -14,6 +14,7 @@ use p2p_pubsub::{
     Verdict, Version,
 };
 
+use crate::measure::{Meter, Totals};
 use crate::report::{RouterKind, Row};
 use crate::rng::{Rng, mix};
 use crate::sybil::{self, Conduct, Say, Sybil};
@@ -34,20 +35,20 @@ enum Node {
     Sybil(Box<Sybil>),
 }
 
-struct Honest {
-    router: Box<dyn Router>,
+pub(crate) struct Honest {
+    pub(crate) router: Box<dyn Router>,
     /// Peers with something to be sent, in turn.
     ready: VecDeque<usize>,
     /// The uplink is in use.
     busy: bool,
     /// The wake-up that is scheduled.
     wake: Option<Instant>,
-    online: bool,
 }
 
 enum Event {
     Frame { from: usize, to: usize, rpc: Bytes },
     Graft { sybil: usize, to: usize },
+    Offer(usize),
     Timeout(usize),
     Uplink(usize),
 }
@@ -73,15 +74,7 @@ pub(crate) struct World {
     free: Vec<usize>,
     next: u64,
     topic: Topic,
-    /// When each message was published, by number.
-    published: Vec<Instant>,
-    /// Latencies of all deliveries, in ms.
-    latencies: Vec<f32>,
-    /// Deliveries of each message.
-    delivered: Vec<usize>,
-    expected: usize,
-    /// The first message that is measured.
-    first: usize,
+    meter: Meter,
     buffer: Vec<u8>,
 }
 
@@ -104,7 +97,6 @@ impl World {
                     ready: VecDeque::new(),
                     busy: false,
                     wake: None,
-                    online: true,
                 }))
             } else {
                 Node::Sybil(Box::new(Sybil::new(Conduct::Drop, true)))
@@ -126,13 +118,23 @@ impl World {
             free: Vec::new(),
             next: 0,
             topic: Topic::new("t"),
-            published: Vec::new(),
-            latencies: Vec::new(),
-            delivered: Vec::new(),
-            expected: 0,
-            first: 0,
+            meter: Meter::new(honest),
             buffer: Vec::new(),
         }
+    }
+
+    /// Nodes can send only so much.
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.links.uplink > 0
+    }
+
+    pub(crate) fn is_connected(&self, n: usize) -> bool {
+        self.edges.get(n).is_some_and(|edges| !edges.is_empty())
+    }
+
+    /// Messages published so far.
+    pub(crate) fn written(&self) -> usize {
+        usize::try_from(self.meter.next_number()).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn nodes(&self) -> usize {
@@ -185,7 +187,8 @@ impl World {
                     .copied()
                     .unwrap_or_else(|| peer_id(other)),
                 version: self.version(),
-                outbound,
+                // 1.0 knows no difference, and takes everybody that asks into its mesh.
+                outbound: outbound || self.kind == RouterKind::Gossip1_0,
                 ips: vec![self.ip_of(other)],
             };
             if let Some(node) = self.honest_node(at) {
@@ -226,6 +229,24 @@ impl World {
         self.send(sybil, to, graft);
     }
 
+    /// All Sybils begin to offer what they have heard of, each at another time of the second.
+    pub(crate) fn start_offers(&mut self) {
+        for sybil in self.honest..self.nodes() {
+            let wait = Duration::from_micros(self.rng.below(1_000_000) as u64);
+            self.schedule(self.now + wait, Event::Offer(sybil));
+        }
+    }
+
+    fn offer(&mut self, sybil: usize) {
+        let topic = self.topic.clone();
+        if let Some(rpc) = self.sybil(sybil).and_then(|it| it.offer(&topic)) {
+            for to in self.edges.get(sybil).cloned().unwrap_or_default() {
+                self.send(sybil, to, rpc.clone());
+            }
+        }
+        self.schedule(self.now + Duration::from_secs(1), Event::Offer(sybil));
+    }
+
     /// An address of its own for each node; Sybils share theirs if the experiment says so.
     fn ip_of(&self, n: usize) -> IpAddr {
         let shared = self.sybil_addrs.filter(|_| n >= self.honest);
@@ -243,9 +264,9 @@ impl World {
         }
     }
 
-    /// Publishes `len` bytes at an honest node.
-    pub(crate) fn publish(&mut self, n: usize, len: usize) {
-        let number = self.published.len() as u64;
+    /// Publishes `len` bytes at an honest node; false if it has nobody to send them to.
+    pub(crate) fn publish(&mut self, n: usize, len: usize) -> bool {
+        let number = self.meter.next_number();
         let data = vec![b'x'; len];
         let from = self.peers.get(n).map(|peer| peer.to_bytes());
         let from = from.unwrap_or_default();
@@ -257,29 +278,16 @@ impl World {
             ..Draft::default()
         };
         let message = Arc::new(Message::encode(self.topic.clone(), &draft));
-        self.published.push(self.now);
-        self.delivered.push(0);
-        let others = (0..self.honest).filter(|other| *other != n && self.is_online(*other));
-        self.expected += others.count();
         let now = self.now;
-        if let Some(node) = self.honest_node(n) {
-            // A publisher without peers is a message lost, and counted as such.
-            let _published = node.router.publish(&message, now);
+        let Some(node) = self.honest_node(n) else {
+            return false;
+        };
+        let published = node.router.publish(&message, now).is_ok();
+        if published {
+            self.meter.published(n, now);
         }
         self.drain(n);
-    }
-
-    fn is_online(&self, n: usize) -> bool {
-        match self.nodes.get(n) {
-            Some(Node::Honest(node)) => node.online,
-            Some(Node::Sybil(_)) | None => false,
-        }
-    }
-
-    pub(crate) fn set_online(&mut self, n: usize, online: bool) {
-        if let Some(node) = self.honest_node(n) {
-            node.online = online;
-        }
+        published
     }
 
     pub(crate) fn run(&mut self, time: Duration) {
@@ -297,6 +305,7 @@ impl World {
             match event {
                 Some(Event::Frame { from, to, rpc }) => self.arrive(from, to, rpc),
                 Some(Event::Graft { sybil, to }) => self.graft(sybil, to),
+                Some(Event::Offer(sybil)) => self.offer(sybil),
                 Some(Event::Timeout(n)) => {
                     let now = self.now;
                     if self.honest_node(n).is_some_and(|it| it.wake == Some(now)) {
@@ -367,7 +376,10 @@ impl World {
                 Output::Validate { ticket, .. } => {
                     node.router.handle_verdict(ticket, Verdict::Accept, now);
                 }
-                Output::Deliver { message, .. } => self.deliver(&message),
+                Output::Deliver { message, .. } => {
+                    let number = sybil::number_of(message.seqno());
+                    self.meter.delivered(n, number, now);
+                }
                 Output::Ready { peer } => {
                     if let Some(to) = self.numbers.get(&peer).copied()
                         && let Some(node) = self.honest_node(n)
@@ -397,23 +409,6 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, message: &Message) {
-        let number = sybil::number_of(message.seqno());
-        let Ok(number) = usize::try_from(number) else {
-            return;
-        };
-        if number < self.first {
-            return;
-        }
-        let (Some(at), Some(count)) = (self.published.get(number), self.delivered.get_mut(number))
-        else {
-            return;
-        };
-        *count += 1;
-        let took = self.now - *at;
-        self.latencies.push((took.as_secs_f64() * 1e3) as f32);
-    }
-
     /// Sends what waits at an honest node, as fast as its uplink takes it, peers in turn.
     fn transmit(&mut self, n: usize) {
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -435,23 +430,27 @@ impl World {
                 continue;
             }
             node.ready.push_back(to);
-            let rpc = Bytes::copy_from_slice(without_length(&buffer));
-            if uplink == 0 {
-                self.send(n, to, rpc);
-                continue;
-            }
-            node.busy = true;
+            let mut sent = self.now;
             let bits = (buffer.len() as u64 + OVERHEAD) * 8;
-            let took = Duration::from_nanos(bits.saturating_mul(1_000_000_000) / uplink);
-            let sent = self.now + took;
-            self.schedule(sent, Event::Uplink(n));
-            let at = sent + self.latency(n, to);
-            self.schedule(at, Event::Frame { from: n, to, rpc });
+            if let Some(nanos) = bits.saturating_mul(1_000_000_000).checked_div(uplink) {
+                node.busy = true;
+                sent += Duration::from_nanos(nanos);
+                self.schedule(sent, Event::Uplink(n));
+            }
+            let rpc = without_length(&buffer);
+            if self.sybil(to).is_none_or(|sybil| sybil.minds(rpc)) {
+                let rpc = Bytes::copy_from_slice(rpc);
+                let at = sent + self.latency(n, to);
+                self.schedule(at, Event::Frame { from: n, to, rpc });
+            }
         }
         self.buffer = buffer;
     }
 
     fn send(&mut self, from: usize, to: usize, rpc: Bytes) {
+        if self.sybil(to).is_some_and(|sybil| !sybil.minds(&rpc)) {
+            return;
+        }
         let at = self.now + self.latency(from, to);
         self.schedule(at, Event::Frame { from, to, rpc });
     }
@@ -485,53 +484,35 @@ impl World {
         mesh.iter().filter(|peer| number(peer) < honest).count()
     }
 
-    /// Messages received by all honest nodes so far.
-    pub(crate) fn received(&self) -> u64 {
-        self.nodes
-            .iter()
-            .map(|node| match node {
-                Node::Honest(node) => node.router.stats().received,
-                Node::Sybil(_) => 0,
-            })
-            .sum()
+    /// The honest nodes' routers.
+    fn routers(&self) -> impl Iterator<Item = &dyn Router> {
+        self.nodes.iter().filter_map(|node| match node {
+            Node::Honest(node) => Some(&*node.router),
+            Node::Sybil(_) => None,
+        })
     }
 
-    /// Forgets what was measured so far.
-    pub(crate) fn start_measuring(&mut self) -> u64 {
-        self.latencies.clear();
-        self.expected = 0;
-        self.first = self.published.len();
-        self.delivered.iter_mut().for_each(|count| *count = 0);
-        self.received()
+    pub(crate) fn set_online(&mut self, n: usize, online: bool) {
+        self.meter.set_online(n, online, self.now);
     }
 
-    /// What was measured since `received_before`.
-    pub(crate) fn row(&mut self, scenario: &str, received_before: u64, messages: usize) -> Row {
-        self.latencies.sort_by(f32::total_cmp);
-        let count = self.latencies.len();
-        let at = |part: f64| {
-            let index = ((count as f64 * part).ceil() as usize).max(1) - 1;
-            self.latencies.get(index.min(count.saturating_sub(1)))
-        };
-        let ms = |part| at(part).map_or(0.0, |ms| f64::from(*ms));
-        Row {
-            scenario: scenario.to_owned(),
-            router: self.kind,
-            delivered: count as f64 / self.expected.max(1) as f64,
-            p50_ms: ms(0.5),
-            p99_ms: ms(0.99),
-            max_ms: ms(1.0),
-            copies: (self.received() - received_before) as f64 / count.max(1) as f64,
-            recovery_s: None,
-            messages,
-        }
+    /// Forgets what was measured so far. `at`: only deliveries to this node count.
+    pub(crate) fn start_measuring(&mut self, at: Option<usize>) {
+        let totals = Totals::of(self.routers());
+        self.meter.start(at, totals);
+    }
+
+    /// What was measured.
+    pub(crate) fn row(&mut self, scenario: &str, messages: usize) -> Row {
+        let totals = Totals::of(self.routers());
+        self.meter.row(scenario, self.kind, messages, totals)
     }
 }
 
 fn router(kind: RouterKind, peer: PeerId, config: &GossipConfig, seed: u64) -> Box<dyn Router> {
     let budget = Budget::unlimited();
     if kind == RouterKind::Floodsub {
-        return Box::new(Floodsub::new(peer, roomy(), budget, seed));
+        return Box::new(Floodsub::new(peer, config.base.clone(), budget, seed));
     }
     match Gossipsub::new(peer, config.clone(), budget, seed, Instant::ZERO) {
         Ok(router) => Box::new(router),

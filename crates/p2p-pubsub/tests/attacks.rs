@@ -454,6 +454,29 @@ fn a_peer_that_offers_and_never_sends_loses_its_score() {
 }
 
 #[test]
+fn peers_that_offer_and_never_send_do_not_keep_us_from_one_that_would() {
+    const LIARS: usize = 100;
+    let mut bench = Bench::new(GossipConfig::default());
+    for n in 1..=LIARS + 1 {
+        bench.peer(n, Version::V1_1);
+    }
+    let id = id_of(&signed(1, "t", b"x", 1));
+    let offer = || vec![Control::IHave("t".into(), vec![id.clone()])];
+    let is_asked = |sent: &[Control]| sent.iter().any(|it| matches!(it, Control::IWant(_)));
+
+    let mut asked = 0;
+    for n in 1..=LIARS {
+        bench.say(n, offer());
+        asked += usize::from(is_asked(&bench.sent(n).0));
+    }
+    bench.pass(2 * SECOND);
+    bench.say(LIARS + 1, offer());
+
+    assert_eq!(asked, 2, "at first no more than two");
+    assert!(is_asked(&bench.sent(LIARS + 1).0));
+}
+
+#[test]
 fn extensions_after_the_first_rpc_are_misbehaviour_and_unknown_ones_are_ignored() {
     let mut bench = Bench::new(scored());
     bench

@@ -102,7 +102,8 @@ pub struct GossipConfig {
     pub flood_publish_max: usize,
     /// Peers that are asked for the same message at a time. Default: 2.
     ///
-    /// A further one is asked when an earlier one has not answered within `iwant_followup_time`.
+    /// Twice as many whenever a twelfth of `iwant_followup_time` has passed without an answer: too
+    /// few, and peers that offer what they do not send keep us from those that would.
     pub iwant_parallel: usize,
     /// Heartbeats between two looks at a mesh with low scores. Default: 60.
     pub opportunistic_graft_ticks: u64,

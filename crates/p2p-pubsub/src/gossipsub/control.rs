@@ -106,18 +106,27 @@ impl Gossipsub {
     }
 
     /// Whether to ask one more peer for a message; notes that we do.
+    ///
+    /// The longer it takes the more are asked: who offers first may be lying.
     fn may_ask(&mut self, id: &MessageId, now: Instant) -> bool {
-        let Some((count, last)) = self.asked.get_mut(id) else {
+        let step = (self.config.iwant_followup_time / PATIENCE_STEPS).as_nanos();
+        let Some((count, since)) = self.asked.get_mut(id) else {
             if self.asked.len() < MAX_ASKED {
                 self.asked.insert(id.clone(), (1, now));
             }
             return true;
         };
-        let late = now - *last >= self.config.iwant_followup_time;
-        let may = late || *count < self.config.iwant_parallel;
+        let steps = (now - *since).as_nanos().checked_div(step).unwrap_or(0);
+        let factor = u32::try_from(steps)
+            .ok()
+            .and_then(|it| 1usize.checked_shl(it));
+        let most = self
+            .config
+            .iwant_parallel
+            .saturating_mul(factor.unwrap_or(usize::MAX));
+        let may = *count < most;
         if may {
-            *count = if late { 1 } else { *count + 1 };
-            *last = now;
+            *count += 1;
         }
         may
     }
@@ -340,6 +349,9 @@ pub(super) fn id_chunks(ids: Vec<MessageId>) -> Vec<Vec<MessageId>> {
 
 /// Bytes of ids, or of proposed peers, in one control message: two of them fit into one RPC.
 pub(super) const CHUNK: usize = 2 * MAX_RECORD - 1024;
+/// In each of these parts of `iwant_followup_time` twice as many peers may be asked for a message
+/// as in the one before.
+const PATIENCE_STEPS: u32 = 12;
 /// Messages that we remember to have asked for; beyond, they are asked for as often as offered.
 const MAX_ASKED: usize = 100_000;
 /// What an unwanted id takes besides its bytes, roughly.

@@ -37,8 +37,8 @@ impl Gossipsub {
         }
         self.mend_fanout(now);
         self.partial_heartbeat();
-        let patience = self.config.iwant_followup_time;
-        self.asked.retain(|_, (_, last)| now - *last < patience);
+        let patience = 2 * self.config.iwant_followup_time;
+        self.asked.retain(|_, (_, since)| now - *since < patience);
         self.cache.shift();
         self.base.seen.expire(now);
     }

@@ -68,13 +68,16 @@ pub struct Gossipsub {
     /// What each connected peer has sent since the last heartbeat.
     counters: BTreeMap<PeerIx, Counters>,
     records: BTreeMap<PeerIx, Bytes>,
+    /// Connected peers that get everything without being in a mesh: direct ones, and those that
+    /// speak floodsub.
+    outside: BTreeSet<PeerIx>,
     cache: Cache,
     promises: Promises,
     partials: Partials,
     /// For the maps of single peers.
     ids: Keyed,
     stagger: Stagger,
-    /// How many peers were asked for a message that has not come, and when the last was.
+    /// How many peers were asked for a message that has not come, and when the first was.
     asked: BTreeMap<MessageId, (usize, Instant)>,
     /// Proposed peers that may still be dialed in this heartbeat.
     px_left: usize,
@@ -132,6 +135,7 @@ impl Gossipsub {
             backoffs: BTreeMap::new(),
             counters: BTreeMap::new(),
             records: BTreeMap::new(),
+            outside: BTreeSet::new(),
             cache: Cache::new(
                 config.history_length,
                 config.history_gossip,
@@ -208,7 +212,7 @@ impl Gossipsub {
         let gater = self.gater.as_ref().map_or(0, Gater::len);
         let asked =
             self.asked.len() + self.promises.len() + self.stagger.len() + self.partials.len();
-        let small = self.counters.len() + self.records.len() + asked;
+        let small = self.counters.len() + self.records.len() + self.outside.len() + asked;
         self.base.entries() + mesh + backoffs + fanout + gater + small
     }
 
@@ -223,8 +227,8 @@ impl Gossipsub {
 
     fn is_direct(&self, ix: PeerIx) -> bool {
         let direct = &self.config.direct_peers;
-        let id = self.base.table.id(ix);
-        !direct.is_empty() && id.is_some_and(|id| direct.contains(&id))
+        let known = |id| direct.contains(&id);
+        !direct.is_empty() && self.base.table.id(ix).is_some_and(known)
     }
 
     fn penalise(&mut self, ix: PeerIx, count: u32) {
@@ -296,6 +300,9 @@ impl Router for Gossipsub {
             gater.connected(*ip);
         }
         self.counters.insert(ix, Counters::new(self.ids));
+        if self.base.version(ix) == Version::Floodsub || self.is_direct(ix) {
+            self.outside.insert(ix);
+        }
     }
 
     fn handle_peer_disconnected(&mut self, peer: &PeerId, now: Instant) {
@@ -309,6 +316,7 @@ impl Router for Gossipsub {
         self.base.disconnect(peer);
         self.counters.remove(&ix);
         self.records.remove(&ix);
+        self.outside.remove(&ix);
         self.promises.forgive(ix);
         self.stagger.forget_peer(ix);
         self.partials.forget_peer(ix);

@@ -239,10 +239,11 @@ impl Gossipsub {
     /// Who gets a message: direct peers, floodsub peers, and the mesh or the fanout; not its author.
     fn targets(&mut self, targets: &mut Vec<PeerIx>, message: &Message, now: Instant) {
         let topic = message.topic();
-        targets.extend(self.base.table.in_topic(topic).filter(|ix| {
-            let flood = self.base.version(*ix) == Version::Floodsub;
-            let trusted = flood && self.score_of(*ix) >= self.thresholds.publish;
-            trusted || self.is_direct(*ix)
+        targets.extend(self.outside.iter().filter(|ix| {
+            let peer = self.base.table.get(**ix);
+            let there = peer.is_some_and(|peer| peer.topics.contains(topic));
+            let trusted = self.score_of(**ix) >= self.thresholds.publish;
+            there && (trusted || self.is_direct(**ix))
         }));
         match self.mesh.get(topic) {
             Some(mesh) => targets.extend(mesh),
