@@ -616,7 +616,7 @@ fn a_node_shows_what_it_does_and_top_looks_at_it() {
         "limits",
         "of 256 MiB",
         "connections with",
-        "protocols /echo/1.0.0",
+        "served  /echo/1.0.0",
     ] {
         assert!(outcome.stdout.contains(part), "{part}: {outcome:?}");
     }
