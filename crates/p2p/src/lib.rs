@@ -32,6 +32,7 @@
 
 mod builder;
 mod host;
+mod presets;
 
 pub use builder::{HostBuilder, HostError, Multiplexer, SecureChannel};
 pub use host::{Host, HostListenError, IntoAddr};
