@@ -22,10 +22,10 @@ pub(crate) use cases::Case;
 /// The flags of the runner.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Args {
-    /// Only jobs whose name begins so: bulk, small, conn, rpc, pingpong, memory, rtt, link, muxer,
-    /// runtime, floor.
-    #[arg(long)]
-    only: Option<String>,
+    /// Only rows whose name begins so, such as `bulk` or `bulk tls,conn noise+yamux`. Jobs: bulk,
+    /// small-writes, conn, rpc, pingpong, memory, rtt, link, muxer, runtime, floor, gossip.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// Turns of each.
     #[arg(long, default_value_t = 5)]
     runs: usize,
@@ -137,27 +137,25 @@ pub(crate) fn compare(args: &Args) -> Result<()> {
     let programs = peers::install(&args.peer);
     let mut rows = Vec::new();
     for case in cases::all() {
-        if args
-            .only
-            .as_ref()
-            .is_some_and(|only| !case.job.starts_with(only.as_str()))
-        {
+        let name = case.name();
+        if !args.only.is_empty() && !args.only.iter().any(|only| name.starts_with(only)) {
             continue;
         }
         for row in run::rows(&case, &programs, args.runs) {
             println!("{}", row.line());
             rows.push(row);
         }
+        // After each case: what was measured stays if the rest is given up.
+        if let Some(file) = &args.json {
+            let rows: Vec<Value> = rows.iter().map(Row::json).collect();
+            fs::write(file, format!("{:#}\n", Value::Array(rows)))?;
+        }
+        if let Some(file) = &args.docs {
+            docs::write(file, &rows)?;
+        }
     }
     if rows.is_empty() {
         return Err("nothing was measured".into());
-    }
-    if let Some(file) = &args.json {
-        let rows: Vec<Value> = rows.iter().map(Row::json).collect();
-        fs::write(file, format!("{:#}\n", Value::Array(rows)))?;
-    }
-    if let Some(file) = &args.docs {
-        docs::write(file, &rows)?;
     }
     Ok(())
 }
