@@ -170,7 +170,7 @@ const fn js_flood(with: Peer) -> Fault {
         security: None,
         muxer: None,
         test: Some(Test::Flood),
-        symptoms: &["not done in time", "deadline passed"],
+        symptoms: &["not done in time", "not done within", "deadline passed"],
         cause: "js floodsub writes without waiting for its own writes; in a long series messages \
                 are lost without a word, towards every peer",
         pointer: "@libp2p/floodsub 11.0.28 src/peer-streams.ts write",
