@@ -134,6 +134,8 @@ pub(crate) const KNOWN: &[Fault] = &[
     reads_a_reset_as_an_end(Peer::Py, Role::Listen, PY_RESET),
     reads_a_reset_as_an_end(Peer::Rust, Role::Dial, RUST_RESET),
     reads_a_reset_as_an_end(Peer::Rust, Role::Listen, RUST_RESET),
+    ends_instead_of_resetting(Role::Dial, &["listener: saw is end, not reset"]),
+    ends_instead_of_resetting(Role::Listen, &["dialer: saw is end, not reset"]),
     Fault {
         of: Peer::Rust,
         with: None,
@@ -155,7 +157,10 @@ pub(crate) const KNOWN: &[Fault] = &[
         security: None,
         muxer: Some(Muxer::Mplex),
         test: Some(Test::Slow),
-        symptoms: &["failed to open stream: io error: timed out"],
+        symptoms: &[
+            "failed to open stream: io error: timed out",
+            "deadline passed",
+        ],
         cause: "a stream that nobody reads stops all others of the connection, by default",
         pointer: "libp2p-mplex 0.44.0 src/config.rs MaxBufferBehaviour::Block",
     },
@@ -213,6 +218,22 @@ const fn reads_a_reset_as_an_end(of: Peer, role: Role, pointer: &'static str) ->
         symptoms,
         cause: "reads a stream that was reset to a clean end",
         pointer,
+    }
+}
+
+/// Of rust over QUIC, by the role of rust.
+const fn ends_instead_of_resetting(role: Role, symptoms: &'static [&'static str]) -> Fault {
+    Fault {
+        of: Peer::Rust,
+        with: None,
+        role: Some(role),
+        security: None,
+        muxer: Some(Muxer::Own),
+        test: Some(Test::Reset),
+        symptoms,
+        cause: "cannot reset a stream over QUIC: one that is dropped before its end ends cleanly",
+        pointer: "quinn 0.11 src/send_stream.rs Drop for SendStream finishes it; libp2p-quic 0.14.0 \
+                  src/connection/stream.rs has no other end",
     }
 }
 
