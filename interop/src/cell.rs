@@ -373,8 +373,14 @@ impl Row {
                 dialer: word(text("dialer")?)?,
                 listener: word(text("listener")?)?,
                 transport: word(text("transport")?)?,
-                security: word(text("security")?)?,
-                muxer: word(text("muxer")?)?,
+                security: match text("security")? {
+                    "own" => Security::Own,
+                    name => word(name)?,
+                },
+                muxer: match text("muxer")? {
+                    "own" => Muxer::Own,
+                    name => word(name)?,
+                },
                 test: word(text("test")?)?,
             },
             outcome: outcomes.into_iter().find(|it| it.name() == outcome)?,
@@ -406,6 +412,10 @@ mod tests {
 
         let text = row.to_json().to_string();
         assert_eq!(Row::from_json(&row.to_json()).as_ref(), Some(&row));
+        let mut quic = row.clone();
+        quic.cell.transport = Transport::Quic;
+        (quic.cell.security, quic.cell.muxer) = (Security::Own, Muxer::Own);
+        assert_eq!(Row::from_json(&quic.to_json()).as_ref(), Some(&quic));
 
         assert_eq!(
             text,
