@@ -27,8 +27,8 @@ pub struct Config {
     pub accept_backlog: usize,
     /// The largest receive window of a stream, in bytes. Default: 16 MiB.
     ///
-    /// A stream's window starts at 256 KiB and doubles each time that half of it is used up within
-    /// two round trips, as far as half of the connection's budget allows. A link needs bandwidth ×
+    /// A stream's window starts at 256 KiB and doubles each time that it would be used up within
+    /// four round trips, as far as half of the connection's budget allows. A link needs bandwidth ×
     /// round trip.
     pub max_window: u32,
     /// The largest frame sent, in bytes of payload. Default: 64 KiB less a header.

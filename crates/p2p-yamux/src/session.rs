@@ -115,21 +115,23 @@ impl Session {
         let (Some(rtt), Some(stream)) = (self.pings.rtt(), self.table.get(key)) else {
             return 0;
         };
-        let growth = stream.ext.growth(rtt, self.config.max_window, now);
-        if growth == 0 || stream.is_gone() || !self.can_grow(growth) {
+        let wanted = stream.ext.growth(rtt, self.config.max_window, now);
+        if wanted == 0 || stream.is_gone() {
             return 0;
         }
+        let growth = self.room_to_grow().min(wanted);
         match self.table.reserve(key, growth as usize) {
             Ok(()) => growth,
             Err(_) => 0,
         }
     }
 
-    /// Whether half of the budget is left when a window grows: the other streams' first windows
+    /// What windows may grow by with half of the budget left: the other streams' first windows
     /// have to be paid for as well.
-    fn can_grow(&mut self, growth: u32) -> bool {
+    fn room_to_grow(&mut self) -> u32 {
         let budget = self.table.account().budget();
-        budget.available().saturating_sub(growth as usize) >= budget.limit() / 2
+        let room = budget.available().saturating_sub(budget.limit() / 2);
+        u32::try_from(room).unwrap_or(u32::MAX)
     }
 
     // ---- output ----

@@ -3,10 +3,11 @@
 //! ```text
 //!   in bytes, always:
 //!     target = recv (the remote may still send) + announced or unread + consumed
-//!     credit of `consumed` is sent when it is half of `target`
+//!     credit of `consumed` is sent when it is a quarter of `target`: what stays below that is
+//!     lost to the link until more arrives
 //! ```
 //!
-//! A window of which half is used up within two round trips is too small for the link, or soon will
+//! A window that would be used up within four round trips is too small for the link, or soon will
 //! be: its target doubles, as far as the settings and the budget allow. It comes to rest between
 //! two and four times bandwidth × round trip. A larger one would gain nothing and cost: what is
 //! queued in it leaves the processor's cache before it is read.
@@ -67,12 +68,13 @@ impl Windows {
 
     /// Whether it is time to let the remote send more.
     pub(crate) fn credit_is_due(&self) -> bool {
-        self.consumed >= self.target / 2
+        self.consumed >= self.target / 4
     }
 
     /// What the target should grow by, if it may become `max`.
     pub(crate) fn growth(&self, rtt: Duration, max: u32, now: Instant) -> u32 {
-        if now.since(self.credited) < rtt * 2 {
+        let took = now.since(self.credited).as_nanos() * u128::from(self.target);
+        if took < 4 * rtt.as_nanos() * u128::from(self.consumed) {
             self.target.min(max.saturating_sub(self.target))
         } else {
             0
