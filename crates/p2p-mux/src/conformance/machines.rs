@@ -17,11 +17,16 @@ use crate::{Input, Key, Machine};
 /// One step of a test: what, at which side, at which of its streams, how much.
 pub type Op = (u8, bool, u8, u16);
 
+/// Bytes are under way for this long at most: well within the keep-alive of a machine.
+const UNDER_WAY: Duration = Duration::from_secs(5);
+
 /// Two machines and the bytes between them.
 pub struct Duo<M> {
     sides: [Half<M>; 2],
     peer_id: fn(u64) -> u64,
     now: Instant,
+    /// How long bytes may have been under way.
+    under_way: Duration,
     trace: Vec<u64>,
 }
 
@@ -62,6 +67,7 @@ impl<M: Machine> Duo<M> {
             sides,
             peer_id,
             now: Instant::ZERO,
+            under_way: Duration::ZERO,
             trace: Vec::new(),
         }
     }
@@ -98,7 +104,7 @@ impl<M: Machine> Duo<M> {
                 1
             }
             (9, Some(key)) if amount % 4 == 0 => self.forget(at, key),
-            (10, _) if amount % 16 == 0 => self.pass(Duration::from_millis(amount as u64)),
+            (10, _) if amount % 16 == 0 => self.wait(Duration::from_millis(amount as u64)),
             _ => self.deliver(at, amount),
         };
         self.trace.push(result);
@@ -185,6 +191,23 @@ impl<M: Machine> Duo<M> {
         let side = &mut self.sides[at];
         side.open.retain(|open| *open != key);
         side.machine.forget(key, self.now);
+        1
+    }
+
+    /// Lets `time` pass. What is under way arrives before the other end would be taken for dead.
+    fn wait(&mut self, mut time: Duration) -> u64 {
+        while !time.is_zero() {
+            let step = time.min(UNDER_WAY);
+            time -= step;
+            self.under_way += step;
+            if self.under_way > UNDER_WAY {
+                for at in [0, 1, 0, 1] {
+                    self.deliver(at, usize::MAX);
+                }
+                self.under_way = step;
+            }
+            self.pass(step);
+        }
         1
     }
 
