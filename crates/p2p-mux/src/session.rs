@@ -256,7 +256,8 @@ impl Queue {
     }
 
     fn find(&self, ticket: u64) -> Result<usize, usize> {
-        self.waiting.binary_search_by_key(&ticket, |(known, _)| *known)
+        self.waiting
+            .binary_search_by_key(&ticket, |(known, _)| *known)
     }
 
     fn take_first(&mut self) -> Option<Waker> {

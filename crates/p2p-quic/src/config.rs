@@ -67,7 +67,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            max_handshakes: 128,
+            max_handshakes: 1024,
             retry_above: 32,
             max_inbound: 512,
             max_outbound: 4096,

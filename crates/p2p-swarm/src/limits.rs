@@ -36,9 +36,10 @@ pub struct Limits {
     pub max_connections_per_peer: usize,
     /// Established incoming connections from one prefix. Default: 256.
     pub max_connections_per_prefix: usize,
-    /// Incoming connections that are not yet secured and multiplexed. Default: 128.
+    /// Incoming connections that are not yet secured and multiplexed. Default: 512.
     ///
-    /// When all are taken, a newcomer takes the place of the oldest of the prefix that has most.
+    /// When all are taken, a newcomer takes the place of the oldest of the prefix that has most. So
+    /// a handshake succeeds if it is faster than as many newcomers are.
     pub max_pending_incoming: usize,
     /// Those of one prefix. Default: 32.
     pub max_pending_per_prefix: usize,
@@ -99,7 +100,7 @@ impl Default for Limits {
             max_connections: 1024,
             max_connections_per_peer: 8,
             max_connections_per_prefix: 256,
-            max_pending_incoming: 128,
+            max_pending_incoming: 512,
             max_pending_per_prefix: 32,
             incoming_rate_per_prefix: 64,
             incoming_burst_per_prefix: 256,

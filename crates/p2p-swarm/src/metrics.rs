@@ -229,6 +229,10 @@ impl Text {
     }
 
     fn labelled(&mut self, name: &str, label: &str, is: &str, value: u64) -> fmt::Result {
+        let is = is
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n");
         writeln!(self.0, "p2p_swarm_{name}{{{label}=\"{is}\"}} {value}")
     }
 

@@ -193,11 +193,15 @@ impl Swarm {
     /// agree, it is an external address.
     ///
     /// Words from relayed connections do not count, nor those about addresses that only one
-    /// network can reach, nor those about a port that we do not listen on.
+    /// network can reach, about names, about another transport than the connection's, or about a
+    /// port that we do not listen on.
     pub fn observed(&self, by: &ConnectionInfo, addr: &Multiaddr) {
         let shared = self.shared();
         let addr = addr.without_peer();
         if is_relayed(&by.remote) || is_relayed(&addr) || Reach::of(&addr) != Reach::World {
+            return;
+        }
+        if !is_seen_over(&addr, by.local.as_ref().unwrap_or(&by.remote)) {
             return;
         }
         // A network of one's own is one observer, however its addresses are spread.
@@ -271,6 +275,15 @@ impl Swarm {
         }
         addrs
     }
+}
+
+/// Whether a remote can have seen `addr` at the other end of a connection with `end`: an IP address
+/// under the same transport. What else it says it has made up.
+fn is_seen_over(addr: &Multiaddr, end: &Multiaddr) -> bool {
+    fn transport(addr: &Multiaddr) -> impl Iterator<Item = &'static str> {
+        addr.iter().skip(1).map(|part| part.tag())
+    }
+    addr.ip().is_some() && transport(addr).eq(transport(&end.without_peer()))
 }
 
 /// An address without the IP address in front: which port of which transport.

@@ -422,3 +422,56 @@ fn an_application_that_reads_neither_events_nor_streams_slows_nobody_else() {
         assert!(census.memory <= config.limits.memory_budget, "{census:?}");
     });
 }
+
+#[test]
+fn quic_handshakes_left_alone_by_many_networks_keep_nobody_out() {
+    let sim = Sim::new(31);
+    sim.default_link(Link::new(LATENCY));
+    let at = |name: &str, ip: [u8; 4]| sim.host_at(name, [IpAddr::from(ip)]);
+    let target = at("target", [203, 0, 113, 1]);
+    let visitor = at("visitor", [198, 51, 100, 1]);
+    let crowd: Vec<_> = (0..20_u8)
+        .map(|n| at(&format!("m{n}"), [192, 0, n, 1]))
+        .collect();
+
+    sim.block_on(async {
+        let (host, _) = server(&target).await;
+        let addr = host.listen("/ip4/203.0.113.1/udp/4001/quic-v1").await;
+        let addr = addr.unwrap();
+        let visit = |n: u16| {
+            let (addr, visitor) = (addr.clone(), visitor.clone());
+            async move {
+                let guest = builder(&visitor, n).build().await.unwrap();
+                let start = visitor.rt().now();
+                let mut stream = guest.open(&addr, ECHO).await.unwrap();
+                stream.write_all(b"x").await.unwrap();
+                stream.read_exact(&mut [0]).await.unwrap();
+                let took = visitor.rt().now() - start;
+                guest.close().await;
+                took
+            }
+        };
+        let idle = visit(9000).await;
+        let mut n = 1;
+        for machine in &crowd {
+            for _ in 0..40 {
+                let attacker = builder(machine, n).build().await.unwrap();
+                let addr = addr.clone();
+                machine.spawn("attacker", async move {
+                    let _ = attacker.dial(&addr).await;
+                });
+                n += 1;
+            }
+            // Its first packets have arrived, the last ones never will.
+            visitor.rt().sleep(LATENCY * 3).await;
+            machine.crash();
+        }
+        let waiting = host.swarm().usage().pending_incoming;
+        assert!(waiting > 400, "{waiting} handshakes are waiting");
+        for n in 9001..9006 {
+            // Whoever comes while many wait has to show its address: a round trip more.
+            let took = visit(n).await;
+            assert!(took <= idle + LATENCY * 2, "{took:?} instead of {idle:?}");
+        }
+    });
+}

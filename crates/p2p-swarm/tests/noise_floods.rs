@@ -1,0 +1,109 @@
+//! Floods while honest peers need the round trips of a real handshake.
+#![expect(clippy::unwrap_used, reason = "an unexpected error is a failed test")]
+
+mod common;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use common::{ECHO, ask, echo, listen, sim};
+use futures::AsyncWriteExt;
+use p2p_core::{AddrExt, Multiaddr, Rt, TcpOptions};
+use p2p_keys::Keypair;
+use p2p_sim::{Host, Sim};
+use p2p_swarm::{Swarm, SwarmBuilder};
+
+/// How long attackers keep coming.
+const FLOOD: Duration = Duration::from_secs(4);
+/// They come from so many networks.
+const PREFIXES: u16 = 200;
+
+/// What the dialer says before its first Noise message is complete.
+const NAMED: &[u8] = b"\x13/multistream/1.0.0\n\x07/noise\n";
+
+fn elsewhere(sim: &Sim, name: &str, n: u16) -> Host {
+    let [a, b] = n.to_be_bytes();
+    let ip: IpAddr = format!("203.{a}.{b}.1").parse().unwrap();
+    sim.host_at(name, [ip])
+}
+
+/// TCP, Noise and yamux.
+fn builder(host: &Host, n: u8) -> SwarmBuilder {
+    let rt = host.rt();
+    let keys = Keypair::ed25519_from_seed([n; 32]);
+    Swarm::builder(rt.clone(), keys.to_peer_id())
+        .transport(p2p_tcp::Tcp::new(rt, p2p_tcp::Config::default()))
+        .security(p2p_noise::Noise::new(&keys).unwrap())
+        .muxer(p2p_yamux::Yamux::default())
+}
+
+/// Dials from a new swarm, asks for one echo, and leaves; how long that took.
+async fn visit(host: &Host, to: &Multiaddr) -> Duration {
+    let swarm = builder(host, 1).build().unwrap();
+    let start = swarm.rt().now();
+    let answer = ask(&swarm, to.clone(), b"hello").await;
+    assert_eq!(answer.unwrap(), b"hello", "at {start:?}");
+    let took = swarm.rt().now() - start;
+    swarm.close().await;
+    took
+}
+
+/// Connects, says `said`, and then holds on until the other end has had enough.
+async fn stall(rt: Rt, to: Multiaddr, said: Vec<u8>) {
+    let (socket, options) = (to.tcp_socket().unwrap(), TcpOptions::default());
+    let Ok(mut io) = rt.net().tcp_connect(socket, &options).await else {
+        return;
+    };
+    let _ = io.write_all(&said).await;
+    let _held = (io, rt.sleep(Duration::from_secs(60)).await);
+}
+
+/// Honest visits take no longer while `count` attackers come and stall after `said`.
+fn nobody_is_delayed(seed: u64, count: u32, said: &[u8]) {
+    let sim = sim(seed);
+    let server = elsewhere(&sim, "server", 50_000);
+    let honest = elsewhere(&sim, "honest", 50_001);
+    let crowd: Vec<Host> = (0..PREFIXES)
+        .map(|n| elsewhere(&sim, &format!("m{n}"), n))
+        .collect();
+    let swarm = builder(&server, 2).build().unwrap();
+    swarm.handle(ECHO, echo).unwrap();
+
+    sim.block_on(async {
+        let addr = listen(&swarm, &server).await;
+        let idle = visit(&honest, &addr).await;
+        for (n, host) in (0..count).zip(crowd.iter().cycle()) {
+            let (rt, to, said) = (host.rt(), addr.clone(), said.to_vec());
+            let at = rt.now() + FLOOD * n / count;
+            host.spawn("attacker", async move {
+                rt.sleep_until(at).await;
+                stall(rt, to, said).await;
+            });
+        }
+        let start = swarm.rt().now();
+        let mut worst = Duration::ZERO;
+        while swarm.rt().now() - start < FLOOD {
+            worst = worst.max(visit(&honest, &addr).await);
+        }
+        assert!(worst <= idle * 2, "{worst:?} instead of {idle:?}");
+        let evicted = swarm.stats().limits_hit;
+        assert!(evicted.contains_key("max_pending_incoming"), "{evicted:?}");
+    });
+}
+
+#[test]
+fn ten_thousand_half_open_connects_keep_no_handshake_out() {
+    nobody_is_delayed(1, 10_000, b"");
+}
+
+#[test]
+fn five_thousand_stalled_before_the_first_message_of_noise_keep_no_handshake_out() {
+    nobody_is_delayed(2, 5000, NAMED);
+}
+
+#[test]
+fn five_thousand_stalled_after_the_first_message_of_noise_keep_no_handshake_out() {
+    // Any 32 bytes are a key.
+    let said = [NAMED, &[0, 32], &[9; 32]].concat();
+    nobody_is_delayed(3, 5000, &said);
+}
