@@ -334,6 +334,38 @@ fn streams_that_nobody_reads_do_not_stop_the_others() {
 }
 
 #[test]
+fn ten_thousand_streams_one_after_another_leave_nothing_behind() {
+    let (sim, world) = World::new(15, p2p_sim::Link::new(MS), Config::default());
+    sim.block_on(async {
+        let mut listener = world.listen().await;
+        let accept = async { muxed(listener.accept().await.unwrap().link.await.unwrap()) };
+        let (near, far) = join(world.connect(), accept).await;
+        let near = run(&world.near.rt(), near.unwrap());
+        let far = run(&world.far.rt(), far);
+        for n in 0..10_000 {
+            let mut ours = near.open().await.unwrap();
+            ours.write_all(b"x").await.unwrap();
+            let mut theirs = far.accept().await.unwrap();
+            match n % 3 {
+                0 => {
+                    let (here, there) = join(ours.close(), theirs.close()).await;
+                    here.and(there).unwrap();
+                }
+                1 => ours.reset(ErrorCode(7)),
+                // Dropped, which resets it.
+                _ => {}
+            }
+        }
+        world.near.rt().sleep(SEC).await;
+        assert_eq!((near.streams(), far.streams()), (0, 0));
+        let mut ours = near.open().await.unwrap();
+        ours.write_all(b"and another").await.unwrap();
+        let mut theirs = far.accept().await.unwrap();
+        theirs.read_exact(&mut [0; 11]).await.unwrap();
+    });
+}
+
+#[test]
 fn one_socket_dials_and_listens() {
     let (sim, world) = World::new(11, p2p_sim::Link::new(MS), Config::default());
     sim.block_on(async {
