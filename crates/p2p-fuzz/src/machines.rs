@@ -11,7 +11,8 @@ use p2p_mux::conformance::machines::{Duo, Op};
 use p2p_mux::{Input, Machine};
 use p2p_ping::{Config, Liveness};
 use p2p_pubsub::{
-    GossipConfig, Gossipsub, Output, Remote, Router, SignaturePolicy, Topic, Verdict, Version,
+    GossipConfig, Gossipsub, Output, PartialMode, Remote, Router, SignaturePolicy, Topic, Verdict,
+    Version,
 };
 use p2p_yamux::Session as Yamux;
 
@@ -130,9 +131,9 @@ pub fn liveness(bytes: &[u8]) {
 }
 
 /// Peers of a router, by their number.
-const PEERS: usize = 4;
+pub(crate) const PEERS: usize = 4;
 
-fn peer(n: usize) -> PeerId {
+pub(crate) fn peer(n: usize) -> PeerId {
     Keypair::ed25519_from_seed([n.to_le_bytes()[0]; 32]).to_peer_id()
 }
 
@@ -145,6 +146,7 @@ pub fn gossipsub(bytes: &[u8]) {
     let Ok(mut router) = Gossipsub::new(peer(PEERS), config, budget.clone(), 1, start) else {
         return;
     };
+    router.set_partial(&topic, Some(PartialMode::Requests));
     router.subscribe(&topic, start);
     let peers: Vec<PeerId> = (0..PEERS).map(peer).collect();
     let mut now = start;
@@ -184,7 +186,7 @@ fn remote(n: usize, peer: PeerId) -> Remote {
 }
 
 /// Checks messages and takes what is to be sent.
-fn serve(router: &mut Gossipsub, now: Instant) {
+pub(crate) fn serve(router: &mut Gossipsub, now: Instant) {
     while let Some(output) = router.poll_output() {
         match output {
             Output::Validate {

@@ -54,6 +54,7 @@ fn honest() -> Vec<(&'static str, Vec<u8>)> {
             [&[3][..], &frame::encode(b"hello"), &frame::encode(b"")].concat(),
         ),
         ("gossipsub", steps()),
+        ("gossipsub_partial", parts()),
         (
             "identify",
             [&[64][..], &frame::encode(&identify(&addrs))].concat(),
@@ -196,6 +197,22 @@ fn steps() -> Vec<u8> {
     bytes.extend([2, 100]);
     bytes.extend(std::iter::repeat_n(0, 100));
     bytes.extend([0, 0]);
+    bytes
+}
+
+/// Two peers come and speak of a message in parts, of which we have some.
+fn parts() -> Vec<u8> {
+    let mut bytes = vec![1, 0, 0, 9, 1, 0];
+    for (who, how, said) in [
+        (6, 0x49, &b"g\x05"[..]),
+        (3, 0x3a, b"g"),
+        (14, 0x69, b"g\x0fparts"),
+        (2, 0, &[0; 50]),
+    ] {
+        bytes.extend([who, how, u8::try_from(said.len()).unwrap()]);
+        bytes.extend(said);
+    }
+    bytes.extend([0, 0, 0]);
     bytes
 }
 

@@ -143,6 +143,26 @@ fn an_envelope_for_another_domain_or_of_another_type_is_refused() {
     assert_eq!(refused.blame(), Blame::Remote);
 }
 
+/// CVE-2023-39533, in an envelope: the key is refused before there is anything to verify.
+#[test]
+fn a_huge_rsa_key_in_an_envelope_is_refused_unread() {
+    let data = [0x30; 3000];
+    // Key type RSA, then its data of 3000 bytes.
+    let key = [&[8, 0, 0x12, 0xb8, 0x17][..], &data].concat();
+    let mut envelope = vec![0x0a, 0xbd, 0x17];
+    envelope.extend(&key);
+    for number in [2, 3, 5] {
+        envelope.extend(field(number, &[1; 64]));
+    }
+    let refused = SignedEnvelope::decode(&envelope).unwrap_err();
+    let too_long = DecodeKeyError::TooLong {
+        len: key.len(),
+        max: 1100,
+    };
+    assert_eq!(refused, EnvelopeError::Key(too_long));
+    assert_eq!(refused.blame(), Blame::Remote);
+}
+
 #[test]
 fn bytes_cannot_move_between_domain_type_and_payload() {
     let sealed = SignedEnvelope::seal(&keypair(1), "ab", b"cd", &b"ef"[..]).unwrap();

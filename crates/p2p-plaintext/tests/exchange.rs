@@ -14,7 +14,7 @@ use common::{End, link, narrow_link};
 use futures::future::join;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use p2p_core::{BoxIo, PeerId, Role, Security, SecurityError, frame, uvarint};
-use p2p_keys::{KeyType, Keypair};
+use p2p_keys::{DecodeKeyError, KeyType, Keypair};
 use p2p_plaintext::{Config, Exchanged, PROTOCOL, Plaintext, PlaintextError};
 use proptest::prelude::*;
 
@@ -127,6 +127,19 @@ fn an_id_that_is_not_that_of_the_key_is_refused() {
             of_key: bob.to_peer_id()
         }
     );
+}
+
+/// CVE-2023-39533: refused by its length, before any of it is looked at.
+#[test]
+fn a_huge_rsa_key_is_refused_unread() {
+    let key = [&[8, 0][..], &field(2, &[0x30; 3000])].concat();
+    let id = Keypair::generate_ed25519().to_peer_id().to_bytes();
+    let error = hear(&frame::encode(&said(&id, &key)));
+    let too_long = DecodeKeyError::TooLong {
+        len: key.len(),
+        max: 1100,
+    };
+    assert_eq!(error, PlaintextError::Key(too_long));
 }
 
 #[test]

@@ -28,6 +28,7 @@ use crate::Config;
 use crate::clock::Clock;
 use crate::connection::Shared;
 use crate::driver::{Driver, datagram};
+use crate::ids::ConnectionIds;
 use crate::receiver::Receiver;
 use crate::renewal::Renewal;
 
@@ -49,6 +50,7 @@ pub(crate) struct Endpoint {
 
 struct Inner {
     quic: quinn_proto::Endpoint,
+    ids: ConnectionIds,
     connections: BTreeMap<ConnectionHandle, Route>,
     /// Handles in `connections` that linger, oldest first.
     lingering: VecDeque<ConnectionHandle>,
@@ -327,6 +329,11 @@ impl Inner {
         config: &Config,
         answer: &mut Vec<u8>,
     ) -> (Option<Waker>, Option<Transmit>) {
+        if self.ids.is_ours(incoming.orig_dst_cid()) {
+            // A straggler of a connection that is forgotten.
+            self.quic.ignore(incoming);
+            return (None, None);
+        }
         let Listener::Listening(waker) = &mut self.listener else {
             return (None, Some(self.quic.refuse(incoming, answer)));
         };
@@ -378,9 +385,10 @@ impl Attached {
         };
         let senders = Arc::new(Senders::default());
         let at = socket.local_addr()?;
-        let settings = Arc::new(renewal.settings(at));
-        let seed = Some(rt.random());
-        let quic = quinn_proto::Endpoint::new(settings, server, !socket.may_fragment(), seed);
+        let (mut settings, ids) = renewal.settings(at, rt);
+        settings.rng_seed(Some(rt.random()));
+        let may_discover = !socket.may_fragment();
+        let quic = quinn_proto::Endpoint::new(Arc::new(settings), server, may_discover, None);
         let endpoint = Arc::new(Endpoint {
             at,
             rt: rt.clone(),
@@ -391,6 +399,7 @@ impl Attached {
             senders,
             inner: Mutex::new(Inner {
                 quic,
+                ids,
                 connections: BTreeMap::new(),
                 lingering: VecDeque::new(),
                 arrivals: VecDeque::new(),

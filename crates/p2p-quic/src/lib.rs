@@ -7,6 +7,7 @@
 //!   a socket             endpoint.rs   who gets what comes; receiver.rs, the task that receives
 //!   a connection's       driver.rs     timers, events, datagrams to send
 //!   what all see of it   connection.rs, account.rs (what it may make us hold), stream.rs
+//!   its names            ids.rs, which only we can have made; renewal.rs, from what key
 //! ```
 //!
 //! A host that listens dials from the same socket, so remotes and routers see one address of it
@@ -53,6 +54,7 @@ mod driver;
 mod endpoint;
 mod error;
 mod handshake;
+mod ids;
 mod listen;
 mod receiver;
 mod renewal;

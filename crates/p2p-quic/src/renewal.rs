@@ -14,8 +14,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac::{self, HMAC_SHA256, Key};
+use p2p_core::Rt;
 use p2p_keys::Keypair;
-use quinn_proto::{EndpointConfig, HashedConnectionIdGenerator};
+use quinn_proto::EndpointConfig;
+
+use crate::ids::ConnectionIds;
 
 /// What the keys of our sockets are made from.
 pub(crate) struct Renewal(Key);
@@ -25,20 +28,21 @@ impl Renewal {
         Self(Key::new(HMAC_SHA256, &identity.to_protobuf()))
     }
 
-    /// The settings of a socket bound to `at`.
-    pub(crate) fn settings(&self, at: SocketAddr) -> EndpointConfig {
-        let resets = Key::new(HMAC_SHA256, self.derive("stateless resets", at).as_ref());
-        let [ids, ..] = *self.derive("connection ids", at).as_ref().as_chunks().0 else {
-            return EndpointConfig::new(Arc::new(resets));
-        };
-        let ids = u64::from_be_bytes(ids);
+    /// The settings of a socket bound to `at`, and the names of its connections.
+    pub(crate) fn settings(&self, at: SocketAddr, rt: &Rt) -> (EndpointConfig, ConnectionIds) {
+        let resets = self.derive("stateless resets", at);
+        let ids = ConnectionIds::new(self.derive("connection ids", at), rt.clone());
         let mut settings = EndpointConfig::new(Arc::new(resets));
-        settings.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
-        settings
+        let maker = ids.clone();
+        settings.cid_generator(move || Box::new(maker.clone()));
+        (settings, ids)
     }
 
-    fn derive(&self, purpose: &str, at: SocketAddr) -> hmac::Tag {
+    fn derive(&self, purpose: &str, at: SocketAddr) -> Key {
         let context = format!("p2p-quic: {purpose} of {at}");
-        hmac::sign(&self.0, context.as_bytes())
+        Key::new(
+            HMAC_SHA256,
+            hmac::sign(&self.0, context.as_bytes()).as_ref(),
+        )
     }
 }

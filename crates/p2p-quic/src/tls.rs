@@ -19,7 +19,7 @@ use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
 use crate::clock::Calendar;
 use crate::error::{HandshakeError, SetupError};
-use crate::{Config, listen};
+use crate::{Config, ids, listen};
 
 /// The application protocol of every connection.
 const ALPN: &[u8] = b"libp2p";
@@ -60,6 +60,7 @@ impl Identity {
     /// The settings for dialing `expect`, or anybody; and what becomes of the certificate.
     pub(crate) fn client(
         &self,
+        rt: &Rt,
         transport: &Arc<TransportConfig>,
         expect: Option<PeerId>,
     ) -> Result<(ClientConfig, Verdict), SetupError> {
@@ -74,6 +75,8 @@ impl Identity {
         client
             .transport_config(transport.clone())
             .token_store(Arc::new(NoneTokenStore));
+        let rt = rt.clone();
+        client.initial_dst_cid_provider(Arc::new(move || ids::first(&rt)));
         Ok((client, verdict))
     }
 }

@@ -70,7 +70,7 @@ impl Quic {
         let (client, verdict) = self
             .0
             .identity
-            .client(&self.0.transport, expect)
+            .client(&self.0.rt, &self.0.transport, expect)
             .map_err(|error| refuse(io::Error::other(error)))?;
         let driver = socket
             .connect(client, to)

@@ -1,7 +1,7 @@
 //! The rules that every transport must meet, over real sockets and on every runtime.
 
 use p2p_core::Rt;
-use p2p_core::conformance::transport::{self, Party, Subject};
+use p2p_core::conformance::transport::{Party, Subject};
 use p2p_keys::Keypair;
 use p2p_quic::{Config, Quic};
 use p2p_runtime::{AsyncStd, Smol, Tokio};
@@ -18,20 +18,7 @@ fn subject(rt: Rt) -> Subject {
 
 p2p_core::transport_conformance!(subject(AsyncStd::new()), AsyncStd::block_on);
 
-#[test]
-fn every_rule_holds_on_smol() {
-    Smol::block_on(async {
-        for rule in transport::RULES {
-            rule.check(&subject(Smol::new())).await;
-        }
-    });
-}
-
-#[test]
-fn every_rule_holds_on_tokio() {
-    Tokio::block_on(async {
-        for rule in transport::RULES {
-            rule.check(&subject(Tokio::current())).await;
-        }
-    });
+p2p_core::transport_conformance_on! {
+    every_rule_holds_on_smol: subject(Smol::new()), Smol::block_on;
+    every_rule_holds_on_tokio: subject(Tokio::current()), Tokio::block_on;
 }

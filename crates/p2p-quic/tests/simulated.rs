@@ -3,7 +3,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::{join, join_all};
@@ -334,6 +334,38 @@ fn streams_that_nobody_reads_do_not_stop_the_others() {
 }
 
 #[test]
+fn ten_thousand_streams_one_after_another_leave_nothing_behind() {
+    let (sim, world) = World::new(15, p2p_sim::Link::new(MS), Config::default());
+    sim.block_on(async {
+        let mut listener = world.listen().await;
+        let accept = async { muxed(listener.accept().await.unwrap().link.await.unwrap()) };
+        let (near, far) = join(world.connect(), accept).await;
+        let near = run(&world.near.rt(), near.unwrap());
+        let far = run(&world.far.rt(), far);
+        for n in 0..10_000 {
+            let mut ours = near.open().await.unwrap();
+            ours.write_all(b"x").await.unwrap();
+            let mut theirs = far.accept().await.unwrap();
+            match n % 3 {
+                0 => {
+                    let (here, there) = join(ours.close(), theirs.close()).await;
+                    here.and(there).unwrap();
+                }
+                1 => ours.reset(ErrorCode(7)),
+                // Dropped, which resets it.
+                _ => {}
+            }
+        }
+        world.near.rt().sleep(SEC).await;
+        assert_eq!((near.streams(), far.streams()), (0, 0));
+        let mut ours = near.open().await.unwrap();
+        ours.write_all(b"and another").await.unwrap();
+        let mut theirs = far.accept().await.unwrap();
+        theirs.read_exact(&mut [0; 11]).await.unwrap();
+    });
+}
+
+#[test]
 fn one_socket_dials_and_listens() {
     let (sim, world) = World::new(11, p2p_sim::Link::new(MS), Config::default());
     sim.block_on(async {
@@ -348,6 +380,70 @@ fn one_socket_dials_and_listens() {
         let census = sim.census();
         assert_eq!(census.host("near").unwrap().udp_sockets, 1);
     });
+}
+
+#[test]
+fn stragglers_of_a_forgotten_connection_are_not_taken_for_a_new_one() {
+    const COUNT: usize = 16;
+    let (sim, world) = World::new(14, p2p_sim::Link::new(5 * MS), Config::default());
+    let middle = sim.host("middle");
+    sim.block_on(async {
+        let mut listener = world.listen().await;
+        let passed = relay(&middle, world.far.socket(PORT));
+        let to: Multiaddr = format!("/ip4/{}/udp/{PORT}/quic-v1", middle.ip())
+            .parse()
+            .unwrap();
+        for _ in 0..COUNT {
+            let dial = world.dialer.dial(to.clone(), None);
+            let accept = async { listener.accept().await.unwrap().link.await };
+            let (dialed, accepted) = join(dial, accept).await;
+            let near = run(&world.near.rt(), muxed(dialed.unwrap().link));
+            let _far = run(&world.far.rt(), muxed(accepted.unwrap()));
+            near.close(ErrorCode::NONE);
+        }
+        world.near.rt().sleep(60 * SEC).await;
+
+        // First datagrams (the bit 0x40 may be random) under a name of the listener, 8 bytes long.
+        let mut late = passed.lock().unwrap().clone();
+        late.retain(|datagram| datagram[0] & 0xb0 == 0x80 && datagram[5] == 8);
+        assert!(late.len() >= COUNT, "{} stragglers", late.len());
+        let socket = world.socket();
+        for datagram in &late {
+            send(&socket, world.far.socket(PORT), datagram).await;
+        }
+        let rt = world.far.rt();
+        let came = rt.timeout(SEC, listener.accept()).await;
+        assert!(came.is_err(), "a straggler came in as somebody new");
+    });
+}
+
+/// Passes datagrams on between whoever comes to `middle` and `far`; those to `far` are kept.
+fn relay(middle: &Host, far: SocketAddr) -> Arc<Mutex<Vec<Vec<u8>>>> {
+    let bind = |port| {
+        let rt = middle.rt();
+        rt.net().udp_bind(middle.socket(port)).unwrap()
+    };
+    let (inner, outer) = (bind(PORT), bind(PORT + 1));
+    let (back_inner, back_outer) = (inner.clone(), outer.clone());
+    let passed = Arc::new(Mutex::new(Vec::new()));
+    let guest = Arc::new(Mutex::new(None));
+    let (keep, known) = (passed.clone(), guest.clone());
+    middle.spawn("there", async move {
+        loop {
+            let (from, datagram) = receive(&inner).await;
+            *known.lock().unwrap() = Some(from);
+            send(&outer, far, &datagram).await;
+            keep.lock().unwrap().push(datagram);
+        }
+    });
+    middle.spawn("back", async move {
+        loop {
+            let (_, datagram) = receive(&back_outer).await;
+            let to = *guest.lock().unwrap();
+            send(&back_inner, to.unwrap(), &datagram).await;
+        }
+    });
+    passed
 }
 
 #[test]

@@ -1,22 +1,21 @@
-//! A listener outlives every error of accepting, shown on a network that fails as told.
+//! A listener outlives every error of accepting, shown on a simulated network that fails as told.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::executor::block_on;
-use futures::future::{BoxFuture, FutureExt, pending, ready};
-use futures::io::{AsyncRead, AsyncWrite};
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
 use p2p_core::{
-    Instant, Listener, Net, Runtime, TcpListener, TcpOptions, TcpStream, Timer, Transport,
-    UdpSocket,
+    Instant, Listener, Multiaddr, Net, Rt, Runtime, TcpListener, TcpOptions, TcpStream, Timer,
+    Transport, UdpSocket,
 };
+use p2p_sim::{Host, Sim};
 use p2p_tcp::{Config, Tcp};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 #[test]
 fn a_connection_that_ended_early_is_skipped() {
@@ -25,159 +24,171 @@ fn a_connection_that_ended_early_is_skipped() {
         ErrorKind::ConnectionReset,
         ErrorKind::Interrupted,
     ];
-    let mut listener = listener(early.map(Err).into_iter().chain([Ok(1)]));
-    let incoming = block_on(listener.accept()).unwrap();
-    assert_eq!(incoming.remote.to_string(), "/ip4/10.0.0.1/tcp/1");
+    let (sim, dialer, far) = world();
+    sim.block_on(async {
+        let mut listener = listener(&far, early.map(Some)).await;
+        let port = connect(&dialer, &*listener).await;
+        let incoming = listener.accept().await.unwrap();
+        assert_eq!(incoming.remote, from(&dialer, port));
+    });
 }
 
 #[test]
 fn a_lack_of_resources_is_reported_and_accepting_goes_on() {
-    let mut listener = listener([Ok(1), Err(ErrorKind::OutOfMemory), Ok(2)].into_iter());
-    let accept = |listener: &mut dyn Listener| {
-        let accepted = block_on(listener.accept());
-        accepted
-            .map(|incoming| incoming.remote.to_string())
-            .map_err(|error| error.kind())
-    };
-    assert_eq!(accept(&mut *listener).unwrap(), "/ip4/10.0.0.1/tcp/1");
-    assert_eq!(accept(&mut *listener), Err(ErrorKind::OutOfMemory));
-    assert_eq!(accept(&mut *listener).unwrap(), "/ip4/10.0.0.1/tcp/2");
-    assert!(listener.accept().now_or_never().is_none());
+    let (sim, dialer, far) = world();
+    sim.block_on(async {
+        let mut listener = listener(&far, [None, Some(ErrorKind::OutOfMemory), None]).await;
+        let one = connect(&dialer, &*listener).await;
+        let two = connect(&dialer, &*listener).await;
+        let mut outcomes = Vec::new();
+        for _ in 0..3 {
+            let accepted = listener.accept().await;
+            outcomes.push(
+                accepted
+                    .map(|incoming| incoming.remote)
+                    .map_err(|error| error.kind()),
+            );
+        }
+        let expected = [
+            Ok(from(&dialer, one)),
+            Err(ErrorKind::OutOfMemory),
+            Ok(from(&dialer, two)),
+        ];
+        assert_eq!(outcomes, expected);
+        assert!(listener.accept().now_or_never().is_none());
+    });
 }
 
 #[test]
 fn interfaces_that_cannot_be_listed_any_more_are_those_known_before() {
-    let listener = listener([].into_iter());
-    let known = listener.addrs();
-    assert_eq!(known.len(), 1);
-    assert_eq!(known, listener.addrs());
+    let (sim, _, far) = world();
+    sim.block_on(async {
+        let listener = listener(&far, []).await;
+        let known = listener.addrs();
+        assert_eq!(known.len(), far.addrs().len());
+        assert_eq!(known, listener.addrs());
+    });
 }
 
-/// A listener on the unspecified address whose accepts end as in `script`: errors, or
-/// connections from a port of 10.0.0.1.
-fn listener(script: impl Iterator<Item = Result<u16, ErrorKind>>) -> Box<dyn Listener> {
-    let net = Scripted {
-        accepts: Arc::new(Mutex::new(script.collect())),
-        interfaces: Mutex::new(Some(vec![[10, 0, 0, 2].into()])),
+/// Who dials, and who listens.
+fn world() -> (Sim, Host, Host) {
+    let sim = Sim::new(1);
+    let (dialer, far) = (sim.host("dialer"), sim.host("far"));
+    (sim, dialer, far)
+}
+
+/// A listener on the unspecified address whose first accepts end as in `script`: errors, or as
+/// it happens.
+async fn listener(
+    host: &Host,
+    script: impl IntoIterator<Item = Option<ErrorKind>>,
+) -> Box<dyn Listener> {
+    let rt = Failing {
+        inner: host.rt(),
+        script: Arc::new(Mutex::new(script.into_iter().collect())),
+        listed: AtomicBool::new(false),
     };
-    let tcp = Tcp::new(Arc::new(net), Config::default());
-    block_on(tcp.listen("/ip4/0.0.0.0/tcp/0".parse().unwrap())).unwrap()
+    let tcp = Tcp::new(Arc::new(rt), Config::default());
+    let listening = tcp.listen("/ip4/0.0.0.0/tcp/0".parse().unwrap()).await;
+    listening.unwrap()
 }
 
-type Script = Arc<Mutex<VecDeque<Result<u16, ErrorKind>>>>;
+/// Connects, and hangs up when it is accepted; the port it came from.
+async fn connect(dialer: &Host, listener: &dyn Listener) -> u16 {
+    let tcp = Tcp::new(dialer.rt(), Config::default());
+    let to: Multiaddr = listener.addrs().into_iter().next_back().unwrap();
+    let dialed = tcp.dial(to, None).await.unwrap();
+    let local = dialed.local.unwrap().to_string();
+    local.rsplit('/').next().unwrap().parse().unwrap()
+}
 
-/// A network that accepts as scripted and lists its interfaces once.
+fn from(dialer: &Host, port: u16) -> Multiaddr {
+    let addr = format!("/ip4/{}/tcp/{port}", dialer.ip());
+    addr.parse().unwrap()
+}
+
+type Script = Arc<Mutex<VecDeque<Option<ErrorKind>>>>;
+
+/// A simulated host whose accepts fail as scripted, and which lists its interfaces once.
 #[derive(Debug)]
-struct Scripted {
-    accepts: Script,
-    interfaces: Mutex<Option<Vec<IpAddr>>>,
+struct Failing {
+    inner: Rt,
+    script: Script,
+    listed: AtomicBool,
 }
 
-impl Net for Scripted {
-    fn tcp_connect(
-        &self,
-        _: SocketAddr,
-        _: &TcpOptions,
-    ) -> BoxFuture<'static, io::Result<Box<dyn TcpStream>>> {
-        unimplemented!("nothing dials")
-    }
-
-    fn tcp_listen(&self, _: SocketAddr, _: &TcpOptions) -> io::Result<Box<dyn TcpListener>> {
-        Ok(Box::new(ScriptedListener(Arc::clone(&self.accepts))))
-    }
-
-    fn udp_bind(&self, _: SocketAddr) -> io::Result<Arc<dyn UdpSocket>> {
-        unimplemented!("nothing binds")
-    }
-
-    fn resolve(&self, _: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
-        unimplemented!("nothing resolves")
-    }
-
-    fn interface_addrs(&self) -> io::Result<Vec<IpAddr>> {
-        let listed = self.interfaces.lock().unwrap().take();
-        listed.ok_or_else(|| ErrorKind::Other.into())
-    }
-}
-
-struct ScriptedListener(Script);
-
-impl TcpListener for ScriptedListener {
-    fn accept(&mut self) -> BoxFuture<'_, io::Result<(Box<dyn TcpStream>, SocketAddr)>> {
-        match self.0.lock().unwrap().pop_front() {
-            None => pending().boxed(),
-            Some(Err(kind)) => ready(Err(kind.into())).boxed(),
-            Some(Ok(port)) => {
-                let from = SocketAddr::from(([10, 0, 0, 1], port));
-                ready(Ok((Box::new(Silent) as Box<dyn TcpStream>, from))).boxed()
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(([0, 0, 0, 0], 4001).into())
-    }
-}
-
-/// A connection on which nothing happens.
-struct Silent;
-
-impl AsyncRead for Silent {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        _: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        Poll::Pending
-    }
-}
-
-impl AsyncWrite for Silent {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Pending
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-}
-
-impl TcpStream for Silent {
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(([10, 0, 0, 2], 4001).into())
-    }
-
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        unimplemented!("nobody asks")
-    }
-}
-
-impl Runtime for Scripted {
+impl Runtime for Failing {
     fn now(&self) -> Instant {
-        Instant::ZERO
+        self.inner.now()
     }
 
     fn unix_time(&self) -> Duration {
-        Duration::ZERO
+        self.inner.unix_time()
     }
 
-    fn timer(&self, _: Instant) -> Box<dyn Timer> {
-        unimplemented!("nothing waits")
+    fn timer(&self, at: Instant) -> Box<dyn Timer> {
+        self.inner.timer(at)
     }
 
-    fn spawn(&self, _: &'static str, _: BoxFuture<'static, ()>) {
-        unimplemented!("nothing is spawned")
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        self.inner.spawn(name, task);
     }
 
-    fn fill_random(&self, _: &mut [u8]) {
-        unimplemented!("nothing is random")
+    fn fill_random(&self, dest: &mut [u8]) {
+        self.inner.fill_random(dest);
     }
 
     fn net(&self) -> &dyn Net {
         self
+    }
+}
+
+impl Net for Failing {
+    fn tcp_connect(
+        &self,
+        to: SocketAddr,
+        options: &TcpOptions,
+    ) -> BoxFuture<'static, io::Result<Box<dyn TcpStream>>> {
+        self.inner.net().tcp_connect(to, options)
+    }
+
+    fn tcp_listen(&self, at: SocketAddr, options: &TcpOptions) -> io::Result<Box<dyn TcpListener>> {
+        Ok(Box::new(FailingListener {
+            inner: self.inner.net().tcp_listen(at, options)?,
+            script: Arc::clone(&self.script),
+        }))
+    }
+
+    fn udp_bind(&self, at: SocketAddr) -> io::Result<Arc<dyn UdpSocket>> {
+        self.inner.net().udp_bind(at)
+    }
+
+    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        self.inner.net().resolve(host)
+    }
+
+    fn interface_addrs(&self) -> io::Result<Vec<IpAddr>> {
+        if self.listed.swap(true, Ordering::Relaxed) {
+            return Err(ErrorKind::Other.into());
+        }
+        self.inner.net().interface_addrs()
+    }
+}
+
+struct FailingListener {
+    inner: Box<dyn TcpListener>,
+    script: Script,
+}
+
+impl TcpListener for FailingListener {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<(Box<dyn TcpStream>, SocketAddr)>> {
+        match self.script.lock().unwrap().pop_front().flatten() {
+            Some(kind) => ready(Err(kind.into())).boxed(),
+            None => self.inner.accept(),
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
     }
 }

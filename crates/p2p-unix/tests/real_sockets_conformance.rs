@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 use p2p_core::Rt;
-use p2p_core::conformance::transport::{self, Party, Subject};
+use p2p_core::conformance::transport::{Party, Subject};
 use p2p_runtime::{AsyncStd, Smol, Tokio};
 use p2p_unix::{Config, Unix, addr};
 
@@ -16,20 +16,7 @@ fn subject(rt: Rt) -> Subject {
 
 p2p_core::transport_conformance!(subject(AsyncStd::new()), AsyncStd::block_on);
 
-#[test]
-fn every_rule_holds_on_smol() {
-    Smol::block_on(async {
-        for rule in transport::RULES {
-            rule.check(&subject(Smol::new())).await;
-        }
-    });
-}
-
-#[test]
-fn every_rule_holds_on_tokio() {
-    Tokio::block_on(async {
-        for rule in transport::RULES {
-            rule.check(&subject(Tokio::current())).await;
-        }
-    });
+p2p_core::transport_conformance_on! {
+    every_rule_holds_on_smol: subject(Smol::new()), Smol::block_on;
+    every_rule_holds_on_tokio: subject(Tokio::current()), Tokio::block_on;
 }

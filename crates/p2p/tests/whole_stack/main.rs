@@ -125,6 +125,7 @@ fn a_seed_plays_the_same_twice_on_other_roads_and_over_tls() {
         (Road::Memory, SecureChannel::Noise),
         (Road::Tcp, SecureChannel::Tls),
         (Road::WebSocket, SecureChannel::Noise),
+        (Road::Quic, SecureChannel::Noise),
     ] {
         let first = over(road, channel);
         assert_eq!(

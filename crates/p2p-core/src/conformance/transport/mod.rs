@@ -10,7 +10,15 @@
 //!   p2p_core::transport_conformance!(subject(), p2p_runtime::block_on);
 //! ```
 //!
-//! makes one test of each rule. In a simulation there is one subject for each simulation:
+//! makes one test of each rule, and of all rules together one for each further runtime:
+//!
+//! ```text
+//!   p2p_core::transport_conformance_on! {
+//!       every_rule_holds_on_smol: subject(Smol::new()), Smol::block_on;
+//!   }
+//! ```
+//!
+//! In a simulation there is one subject for each simulation:
 //!
 //! ```text
 //!   for rule in transport::RULES {
@@ -170,6 +178,33 @@ impl fmt::Debug for Rule {
 pub fn rule(name: &str) -> &'static Rule {
     let found = RULES.iter().find(|rule| rule.name == name);
     found.expect("the name of a rule")
+}
+
+/// Checks every rule on one subject; the name of each is printed before it runs.
+///
+/// Not cancel-safe, as [`Rule::check`].
+///
+/// # Panics
+/// At the first rule that is broken.
+pub async fn check_all(subject: &Subject) {
+    for rule in RULES {
+        println!("{subject:?}: {rule:?}");
+        rule.check(subject).await;
+    }
+}
+
+/// Makes a test for each runtime that checks all rules on it, for a transport that also has one
+/// test of each rule. The [`Subject`] is made within what runs the future.
+#[macro_export]
+macro_rules! transport_conformance_on {
+    ($($name:ident: $subject:expr, $block_on:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            ($block_on)(async {
+                $crate::conformance::transport::check_all(&$subject).await;
+            });
+        })*
+    };
 }
 
 /// Makes one test of each rule in [`conformance::transport::RULES`](crate::conformance::transport).
