@@ -17,7 +17,7 @@ use quinn_proto::{IdleTimeout, TransportConfig, VarInt};
 #[non_exhaustive]
 pub struct Config {
     /// Incoming connections of one socket that wait to be accepted or have not finished their
-    /// handshake; more are refused. Default: 128.
+    /// handshake; more are refused. Default: 1024.
     pub max_handshakes: usize,
     /// Unfinished incoming handshakes from which on dialers must first show that they can be
     /// reached at their address, which costs them a round trip. Default: 32.
