@@ -110,6 +110,20 @@ pub(crate) const KNOWN: &[Fault] = &[
         pointer: "@chainsafe/libp2p-quic 2.1.1 src/stream.ts readFromStream: every error that \
                   the native code calls Unknown ends in onRemoteCloseWrite",
     },
+    Fault {
+        of: Peer::Py,
+        with: None,
+        role: Some(Role::Listen),
+        transport: Some(Transport::Quic),
+        security: None,
+        muxer: None,
+        test: Some(Test::Streams),
+        symptoms: &["Read timeout on stream 508"],
+        cause: "py allows 128 QUIC streams at a time and not more, whatever its own limit of 1000 says: \
+                a new one only for one that has ended",
+        pointer: "py-libp2p 0.8.1 libp2p/transport/quic/config.py MAX_INCOMING_STREAMS is not told to \
+                  aioquic 1.7.2; quic/connection.py _write_connection_limits",
+    },
     js_flood(Peer::P2p),
     js_flood(Peer::Go),
     js_flood(Peer::Py),
