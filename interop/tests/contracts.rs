@@ -328,8 +328,9 @@ fn experiment(net: u8, script: &serde_json::Value) -> [Vec<serde_json::Value>; 3
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
-        assert_eq!(lines[0]["msg"], "PeerID");
-        assert_eq!(lines[0]["node_id"], number);
+        let first = lines.first().unwrap();
+        assert_eq!(first.get("msg").unwrap(), "PeerID");
+        assert_eq!(first.get("node_id").unwrap(), number);
         number += 1;
         lines
     })

@@ -178,9 +178,10 @@ fn srv(host: &Name<'_>, addrs: &[&Multiaddr]) -> SRV<'static> {
 }
 
 fn port(part: Part<'_>) -> Option<u16> {
-    match part {
-        Part::Tcp(port) | Part::Udp(port) => Some(port),
-        _ => None,
+    if let Part::Tcp(port) | Part::Udp(port) = part {
+        Some(port)
+    } else {
+        None
     }
 }
 
@@ -321,8 +322,11 @@ mod tests {
             .map(|record| (record.name.to_string(), record.rdata.clone()))
             .collect();
 
-        let [(service, RData::SRV(srv)), (host, RData::A(v4)), (again, RData::AAAA(v6))] =
-            said.as_slice()
+        let [
+            (service, RData::SRV(srv)),
+            (host, RData::A(v4)),
+            (again, RData::AAAA(v6)),
+        ] = said.as_slice()
         else {
             panic!("{said:?}")
         };

@@ -113,7 +113,10 @@ pub(super) async fn many(connection: &Connection) -> Result<(), NodeError> {
     let opened = (0..STREAMS).map(|_| async {
         let mut stream = open(connection, ECHO).await?;
         // Over QUIC the other end sees a stream with its first byte, and allows more by what it sees.
-        stream.flush().await.map_err(NodeError::at("streams: propose"))?;
+        stream
+            .flush()
+            .await
+            .map_err(NodeError::at("streams: propose"))?;
         Ok::<_, NodeError>(stream)
     });
     let streams = future::try_join_all(opened).await?;

@@ -365,7 +365,7 @@ impl ScriptedNode {
                 eager,
             } => {
                 let message = Message::new(*group, *parts, *eager);
-                self.order(topic, Order::Add(message))?;
+                self.order(topic, Order::Add(Box::new(message)))?;
             }
             Instruction::Connect { to } => {
                 for &other in to {

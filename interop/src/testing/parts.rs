@@ -48,7 +48,10 @@ impl Message {
         let mut message = Self::empty(group.to_be_bytes());
         message.eager = eager;
         let numbers = (PART / NUMBER) as u64;
-        for ((bit, part), first) in bits().zip(&mut message.parts).zip((group..).step_by(PART / NUMBER)) {
+        for ((bit, part), first) in bits()
+            .zip(&mut message.parts)
+            .zip((group..).step_by(PART / NUMBER))
+        {
             if parts & bit != 0 {
                 let content = (0..numbers).flat_map(|at| first.wrapping_add(at).to_be_bytes());
                 *part = Some(content.collect());
@@ -58,7 +61,10 @@ impl Message {
     }
 
     fn empty(group: [u8; NUMBER]) -> Self {
-        Self { group, ..Self::default() }
+        Self {
+            group,
+            ..Self::default()
+        }
     }
 
     fn bitmap(&self) -> u8 {
@@ -71,7 +77,9 @@ impl Message {
         let sent = self.bitmap() & wanted;
         let mut bytes = vec![sent];
         for (bit, part) in bits().zip(&self.parts) {
-            if let Some(part) = part && wanted & bit != 0 {
+            if let Some(part) = part
+                && wanted & bit != 0
+            {
                 bytes.extend_from_slice(part);
             }
         }
@@ -133,7 +141,7 @@ impl Partial for Message {
 #[derive(Debug)]
 pub(super) enum Order {
     /// We have this much of it, unless we know of it already.
-    Add(Message),
+    Add(Box<Message>),
     /// Tell the peers of a group.
     Publish(u64),
 }
@@ -164,7 +172,7 @@ impl Task {
         loop {
             match future::select(self.orders.next(), self.subscription.next()).await {
                 Either::Left((Some(Order::Add(message)), _)) => {
-                    self.messages.entry(message.group).or_insert(message);
+                    self.messages.entry(message.group).or_insert(*message);
                 }
                 Either::Left((Some(Order::Publish(group)), _)) => {
                     if let Some(message) = self.messages.get(&group.to_be_bytes()) {
@@ -187,10 +195,17 @@ impl Task {
     /// Says whether they made a message whole.
     fn received(&mut self, parts: &Parts) -> bool {
         let Ok(group) = parts.group.as_ref().try_into() else {
-            eprintln!("{} calls a group by {} bytes", parts.from, parts.group.len());
+            eprintln!(
+                "{} calls a group by {} bytes",
+                parts.from,
+                parts.group.len()
+            );
             return false;
         };
-        let message = self.messages.entry(group).or_insert_with(|| Message::empty(group));
+        let message = self
+            .messages
+            .entry(group)
+            .or_insert_with(|| Message::empty(group));
         let before = message.bitmap();
         if let Some(encoded) = &parts.parts
             && let Err(error) = message.take(encoded)
@@ -247,7 +262,8 @@ mod tests {
         let mut one = Message::new(9, 0b1010_1010, 0);
         let other = Message::new(9, 0b0101_0101, 0b1);
 
-        one.take(&other.parts_for(&one.metadata()).unwrap()).unwrap();
+        one.take(&other.parts_for(&one.metadata()).unwrap())
+            .unwrap();
 
         assert_eq!(one.parts, Message::new(9, WHOLE, 0).parts);
         assert_eq!(other.merge(&[0b1010_1010])[..], [WHOLE]);
