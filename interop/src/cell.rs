@@ -44,6 +44,8 @@ pub(crate) enum Transport {
     Quic,
     /// WebSocket on TCP on loopback.
     Ws,
+    /// WebSocket on TLS, with a certificate that everybody is told to trust.
+    Wss,
 }
 
 impl Transport {
@@ -51,6 +53,7 @@ impl Transport {
         match self {
             Self::Tcp => "tcp",
             Self::Ws => "ws",
+            Self::Wss => "wss",
             Self::Quic => "quic",
         }
     }
@@ -60,6 +63,7 @@ impl Transport {
         match self {
             Self::Tcp => "/ip4/127.0.0.1/tcp/0",
             Self::Ws => "/ip4/127.0.0.1/tcp/0/ws",
+            Self::Wss => "/ip4/127.0.0.1/tcp/0/tls/ws",
             Self::Quic => "/ip4/127.0.0.1/udp/0/quic-v1",
         }
     }

@@ -4,7 +4,7 @@
 //! a cell that passes says `pass`, and a new failure in the same place says `fail`.
 
 use crate::{
-    cell::{Cell, Muxer, Peer, Security, Test},
+    cell::{Cell, Muxer, Peer, Security, Test, Transport},
     cli::Role,
 };
 
@@ -18,6 +18,7 @@ pub(crate) struct Fault {
     /// The role of the faulty one.
     pub(crate) role: Option<Role>,
     /// `None` means any.
+    pub(crate) transport: Option<Transport>,
     pub(crate) security: Option<Security>,
     pub(crate) muxer: Option<Muxer>,
     pub(crate) test: Option<Test>,
@@ -34,6 +35,7 @@ pub(crate) const KNOWN: &[Fault] = &[
         of: Peer::Js,
         with: Some(Peer::Rust),
         role: None,
+        transport: None,
         security: None,
         muxer: Some(Muxer::Yamux),
         test: Some(Test::Transfer),
@@ -47,6 +49,7 @@ pub(crate) const KNOWN: &[Fault] = &[
         of: Peer::Js,
         with: Some(Peer::Py),
         role: None,
+        transport: None,
         security: Some(Security::Tls),
         muxer: None,
         test: None,
@@ -58,6 +61,7 @@ pub(crate) const KNOWN: &[Fault] = &[
         of: Peer::Py,
         with: Some(Peer::P2p),
         role: None,
+        transport: None,
         security: Some(Security::Own),
         muxer: None,
         test: None,
@@ -69,6 +73,7 @@ pub(crate) const KNOWN: &[Fault] = &[
         of: Peer::Py,
         with: Some(Peer::P2p),
         role: None,
+        transport: None,
         security: Some(Security::Own),
         muxer: None,
         test: Some(Test::Transfer),
@@ -84,6 +89,7 @@ pub(crate) const KNOWN: &[Fault] = &[
         of: Peer::Py,
         with: Some(Peer::P2p),
         role: Some(Role::Listen),
+        transport: None,
         security: Some(Security::Own),
         muxer: None,
         test: Some(Test::Slow),
@@ -95,6 +101,7 @@ pub(crate) const KNOWN: &[Fault] = &[
         of: Peer::Js,
         with: None,
         role: None,
+        transport: None,
         security: Some(Security::Own),
         muxer: None,
         test: Some(Test::Reset),
@@ -103,6 +110,20 @@ pub(crate) const KNOWN: &[Fault] = &[
         pointer: "@chainsafe/libp2p-quic 2.1.1 src/stream.ts readFromStream: every error that \
                   the native code calls Unknown ends in onRemoteCloseWrite",
     },
+    Fault {
+        of: Peer::Py,
+        with: None,
+        role: Some(Role::Listen),
+        transport: Some(Transport::Quic),
+        security: None,
+        muxer: None,
+        test: Some(Test::Streams),
+        symptoms: &["Read timeout on stream 508"],
+        cause: "py allows 128 QUIC streams at a time and not more, whatever its own limit of 1000 says: \
+                a new one only for one that has ended",
+        pointer: "py-libp2p 0.8.1 libp2p/transport/quic/config.py MAX_INCOMING_STREAMS is not told to \
+                  aioquic 1.7.2; quic/connection.py _write_connection_limits",
+    },
     js_flood(Peer::P2p),
     js_flood(Peer::Go),
     js_flood(Peer::Py),
@@ -110,6 +131,7 @@ pub(crate) const KNOWN: &[Fault] = &[
         of: Peer::Js,
         with: None,
         role: Some(Role::Listen),
+        transport: None,
         security: None,
         muxer: None,
         test: None,
@@ -122,6 +144,7 @@ pub(crate) const KNOWN: &[Fault] = &[
         of: Peer::Js,
         with: None,
         role: Some(Role::Dial),
+        transport: None,
         security: Some(Security::Noise),
         muxer: None,
         test: Some(Test::Choose),
@@ -130,6 +153,21 @@ pub(crate) const KNOWN: &[Fault] = &[
                 listener the first of the dialer's: with different orders the two never agree",
         pointer: "@libp2p/noise 17.0.3 src/noise.ts getStreamMuxer; reproduced by peers/js/faults/early-muxer.js",
     },
+    Fault {
+        of: Peer::Py,
+        with: None,
+        role: Some(Role::Dial),
+        transport: Some(Transport::Wss),
+        security: None,
+        muxer: None,
+        test: None,
+        symptoms: &["SwarmDialAllFailedError"],
+        cause: "py cannot dial WebSocket on TLS: a field is read that is never set",
+        pointer: "py-libp2p 0.8.1 libp2p/transport/websocket/transport.py _create_connection \
+                  (_autotls_initialized); reproduced by peers/py/faults/wss_dial.py",
+    },
+    py_sees_no_address(Transport::Ws),
+    py_sees_no_address(Transport::Wss),
     reads_a_reset_as_an_end(Peer::Py, Role::Dial, PY_RESET),
     reads_a_reset_as_an_end(Peer::Py, Role::Listen, PY_RESET),
     reads_a_reset_as_an_end(Peer::Rust, Role::Dial, RUST_RESET),
@@ -140,6 +178,7 @@ pub(crate) const KNOWN: &[Fault] = &[
         of: Peer::Rust,
         with: None,
         role: Some(Role::Listen),
+        transport: None,
         security: None,
         muxer: None,
         test: Some(Test::Streams),
@@ -148,12 +187,32 @@ pub(crate) const KNOWN: &[Fault] = &[
                 time is taken",
         pointer: "libp2p-stream 0.5.0-alpha src/shared.rs on_inbound_stream, accept: channel(0)",
     },
+    Fault {
+        of: Peer::Rust,
+        with: None,
+        role: None,
+        transport: None,
+        security: None,
+        muxer: None,
+        test: Some(Test::FloodLax),
+        symptoms: &[
+            "not done within",
+            "not done in time",
+            "deadline passed",
+            "connection closed: no error",
+        ],
+        cause: "rust's floodsub writes each RPC to a stream of its own, reads one RPC of each stream, \
+                and ends the connection when one of them fails; all others have one long stream each way",
+        pointer: "libp2p-floodsub 0.48.0 src/protocol.rs upgrade_inbound, src/layer.rs \
+                  on_connection_handler_event; rust-libp2p#6222",
+    },
     rust_plaintext(Test::KeyEcdsa),
     rust_plaintext(Test::KeyRsa),
     Fault {
         of: Peer::Rust,
         with: None,
         role: Some(Role::Dial),
+        transport: None,
         security: None,
         muxer: Some(Muxer::Mplex),
         test: Some(Test::Slow),
@@ -172,6 +231,7 @@ const fn js_flood(with: Peer) -> Fault {
         of: Peer::Js,
         with: Some(with),
         role: None,
+        transport: None,
         security: None,
         muxer: None,
         test: Some(Test::Flood),
@@ -188,12 +248,30 @@ const fn rust_plaintext(test: Test) -> Fault {
         of: Peer::Rust,
         with: None,
         role: None,
+        transport: None,
         security: Some(Security::Plaintext),
         muxer: None,
         test: Some(test),
         symptoms: &["Failed to decode protobuf"],
         cause: "rust takes no plaintext exchange of more than 100 bytes, and so no long public key",
         pointer: "libp2p-plaintext 0.44.0 src/handshake.rs",
+    }
+}
+
+/// Over WebSocket.
+const fn py_sees_no_address(transport: Transport) -> Fault {
+    Fault {
+        of: Peer::Py,
+        with: None,
+        role: Some(Role::Listen),
+        transport: Some(transport),
+        security: None,
+        muxer: None,
+        test: None,
+        symptoms: &["observed as \"\""],
+        cause: "py does not tell a WebSocket's remote how it is seen",
+        pointer: "py-libp2p 0.8.1 libp2p/transport/websocket/connection.py get_remote_address: \
+                  always None",
     }
 }
 
@@ -212,6 +290,7 @@ const fn reads_a_reset_as_an_end(of: Peer, role: Role, pointer: &'static str) ->
         of,
         with: None,
         role: Some(role),
+        transport: None,
         security: None,
         muxer: None,
         test: Some(Test::Reset),
@@ -227,6 +306,7 @@ const fn ends_instead_of_resetting(role: Role, symptoms: &'static [&'static str]
         of: Peer::Rust,
         with: None,
         role: Some(role),
+        transport: None,
         security: None,
         muxer: Some(Muxer::Own),
         test: Some(Test::Reset),
@@ -253,6 +333,7 @@ impl Fault {
         };
         let (dialer, listener) = (cell.dialer, cell.listener);
         (is(Role::Dial, dialer, listener) || is(Role::Listen, listener, dialer))
+            && self.transport.is_none_or(|it| it == cell.transport)
             && self
                 .security
                 .is_none_or(|security| security == cell.security)
@@ -270,7 +351,6 @@ impl Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::Transport;
 
     const LARGE: &str = "connection closed: frame body is too large (1572852)";
 

@@ -38,7 +38,7 @@ fn stacks(selection: &Selection) -> Vec<(Transport, Security, Muxer)> {
     for &transport in &sorted(&selection.transport) {
         match transport {
             Transport::Quic => stacks.push((transport, Security::Own, Muxer::Own)),
-            Transport::Tcp | Transport::Ws => {
+            Transport::Tcp | Transport::Ws | Transport::Wss => {
                 for &security in &sorted(&selection.security) {
                     for &muxer in &sorted(&selection.muxer) {
                         stacks.push((transport, security, muxer));

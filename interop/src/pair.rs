@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    cell::{Cell, Outcome, Peer, Row, Test},
+    cell::{Cell, Outcome, Peer, Row, Test, Transport},
     check::heard_of_added,
     cli::Role,
     faults,
@@ -27,6 +27,9 @@ const IDENTIFY_BACK: Duration = Duration::from_secs(2);
 const PUSH_BACK: Duration = Duration::from_secs(6);
 /// So much earlier than it would be ended, a dialer gives up by itself and can say where it was.
 const GIVE_UP: Duration = Duration::from_secs(5);
+/// A certificate for loopback with its key, known to everybody and so worth nothing, and the root
+/// that a dialer of `wss` trusts.
+const TLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/tls");
 /// Of a log, how much of its end is shown for a failed cell.
 const LOG_TAIL: usize = 400;
 
@@ -149,6 +152,9 @@ fn stack_args(cell: &Cell, role: Role) -> Vec<String> {
     if let Some(key) = cell.test.key() {
         args.extend(words(["--key", key]));
     }
+    if cell.transport == Transport::Wss {
+        args.extend(words(["--tls", TLS]));
+    }
     if cell.test == Test::Late && role == Role::Dial {
         args.extend(words(["--early", "off"]));
     }
@@ -232,7 +238,7 @@ fn file_name(cell: &Cell, run: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::{Muxer, Security, Transport};
+    use crate::cell::{Muxer, Security};
 
     #[test]
     fn the_arguments_are_those_of_the_interop_command_line() {
@@ -282,6 +288,14 @@ mod tests {
         assert_eq!(listener, ("plaintext,noise".into(), "yamux,mplex".into()));
         let ours = offers(&ours, Role::Listen);
         assert_eq!(ours, ("noise".into(), "yamux,mplex".into()));
+    }
+
+    #[test]
+    fn only_over_wss_a_certificate_is_named() {
+        let line = |transport| stack_args(&Cell { transport, ..CELL }, Role::Dial).join(" ");
+
+        assert!(line(Transport::Wss).ends_with("peers/tls"));
+        assert!(!line(Transport::Ws).contains("--tls"));
     }
 
     #[test]

@@ -236,7 +236,9 @@ impl Drop for Ended {
 #[ignore = "takes as many seconds as its script says: .ci/run contracts"]
 fn nodes_of_a_gossip_experiment_get_every_message_and_log_each_copy() {
     // node0 and node2 know node1 only: what node0 publishes passes through it.
-    let script = serde_json::json!({ "script": [
+    let said = experiment(
+        91,
+        &serde_json::json!({ "script": [
         { "type": "initGossipSub", "gossipSubParams": { "HeartbeatInterval": 100_000_000 } },
         { "type": "subscribeToTopic", "topicID": "experiment" },
         { "type": "waitUntil", "elapsedSeconds": 2 },
@@ -248,8 +250,58 @@ fn nodes_of_a_gossip_experiment_get_every_message_and_log_each_copy() {
         { "type": "ifNodeIDEquals", "nodeID": 0, "instruction":
           { "type": "publish", "messageID": 77, "messageSizeBytes": 2048, "topicID": "experiment" } },
         { "type": "waitUntil", "elapsedSeconds": 8 },
-    ] });
-    let params = std::env::temp_dir().join(format!("p2p-gossip-{}.json", std::process::id()));
+    ] }),
+    );
+
+    for (number, lines) in said.iter().enumerate().skip(1) {
+        let got = |line: &&serde_json::Value| line["msg"] == "Received Message";
+        let received: Vec<_> = lines.iter().filter(got).collect();
+        assert_eq!(received.len(), 1, "node {number}: {lines:?}");
+        assert_eq!(received[0]["id"], "77");
+        assert_eq!(received[0]["topic"], "experiment");
+    }
+}
+
+#[test]
+#[ignore = "takes as many seconds as its script says: .ci/run contracts"]
+fn nodes_of_a_gossip_experiment_put_a_message_together_from_its_parts() {
+    // A chain: the halves are at its ends, and node1 has nothing.
+    let said = experiment(
+        92,
+        &serde_json::json!({ "script": [
+        { "type": "initGossipSub", "gossipSubParams": { "HeartbeatInterval": 100_000_000 } },
+        { "type": "subscribeToTopic", "topicID": "parts", "partial": true },
+        { "type": "ifNodeIDEquals", "nodeID": 0, "instruction":
+          { "type": "addPartialMessage", "topicID": "parts", "groupID": 42, "parts": 15 } },
+        { "type": "ifNodeIDEquals", "nodeID": 1, "instruction":
+          { "type": "addPartialMessage", "topicID": "parts", "groupID": 42, "parts": 0 } },
+        { "type": "ifNodeIDEquals", "nodeID": 2, "instruction":
+          { "type": "addPartialMessage", "topicID": "parts", "groupID": 42, "parts": 240,
+            "eagerPushParts": 16 } },
+        { "type": "waitUntil", "elapsedSeconds": 2 },
+        { "type": "ifNodeIDEquals", "nodeID": 0,
+          "instruction": { "type": "connect", "connectTo": [1] } },
+        { "type": "ifNodeIDEquals", "nodeID": 2,
+          "instruction": { "type": "connect", "connectTo": [1] } },
+        { "type": "waitUntil", "elapsedSeconds": 5 },
+        { "type": "publishPartial", "topicID": "parts", "groupID": 42 },
+        { "type": "waitUntil", "elapsedSeconds": 8 },
+    ] }),
+    );
+
+    for (number, lines) in said.iter().enumerate() {
+        let whole = |line: &&serde_json::Value| line["msg"] == "All parts received";
+        let wholes: Vec<_> = lines.iter().filter(whole).collect();
+        assert_eq!(wholes.len(), 1, "node {number}: {lines:?}");
+        assert_eq!(wholes[0]["group_id"], "42");
+        assert_eq!(wholes[0]["topic"], "parts");
+    }
+}
+
+/// What three nodes said, each a process of its own at `127.0.<net>.1<number>`.
+fn experiment(net: u8, script: &serde_json::Value) -> [Vec<serde_json::Value>; 3] {
+    let name = format!("p2p-gossip-{}-{net}.json", std::process::id());
+    let params = std::env::temp_dir().join(name);
     fs::write(&params, script.to_string()).unwrap();
     // Any free port, taken again at once: the contract has them fixed.
     let port = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -260,8 +312,8 @@ fn nodes_of_a_gossip_experiment_get_every_message_and_log_each_copy() {
             .args(["testing", "gossip", "--node", &number.to_string()])
             .arg("--params")
             .arg(&params)
-            .args(["--listen", &format!("/ip4/127.0.91.1{{}}/tcp/{port}")])
-            .args(["--others", &format!("/ip4/127.0.91.1{{}}/tcp/{port}")])
+            .args(["--listen", &format!("/ip4/127.0.{net}.1{{}}/tcp/{port}")])
+            .args(["--others", &format!("/ip4/127.0.{net}.1{{}}/tcp/{port}")])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap()
@@ -269,21 +321,17 @@ fn nodes_of_a_gossip_experiment_get_every_message_and_log_each_copy() {
     let said = nodes.map(|node| node.wait_with_output().unwrap());
     fs::remove_file(&params).unwrap();
 
-    for (number, output) in said.iter().enumerate() {
+    let mut number = 0;
+    said.map(|output| {
         assert!(output.status.success(), "node {number}");
         let lines: Vec<serde_json::Value> = String::from_utf8_lossy(&output.stdout)
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
-        assert_eq!(lines[0]["msg"], "PeerID");
-        assert_eq!(lines[0]["node_id"], number);
-        let got = |line: &&serde_json::Value| line["msg"] == "Received Message";
-        let received: Vec<_> = lines.iter().filter(got).collect();
-        if number == 0 {
-            continue;
-        }
-        assert_eq!(received.len(), 1, "node {number}: {lines:?}");
-        assert_eq!(received[0]["id"], "77");
-        assert_eq!(received[0]["topic"], "experiment");
-    }
+        let first = lines.first().unwrap();
+        assert_eq!(first.get("msg").unwrap(), "PeerID");
+        assert_eq!(first.get("node_id").unwrap(), number);
+        number += 1;
+        lines
+    })
 }

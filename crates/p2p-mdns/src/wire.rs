@@ -4,16 +4,22 @@
 //!   question   PTR _p2p._udp.local
 //!   answer     PTR _p2p._udp.local -> <name>._p2p._udp.local
 //!              TXT <name>._p2p._udp.local -> "dnsaddr=<multiaddr>/p2p/<id>", one or more
+//!              SRV <name>._p2p._udp.local -> <name>.local and a port
+//!              A, AAAA <name>.local -> an IP address, for each of them
 //! ```
+//!
+//! libp2p needs only TXT. The last two lines are for finders that stand on a library for all of
+//! DNS-SD, as py-libp2p does: it counts nobody as found whose host has no address.
 //!
 //! The packets are those of DNS (RFC 1035) by simple-dns; what is in them is libp2p's.
 //!
 //! Spec: libp2p/specs `discovery/mdns.md`; RFC 6762, RFC 6763.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use p2p_core::{AddrExt, Multiaddr, PeerId};
-use simple_dns::rdata::{PTR, RData, TXT};
+use p2p_core::{AddrExt, Multiaddr, PeerId, multiaddr_parts::Part};
+use simple_dns::rdata::{A, AAAA, PTR, RData, SRV, TXT};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, ResourceRecord, TYPE};
 
 /// The question for all kinds of services (RFC 6763, section 9).
@@ -26,6 +32,8 @@ const MAX_TEXT: usize = 255;
 const MAX_SENT: usize = 1200;
 /// The largest packet that we read, in bytes (RFC 6762, section 17).
 pub(crate) const MAX_READ: usize = 9000;
+/// IP addresses that one packet tells beside the texts.
+const MAX_IPS: usize = 4;
 /// Addresses that one packet may hold: more cannot fit.
 const MAX_ADDRS: usize = 256;
 
@@ -104,16 +112,16 @@ pub fn encode_answers(
     addrs: &[Multiaddr],
     ttl: Duration,
 ) -> Vec<Vec<u8>> {
-    let texts = addrs.iter().map(|addr| format!("{DNSADDR}{addr}"));
-    let texts: Vec<String> = texts.filter(|text| text.len() <= MAX_TEXT).collect();
+    let texts = addrs.iter().map(|addr| (addr, format!("{DNSADDR}{addr}")));
+    let texts: Vec<_> = texts.filter(|(_, text)| text.len() <= MAX_TEXT).collect();
     let mut packets = Vec::new();
     let mut rest = texts.as_slice();
     while !rest.is_empty() {
         let mut taken = 0;
         let mut room = MAX_SENT / 2;
-        while let Some(text) = rest
+        while let Some((_, text)) = rest
             .get(taken)
-            .filter(|text| taken == 0 || text.len() < room)
+            .filter(|(_, text)| taken == 0 || text.len() < room)
         {
             room = room.saturating_sub(text.len() + 1);
             taken += 1;
@@ -128,7 +136,7 @@ pub fn encode_answers(
 fn encode_answer(
     service: &str,
     instance: &str,
-    texts: &[String],
+    texts: &[(&Multiaddr, String)],
     ttl: Duration,
 ) -> Option<Vec<u8>> {
     let ttl = u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
@@ -142,16 +150,53 @@ fn encode_answer(
         RData::PTR(PTR(name.clone())),
     ));
     let mut record = TXT::new();
-    for text in texts {
+    for (_, text) in texts {
         record.add_string(text).ok()?;
     }
-    packet.additional_records.push(ResourceRecord::new(
-        name,
-        CLASS::IN,
-        ttl,
-        RData::TXT(record),
-    ));
+    let host = format!("{instance}.local");
+    let host = Name::new(&host).ok()?;
+    let addrs: Vec<_> = texts.iter().map(|(addr, _)| *addr).collect();
+    let mut tell = |name: &Name<'_>, what| {
+        let record = ResourceRecord::new(name.clone().into_owned(), CLASS::IN, ttl, what);
+        packet.additional_records.push(record);
+    };
+    tell(&name, RData::TXT(record.into_owned()));
+    tell(&name, RData::SRV(srv(&host, &addrs)));
+    ips(&addrs).for_each(|ip| tell(&host, ip));
     packet.build_bytes_vec().ok()
+}
+
+/// Where a host is, with the port of its first address that has one.
+fn srv(host: &Name<'_>, addrs: &[&Multiaddr]) -> SRV<'static> {
+    let port = addrs.iter().flat_map(|addr| addr.iter()).find_map(port);
+    SRV {
+        priority: 0,
+        weight: 0,
+        port: port.unwrap_or_default(),
+        target: host.clone().into_owned(),
+    }
+}
+
+fn port(part: Part<'_>) -> Option<u16> {
+    if let Part::Tcp(port) | Part::Udp(port) = part {
+        Some(port)
+    } else {
+        None
+    }
+}
+
+/// The first few IP addresses, each once.
+fn ips(addrs: &[&Multiaddr]) -> impl Iterator<Item = RData<'static>> {
+    let mut ips: Vec<IpAddr> = Vec::new();
+    for ip in addrs.iter().filter_map(|addr| addr.ip()) {
+        if !ips.contains(&ip) && ips.len() < MAX_IPS {
+            ips.push(ip);
+        }
+    }
+    ips.into_iter().map(|ip| match ip {
+        IpAddr::V4(ip) => RData::A(A::from(ip)),
+        IpAddr::V6(ip) => RData::AAAA(AAAA::from(ip)),
+    })
 }
 
 /// The answer that there is our kind of service.
@@ -265,6 +310,31 @@ mod tests {
         };
         assert_eq!(found.len(), 1);
         assert_eq!((&found[0].addr, found[0].ttl), (&addr(1), TTL));
+    }
+
+    #[test]
+    fn who_looks_for_a_host_finds_name_port_and_addresses() {
+        let v6 = format!("/ip6/fd00::1/tcp/5/p2p/{PEER}").parse().unwrap();
+        let packets = encode_answers("_p2p._udp.local", "abc", &[addr(1), v6, addr(1)], TTL);
+        let packet = Packet::parse(&packets[0]).unwrap();
+        let said: Vec<_> = packet.additional_records[1..]
+            .iter()
+            .map(|record| (record.name.to_string(), record.rdata.clone()))
+            .collect();
+
+        let [
+            (service, RData::SRV(srv)),
+            (host, RData::A(v4)),
+            (again, RData::AAAA(v6)),
+        ] = said.as_slice()
+        else {
+            panic!("{said:?}")
+        };
+        assert_eq!(service, "abc._p2p._udp.local");
+        assert_eq!((srv.target.to_string(), srv.port), (host.clone(), 4001));
+        assert_eq!((host.as_str(), again.as_str()), ("abc.local", "abc.local"));
+        assert_eq!(v4.address, u32::from_be_bytes([10, 0, 0, 1]));
+        assert_eq!(v6.address >> 112, 0xfd00);
     }
 
     proptest! {

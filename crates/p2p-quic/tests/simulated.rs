@@ -366,6 +366,66 @@ fn ten_thousand_streams_one_after_another_leave_nothing_behind() {
 }
 
 #[test]
+fn pings_are_answered_at_once_for_minutes() {
+    let (sim, world) = World::new(14, p2p_sim::Link::new(10 * MS), Config::default());
+    sim.block_on(async {
+        world.serve_echo().await;
+        let near = world.dial().await.unwrap();
+        let rt = world.near.rt();
+        let mut long = near.open().await.unwrap();
+        // Ten minutes, as libp2p pings: 32 bytes on one stream, and each time on a new one.
+        for n in 0..600u32 {
+            let payload = [n as u8; 32];
+            let mut short = near.open().await.unwrap();
+            for stream in [&mut long, &mut short] {
+                let start = rt.now();
+                stream.write_all(&payload).await.unwrap();
+                let mut echo = [0; 32];
+                stream.read_exact(&mut echo).await.unwrap();
+                assert_eq!(echo, payload);
+                let took = rt.now() - start;
+                assert!(took < 21 * MS, "ping {n} took {took:?}");
+            }
+            short.close().await.unwrap();
+            rt.sleep(SEC).await;
+        }
+    });
+}
+
+#[test]
+fn a_slow_reader_loses_nothing() {
+    let (sim, world) = World::new(15, p2p_sim::Link::new(10 * MS), Config::default());
+    sim.block_on(async {
+        let mut listener = world.listen().await;
+        let accept = async { muxed(listener.accept().await.unwrap().link.await.unwrap()) };
+        let (near, far) = join(world.dial(), accept).await;
+        let (near, far) = (near.unwrap(), run(&world.far.rt(), far));
+        let sent: Vec<u8> = (0..4_000_000u32).map(|n| (n % 251) as u8).collect();
+        let send = async {
+            let mut stream = near.open().await.unwrap();
+            stream.write_all(&sent).await.unwrap();
+            // It ends while most of it is unread.
+            stream.close().await.unwrap();
+        };
+        let receive = async {
+            let mut stream = far.accept().await.unwrap();
+            let (rt, mut got, mut piece) = (world.far.rt(), Vec::new(), vec![0; 20_000]);
+            rt.sleep(120 * SEC).await;
+            loop {
+                let n = stream.read(&mut piece).await.unwrap();
+                if n == 0 {
+                    return got;
+                }
+                got.extend_from_slice(&piece[..n]);
+                rt.sleep(SEC).await;
+            }
+        };
+        let ((), got) = join(send, receive).await;
+        assert!(got == sent, "{} of {} bytes", got.len(), sent.len());
+    });
+}
+
+#[test]
 fn one_socket_dials_and_listens() {
     let (sim, world) = World::new(11, p2p_sim::Link::new(MS), Config::default());
     sim.block_on(async {

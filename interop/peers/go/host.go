@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -56,6 +60,12 @@ func newHost(opts options, listenAddrs ...string) (host.Host, error) {
 		config = append(config, libp2p.Transport(tcp.NewTCPTransport))
 	case "ws":
 		config = append(config, libp2p.Transport(websocket.New))
+	case "wss":
+		serve, trust, err := webCertificate(opts.tls)
+		if err != nil {
+			return nil, err
+		}
+		config = append(config, libp2p.Transport(websocket.New, websocket.WithTLSConfig(serve), websocket.WithTLSClientConfig(trust)))
 	case "quic":
 		// Secured and multiplexed by itself.
 		config = append(config, libp2p.Transport(libp2pquic.NewTransport))
@@ -87,6 +97,21 @@ func newHost(opts options, listenAddrs ...string) (host.Host, error) {
 		}
 	}
 	return libp2p.New(config...)
+}
+
+// webCertificate reads what a listener of wss shows, and what a dialer trusts.
+func webCertificate(folder string) (serve, trust *tls.Config, err error) {
+	certificate, err := tls.LoadX509KeyPair(filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem"))
+	if err != nil {
+		return nil, nil, err
+	}
+	root, err := os.ReadFile(filepath.Join(folder, "ca.pem"))
+	if err != nil {
+		return nil, nil, err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(root)
+	return &tls.Config{Certificates: []tls.Certificate{certificate}}, &tls.Config{RootCAs: roots}, nil
 }
 
 var keyTypes = map[string]int{

@@ -24,9 +24,9 @@ const (
 )
 
 const usage = `usage:
-  peer listen --transport tcp|quic|ws --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
-  peer dial ADDR --transport tcp|quic|ws --security .. --muxer .. --test TEST [--deadline SECONDS]
-both: [--key ed25519|secp256k1|ecdsa|rsa] [--early on|off]; tests: interop/README.md`
+  peer listen --transport tcp|quic|ws|wss --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
+  peer dial ADDR --transport tcp|quic|ws|wss --security .. --muxer .. --test TEST [--deadline SECONDS]
+both: [--key ed25519|secp256k1|ecdsa|rsa] [--early on|off] [--tls FOLDER]; tests: interop/README.md`
 
 // options is the command line. Security and muxer are lists, most wanted first.
 type options struct {
@@ -37,6 +37,7 @@ type options struct {
 	test      string
 	key       string
 	early     string
+	tls       string
 	deadline  time.Duration
 }
 
@@ -83,13 +84,14 @@ func parse(args []string) (options, error) {
 	var opts options
 	var security, muxer string
 	flags := flag.NewFlagSet("peer", flag.ContinueOnError)
-	flags.StringVar(&opts.transport, "transport", "tcp", "tcp, quic, ws; quic needs no security and no muxer")
+	flags.StringVar(&opts.transport, "transport", "tcp", "tcp, quic, ws, wss; quic needs no security and no muxer")
 	flags.StringVar(&security, "security", "noise", "plaintext, noise, tls; several: comma between")
 	flags.StringVar(&muxer, "muxer", "yamux", "yamux, mplex; several: comma between")
 	flags.StringVar(&opts.addr, "addr", "/ip4/127.0.0.1/tcp/0", "where to listen")
 	flags.StringVar(&opts.test, "test", "ping", "what to do once connected")
 	flags.StringVar(&opts.key, "key", "ed25519", "ed25519, secp256k1, ecdsa, rsa")
 	flags.StringVar(&opts.early, "early", "on", "muxer negotiation inside the security handshake")
+	flags.StringVar(&opts.tls, "tls", "", "for wss, the folder of certificate, key and trusted root")
 	seconds := flags.Int("deadline", 55, "seconds that a dialer may take for everything")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err

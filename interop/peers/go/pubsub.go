@@ -67,6 +67,10 @@ func newSeries(ctx context.Context, h host.Host, f flavour, letter byte) (*serie
 	create := pubsub.NewGossipSub
 	if f.flood {
 		create = pubsub.NewFloodSub
+	} else {
+		// As the others by default. Without it what is published between the first subscriber and
+		// the first mesh reaches nobody.
+		options = append(options, pubsub.WithFloodPublish(true))
 	}
 	ps, err := create(ctx, h, options...)
 	if err != nil {

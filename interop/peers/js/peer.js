@@ -4,7 +4,9 @@
 // with 0 or 1. A listener serves until its standard input closes.
 
 import { quic } from '@chainsafe/libp2p-quic'
-import { writeSync } from 'node:fs'
+import { readFileSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { setDefaultCACertificates } from 'node:tls'
 import { parseArgs } from 'node:util'
 import { generateKeyPair } from '@libp2p/crypto/keys'
 import { identify, identifyPush } from '@libp2p/identify'
@@ -24,11 +26,16 @@ import { millis } from './protocols.js'
 import { flavours, Series, service } from './pubsub.js'
 
 const USAGE = `usage:
-  peer listen --transport tcp|quic|ws --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
-  peer dial ADDR --transport tcp|quic|ws --security .. --muxer .. --test TEST [--deadline SECONDS]
-both: [--key ed25519|secp256k1|ecdsa|rsa] [--early on|off]; tests: interop/README.md`
+  peer listen --transport tcp|quic|ws|wss --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
+  peer dial ADDR --transport tcp|quic|ws|wss --security .. --muxer .. --test TEST [--deadline SECONDS]
+both: [--key ed25519|secp256k1|ecdsa|rsa] [--early on|off] [--tls FOLDER]; tests: interop/README.md`
 
-const TRANSPORTS = { quic: () => quic(), tcp: () => tcp(), ws: () => webSockets() }
+const TRANSPORTS = {
+  quic: () => quic(),
+  tcp: () => tcp(),
+  ws: () => webSockets(),
+  wss: options => webSockets({ https: webCertificate(options.tls) })
+}
 const SECURITIES = {
   noise: ({ early }) => early === 'off' ? late(noise()) : noise(),
   plaintext: ({ early }) => {
@@ -72,6 +79,13 @@ function late (create) {
   }
 }
 
+/** Certificate and key of a listener. A dialer trusts the root from now on. */
+function webCertificate (folder) {
+  const read = name => readFileSync(join(folder, name), 'utf8')
+  setDefaultCACertificates([read('ca.pem')])
+  return { cert: read('cert.pem'), key: read('key.pem') }
+}
+
 /** Prints one line for the runner, at once: the program may end right after. */
 function event (name, fields) {
   writeSync(1, JSON.stringify({ event: name, ...fields }) + '\n')
@@ -103,6 +117,7 @@ function parse (args) {
       test: { type: 'string', default: 'ping' },
       key: { type: 'string', default: 'ed25519' },
       early: { type: 'string', default: 'on' },
+      tls: { type: 'string', default: '' },
       deadline: { type: 'string', default: '55' }
     }
   })
@@ -137,7 +152,7 @@ async function createNode (options, listen) {
     privateKey: await generateKeyPair(KEYS[options.key]),
     addresses: { listen },
     nodeInfo: { userAgent: 'p2p-interop-js/js-libp2p' },
-    transports: pick('transport', TRANSPORTS, options.transport),
+    transports: pick('transport', TRANSPORTS, options.transport, options),
     services: {
       identify: identify(),
       identifyPush: identifyPush(),

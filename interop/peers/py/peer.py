@@ -8,6 +8,7 @@ import argparse
 import json
 import logging
 import os
+import ssl
 import sys
 import time
 
@@ -100,6 +101,7 @@ def command_line():
     common.add_argument("--test", default="ping", help="interop/README.md lists them")
     common.add_argument("--key", default="ed25519", help="|".join(KEYS))
     common.add_argument("--early", default="on", help="on|off")
+    common.add_argument("--tls", default="", help="for wss: certificate, key, root")
     common.add_argument("--deadline", type=int, default=55, help="of a dialer, seconds")
     parser = argparse.ArgumentParser(prog="peer")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -124,7 +126,7 @@ def describe(error):
 
 def build_host(options, listen_addrs):
     """A host that offers exactly what the options name and reaches out to nobody."""
-    if options.transport not in ("tcp", "quic"):
+    if options.transport not in ("tcp", "quic", "ws", "wss"):
         raise Unsupported(f"py does not have transport {options.transport}")
     if options.test == "codes":
         raise Unsupported("py does not have stream error codes")
@@ -141,6 +143,7 @@ def build_host(options, listen_addrs):
             enable_quic=True,
             disable_identify_address_discovery=True,
         )
+    web = web_certificate(options) if options.transport == "wss" else {}
     # Always named: the default offers plaintext and secio beside the others.
     securities = {
         protocol: build(keys)
@@ -151,8 +154,21 @@ def build_host(options, listen_addrs):
         sec_opt=securities,
         muxer_opt=dict(pick("muxer", MUXERS, options.muxer)),
         listen_addrs=listen_addrs,
+        enable_tcp=options.transport == "tcp",
+        enable_websocket=options.transport != "tcp",
+        **web,
         disable_identify_address_discovery=True,
     )
+
+
+def web_certificate(options):
+    """What a listener of wss shows, and what a dialer trusts."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(
+        os.path.join(options.tls, "cert.pem"), os.path.join(options.tls, "key.pem")
+    )
+    client = ssl.create_default_context(cafile=os.path.join(options.tls, "ca.pem"))
+    return {"tls_server_config": server, "tls_client_config": client}
 
 
 def pick(kind, known, names):

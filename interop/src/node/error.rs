@@ -1,6 +1,6 @@
 //! Why our node did not do what it was asked.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use futures::io;
 
@@ -17,6 +17,14 @@ pub(crate) enum NodeError {
     /// The other end could not be reached.
     #[error(transparent)]
     Dial(#[from] p2p::DialError),
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// Our own host could not be built.
     #[error(transparent)]
     Host(#[from] p2p::HostError),
@@ -49,6 +57,9 @@ pub(crate) enum NodeError {
     /// Pubsub could not be started.
     #[error(transparent)]
     Pubsub(#[from] p2p::pubsub::StartError),
+    /// The certificate of the web is not one.
+    #[error(transparent)]
+    Pem(#[from] p2p::websocket::PemError),
     /// A ping failed.
     #[error(transparent)]
     Ping(#[from] p2p::ping::PingError),

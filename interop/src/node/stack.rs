@@ -1,12 +1,12 @@
 //! A host of exactly what the command line names.
 
-use std::fmt;
+use std::{fmt, fs, path::PathBuf};
 
 use futures::future::BoxFuture;
 use p2p::core::{BoxIo, Role, Secured, Security, SecurityError};
 use p2p::{
     Host, HostBuilder, HostError, KeyType, Keypair, Multiplexer, PeerId, Protocol, SecureChannel,
-    noise::Noise, tls::Tls,
+    noise::Noise, tls::Tls, websocket,
 };
 
 use super::error::{NodeError, unsupported};
@@ -26,6 +26,9 @@ pub(crate) struct Stack {
     /// Whether the multiplexer is offered inside the security handshake: on or off.
     #[arg(long, default_value = "on")]
     early: String,
+    /// Where certificate and key of a `wss` listener are, and the root that a dialer trusts.
+    #[arg(long)]
+    tls: Option<PathBuf>,
     /// Makes every key from this number, so that a recorded remote can be met again. Worthless as
     /// security.
     #[arg(long, hide = true)]
@@ -42,6 +45,7 @@ impl Stack {
             muxer: list(muxer),
             key: "ed25519".into(),
             early: "on".into(),
+            tls: None,
             seed: None,
         }
     }
@@ -69,11 +73,30 @@ impl Stack {
         let builder = match self.transport.as_str() {
             "tcp" => self.upgrades(builder.quic(None).websocket(None), &identity)?,
             "ws" => self.upgrades(builder.quic(None), &identity)?,
+            "wss" => {
+                let web = self.web_certificate()?;
+                self.upgrades(builder.quic(None).websocket(Some(web)), &identity)?
+            }
             // Secured and multiplexed by itself.
             "quic" => builder.tcp(false),
             other => return Err(unsupported("transport", other)),
         };
         Ok(builder.build().await?)
+    }
+
+    /// Shows the certificate as a listener, and trusts its root as a dialer.
+    fn web_certificate(&self) -> Result<websocket::Config, NodeError> {
+        let folder = self.tls.clone().unwrap_or_default();
+        let read = |name: &str| {
+            let path = folder.join(name);
+            fs::read(&path).map_err(|source| NodeError::File { path, source })
+        };
+        let certificate =
+            websocket::ServerCertificate::from_pem(&read("cert.pem")?, &read("key.pem")?)?;
+        let mut config = websocket::Config::default();
+        config.certificate = Some(certificate);
+        config.roots = vec![read("ca.der")?.into()];
+        Ok(config)
     }
 
     /// Offers the secure channels and multiplexers.

@@ -110,7 +110,15 @@ pub(super) async fn reset(connection: &Connection, test: &str, code: u32) -> Res
 /// Many streams that are open at the same time, each with an echo of its own.
 pub(super) async fn many(connection: &Connection) -> Result<(), NodeError> {
     let started = Instant::now();
-    let opened = (0..STREAMS).map(|_| open(connection, ECHO));
+    let opened = (0..STREAMS).map(|_| async {
+        let mut stream = open(connection, ECHO).await?;
+        // Over QUIC the other end sees a stream with its first byte, and allows more by what it sees.
+        stream
+            .flush()
+            .await
+            .map_err(NodeError::at("streams: propose"))?;
+        Ok::<_, NodeError>(stream)
+    });
     let streams = future::try_join_all(opened).await?;
     let echoes = streams.into_iter().enumerate().map(|(index, stream)| {
         let seed = u8::try_from(index % 256).unwrap_or_default();

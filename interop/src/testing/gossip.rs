@@ -8,14 +8,15 @@ use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
 use futures::StreamExt as _;
 use p2p::core::Instant;
 use p2p::pubsub::{
-    Candidate, DropCause, GossipConfig, MessageId, MessageIdFn, Opinion, Pubsub, SignaturePolicy,
-    Subscription, Topic, Trace, Traced, Validator,
+    Candidate, DropCause, GossipConfig, MessageId, MessageIdFn, Opinion, PartialMode, Parts,
+    Pubsub, SignaturePolicy, Subscription, Topic, Trace, Traced, Validator,
 };
 use p2p::{Host, Keypair, PeerId, Rt, SecureChannel};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::TestingError;
+use super::parts::{self, Message, Order, Orders};
 
 /// The longest message of an experiment, in bytes.
 const MAX_MESSAGE: usize = 10 << 20;
@@ -94,6 +95,17 @@ struct Params {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
 enum Instruction {
+    AddPartialMessage {
+        #[serde(rename = "topicID")]
+        topic: String,
+        #[serde(rename = "groupID")]
+        group: u64,
+        /// A bitmap of what we have.
+        parts: u8,
+        /// A bitmap of what goes out unasked.
+        #[serde(rename = "eagerPushParts", default)]
+        eager: u8,
+    },
     Connect {
         #[serde(rename = "connectTo")]
         to: Vec<u32>,
@@ -116,6 +128,12 @@ enum Instruction {
         #[serde(rename = "topicID")]
         topic: String,
     },
+    PublishPartial {
+        #[serde(rename = "topicID")]
+        topic: String,
+        #[serde(rename = "groupID")]
+        group: u64,
+    },
     SetTopicValidationDelay {
         #[serde(rename = "topicID")]
         topic: String,
@@ -125,6 +143,9 @@ enum Instruction {
     SubscribeToTopic {
         #[serde(rename = "topicID")]
         topic: String,
+        /// Whether parts of messages are wanted there.
+        #[serde(default)]
+        partial: bool,
     },
     WaitUntil {
         #[serde(rename = "elapsedSeconds")]
@@ -276,6 +297,7 @@ pub(super) async fn run(args: &Args) -> Result<(), TestingError> {
         host,
         pubsub: None,
         subscriptions: BTreeMap::new(),
+        parts: BTreeMap::new(),
     };
     node.log.say(
         "PeerID",
@@ -319,6 +341,8 @@ struct ScriptedNode {
     pubsub: Option<Pubsub>,
     /// Kept to stay in the topics; what arrives is logged from the trace.
     subscriptions: BTreeMap<String, Subscription>,
+    /// The topics in which messages come in parts.
+    parts: BTreeMap<String, Orders>,
 }
 
 impl ScriptedNode {
@@ -334,6 +358,15 @@ impl ScriptedNode {
             instruction = inner;
         }
         match instruction {
+            Instruction::AddPartialMessage {
+                topic,
+                group,
+                parts,
+                eager,
+            } => {
+                let message = Message::new(*group, *parts, *eager);
+                self.order(topic, Order::Add(Box::new(message)))?;
+            }
             Instruction::Connect { to } => {
                 for &other in to {
                     self.connect(other).await?;
@@ -343,13 +376,23 @@ impl ScriptedNode {
             Instruction::IfNode { .. } => {}
             Instruction::InitGossipSub { params } => self.start(params)?,
             Instruction::Publish { id, size, topic } => self.publish(*id, *size, topic).await?,
+            Instruction::PublishPartial { topic, group } => {
+                self.order(topic, Order::Publish(*group))?;
+            }
             Instruction::SetTopicValidationDelay { topic, seconds } => {
                 let delay = Duration::try_from_secs_f64(*seconds).unwrap_or_default();
                 let validator = delayed(Rt::clone(self.host.swarm().rt()), delay);
                 self.pubsub()?
                     .set_validator(Topic::from(topic.as_str()), validator);
             }
-            Instruction::SubscribeToTopic { topic } => {
+            Instruction::SubscribeToTopic {
+                topic,
+                partial: true,
+            } => self.subscribe_parts(topic, PartialMode::Requests)?,
+            Instruction::SubscribeToTopic {
+                topic,
+                partial: false,
+            } => {
                 let subscription = self.pubsub()?.subscribe(topic.as_str());
                 self.subscriptions.insert(topic.clone(), subscription);
             }
@@ -375,6 +418,28 @@ impl ScriptedNode {
             }
         });
         self.pubsub = Some(pubsub);
+        Ok(())
+    }
+
+    fn subscribe_parts(&mut self, topic: &str, mode: PartialMode) -> Result<(), GossipError> {
+        let (task, orders) = parts::Task::new(self.pubsub()?.subscribe_parts(topic, mode));
+        let log = Log(Rt::clone(&self.log.0));
+        let completed = move |parts: &Parts| log.whole(parts);
+        let swarm = self.host.swarm();
+        swarm.spawn("gossip parts", async move { task.run(completed).await });
+        self.parts.insert(topic.to_owned(), orders);
+        Ok(())
+    }
+
+    /// Joins a topic that the script speaks of before it subscribes: we can send parts there.
+    fn order(&mut self, topic: &str, order: Order) -> Result<(), GossipError> {
+        if !self.parts.contains_key(topic) {
+            self.subscribe_parts(topic, PartialMode::Supports)?;
+        }
+        if let Some(orders) = self.parts.get(topic) {
+            // Its task ends with the host, and the script with it.
+            let _ended = orders.unbounded_send(order);
+        }
         Ok(())
     }
 
@@ -418,6 +483,17 @@ impl Log {
             fields.insert("msg".to_owned(), msg.into());
         }
         println!("{fields}");
+    }
+
+    fn whole(&self, parts: &Parts) {
+        let group = parts.group.as_ref().try_into().map(u64::from_be_bytes);
+        let fields = json!({
+            "from": parts.from.to_string(),
+            "topic": parts.topic.to_string(),
+            "group_id": group.unwrap_or_default().to_string(),
+            "service": "gossipsub",
+        });
+        self.say("All parts received", fields);
     }
 
     /// Every copy of every message counts.
@@ -517,9 +593,14 @@ mod tests {
             { "type": "waitUntil", "elapsedSeconds": 30 },
             { "type": "subscribeToTopic", "topicID": "a" },
             { "type": "setTopicValidationDelay", "topicID": "a", "delaySeconds": 0.2 },
+            { "type": "subscribeToTopic", "topicID": "b", "partial": true },
+            { "type": "addPartialMessage", "topicID": "b", "groupID": 42, "parts": 255 },
+            { "type": "addPartialMessage", "topicID": "b", "groupID": 43, "parts": 3,
+              "eagerPushParts": 1 },
+            { "type": "publishPartial", "topicID": "b", "groupID": 42, "publishToNodeIDs": [1] },
         ] });
         let params: Params = serde_json::from_value(script).unwrap();
-        assert_eq!(params.script.len(), 6);
+        assert_eq!(params.script.len(), 10);
         let Instruction::InitGossipSub { params } = &params.script[0] else {
             panic!("{params:?}");
         };

@@ -11,6 +11,7 @@
 #![expect(clippy::disallowed_methods, reason = "measures real connections")]
 
 mod gossip;
+mod parts;
 mod perf;
 mod redis;
 mod setup;

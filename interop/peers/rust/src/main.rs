@@ -9,8 +9,11 @@ mod protocols;
 mod pubsub;
 mod upgrades;
 
-use std::{error::Error, fmt, io::Write as _, process::ExitCode, time::Duration};
+use std::{
+    error::Error, fmt, io::Write as _, path::PathBuf, process::ExitCode, time::Duration,
+};
 
+use libp2p_websocket::tls;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 use tracing_subscriber::EnvFilter;
@@ -19,9 +22,9 @@ use tracing_subscriber::EnvFilter;
 const FILTER: &str = "info,libp2p_stream=debug";
 
 const USAGE: &str = "usage:
-  peer listen --transport tcp|quic --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
-  peer dial ADDR --transport tcp|quic --security .. --muxer .. --test TEST [--deadline SECONDS]
-both: [--key ed25519|secp256k1|ecdsa|rsa] [--early on|off]; tests: interop/README.md";
+  peer listen --transport tcp|quic|ws|wss --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
+  peer dial ADDR --transport tcp|quic|ws|wss --security .. --muxer .. --test TEST [--deadline SECONDS]
+both: [--key ed25519|secp256k1|ecdsa|rsa] [--early on|off] [--tls FOLDER]; tests: interop/README.md";
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -34,7 +37,22 @@ pub(crate) struct Options {
     pub(crate) test: String,
     pub(crate) key: String,
     pub(crate) early: String,
+    /// Where certificate and key of a `wss` listener are.
+    pub(crate) tls: PathBuf,
     pub(crate) deadline: Duration,
+}
+
+impl Options {
+    /// Shows the certificate as a listener, and trusts it as a dialer.
+    pub(crate) fn tls(&self) -> Result<tls::Config> {
+        let read = |name: &str| std::fs::read(self.tls.join(name));
+        let certificate = tls::Certificate::new(read("cert.der")?);
+        let key = tls::PrivateKey::new(read("key.der")?);
+        let mut config = tls::Config::builder();
+        config.server(key, [certificate])?;
+        config.add_trust(&tls::Certificate::new(read("ca.der")?))?;
+        Ok(config.finish())
+    }
 }
 
 /// rust-libp2p does not have what was asked for.
@@ -96,6 +114,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options> {
         test: "ping".into(),
         key: "ed25519".into(),
         early: "on".into(),
+        tls: PathBuf::new(),
         deadline: Duration::from_secs(55),
     };
     while let Some(flag) = args.next() {
@@ -108,6 +127,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options> {
             "--test" => options.test = value,
             "--key" => options.key = value,
             "--early" => options.early = value,
+            "--tls" => options.tls = value.into(),
             "--deadline" => options.deadline = Duration::from_secs(value.parse()?),
             _ => return Err(format!("unexpected argument {flag}\n{USAGE}").into()),
         }

@@ -11,9 +11,9 @@ use std::{
 
 use futures::StreamExt as _;
 use libp2p::{
-    Multiaddr, PeerId, Swarm, Transport as _,
+    Multiaddr, PeerId, Swarm, Transport,
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
-    gossipsub, identify,
+    floodsub, gossipsub, identify,
     identity::Keypair,
     multiaddr::Protocol,
     ping, quic, swarm,
@@ -23,6 +23,7 @@ use libp2p::{
     tcp,
 };
 use libp2p_stream::Control;
+use libp2p_websocket as websocket;
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -30,7 +31,7 @@ use crate::{
     Options, Result, Unsupported, chain, event, play, protocols,
     pubsub::{self, Side},
     stdin_closed,
-    upgrades::{Chosen, Muxers, Securities},
+    upgrades::{Chosen, Io, Muxers, Securities},
 };
 
 /// Pings a test wants.
@@ -52,6 +53,7 @@ struct Behaviour {
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     streams: libp2p_stream::Behaviour,
+    flood: Toggle<floodsub::Behaviour>,
     gossip: Toggle<gossipsub::Behaviour>,
 }
 
@@ -187,6 +189,48 @@ fn identity(options: &Options) -> Result<Keypair> {
     })
 }
 
+/// What carries the bytes, secured and multiplexed.
+fn transport(
+    options: &Options,
+    keys: &Keypair,
+    chosen: &Chosen,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default());
+    match options.transport.as_str() {
+        "tcp" => upgraded(tcp, options, keys, chosen),
+        "ws" => upgraded(websocket::Config::new(tcp), options, keys, chosen),
+        "wss" => {
+            let mut secure = websocket::Config::new(tcp);
+            secure.set_tls_config(options.tls()?);
+            upgraded(secure, options, keys, chosen)
+        }
+        "quic" => Ok(quic::tokio::Transport::new(quic::Config::new(keys))
+            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+            .boxed()),
+        other => Err(Unsupported(format!("transport {other}")).into()),
+    }
+}
+
+fn upgraded<T>(
+    transport: T,
+    options: &Options,
+    keys: &Keypair,
+    chosen: &Chosen,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>>
+where
+    T: Transport<Output: Io + 'static, Error: Send + Sync, Dial: Send, ListenerUpgrade: Send>
+        + Send
+        + Unpin
+        + 'static,
+{
+    Ok(transport
+        .upgrade(Version::V1Lazy)
+        .authenticate(Securities::new(&options.security, keys, chosen.clone())?)
+        .multiplex(Muxers::new(&options.muxer, chosen.clone())?)
+        .timeout(Duration::from_secs(15))
+        .boxed())
+}
+
 /// A swarm that offers exactly what the options name and reaches out to nobody.
 fn build(options: &Options, side: Side) -> Result<(Node, Served)> {
     if options.test == "codes" {
@@ -197,18 +241,7 @@ fn build(options: &Options, side: Side) -> Result<(Node, Served)> {
     }
     let keys = identity(options)?;
     let chosen = Chosen::default();
-    let transport: Boxed<(PeerId, StreamMuxerBox)> = match options.transport.as_str() {
-        "tcp" => tcp::tokio::Transport::new(tcp::Config::default())
-            .upgrade(Version::V1Lazy)
-            .authenticate(Securities::new(&options.security, &keys, chosen.clone())?)
-            .multiplex(Muxers::new(&options.muxer, chosen.clone())?)
-            .timeout(Duration::from_secs(15))
-            .boxed(),
-        "quic" => quic::tokio::Transport::new(quic::Config::new(&keys))
-            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
-            .boxed(),
-        other => return Err(Unsupported(format!("transport {other}")).into()),
-    };
+    let transport = transport(options, &keys, &chosen)?;
     let ping = match options.test.as_str() {
         "ping" => ping::Config::new().with_interval(PING_INTERVAL),
         "minute" => ping::Config::new().with_interval(SECOND),
@@ -220,6 +253,7 @@ fn build(options: &Options, side: Side) -> Result<(Node, Served)> {
         return Err(Unsupported(format!("test {}", options.test)).into());
     }
     let behaviour = Behaviour {
+        flood: pubsub::flood(flavour, &keys).into(),
         gossip: pubsub::gossip(flavour, &keys)?.into(),
         identify: identify::Behaviour::new(
             identify::Config::new("ipfs/0.1.0".into(), keys.public())
@@ -240,7 +274,7 @@ fn build(options: &Options, side: Side) -> Result<(Node, Served)> {
     let mut node = Node {
         swarm,
         chosen,
-        script: flavour.map(|_| pubsub::Script::new(side)),
+        script: flavour.map(|flavour| pubsub::Script::new(side, flavour)),
         orders,
         ended,
     };
@@ -294,8 +328,21 @@ async fn drive(mut node: Node, seen_by: Option<mpsc::UnboundedSender<Seen>>) {
                         "peer": peer_id.to_string(), "security": security, "muxer": muxer,
                     }),
                 );
+                if let Some(flood) = node.swarm.behaviour_mut().flood.as_mut() {
+                    flood.add_node_to_partial_view(peer_id);
+                }
                 tell(Seen::Connected);
             }
+            SwarmEvent::Behaviour(BehaviourEvent::Flood(it)) => match it {
+                floodsub::Event::Message(message) => received(&mut node, &message.data, &tell),
+                floodsub::Event::Subscribed { peer_id, .. } => {
+                    if let Some(script) = &mut node.script {
+                        script.subscribed(peer_id);
+                    }
+                    publish(&mut node);
+                }
+                floodsub::Event::Unsubscribed { .. } => {}
+            },
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message {
                 message,
                 ..
@@ -368,9 +415,15 @@ fn received(node: &mut Node, data: &[u8], tell: &impl Fn(Seen) -> bool) {
 
 /// Sends what the script wants sent, as far as the library takes it.
 fn publish(node: &mut Node) {
-    let gossip = node.swarm.behaviour_mut().gossip.as_mut();
-    if let (Some(script), Some(gossip)) = (&mut node.script, gossip) {
-        script.publish(gossip);
+    let behaviour = node.swarm.behaviour_mut();
+    let Some(script) = &mut node.script else {
+        return;
+    };
+    if let Some(gossip) = behaviour.gossip.as_mut() {
+        script.gossip(gossip);
+    }
+    if let Some(flood) = behaviour.flood.as_mut() {
+        script.flood(flood);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The pubsub tests: both ends send a series of messages, the listener once it has the dialer's.
 
 use libp2p::{
+    PeerId, floodsub,
     gossipsub::{self, IdentTopic, MessageAuthenticity, PublishError, ValidationMode},
     identity::Keypair,
 };
@@ -15,7 +16,6 @@ const MAX_RPC: usize = 1 << 20;
 const BURST: u32 = 500;
 /// KiB, after the burst.
 const SIZES: [usize; 5] = [1, 8, 60, 300, 900];
-const COUNT: u32 = 1 + BURST + SIZES.len() as u32;
 const PATTERN_MODULUS: usize = 251;
 
 /// Which end we are; the letter is the first byte of our messages.
@@ -27,6 +27,8 @@ pub(crate) enum Side {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flavour {
+    /// The library's floodsub signs nothing, checks nothing, and reads at most 2 KiB.
+    FloodLax,
     Gossip,
     GossipAnonymous,
 }
@@ -36,7 +38,16 @@ impl Flavour {
         match test {
             "gossip" | "gossip-chain" => Some(Self::Gossip),
             "gossip-anonymous" => Some(Self::GossipAnonymous),
+            "flood-lax" => Some(Self::FloodLax),
             _ => None,
+        }
+    }
+
+    /// Messages that each end sends.
+    fn count(self) -> u32 {
+        match self {
+            Self::FloodLax => 1 + BURST,
+            Self::Gossip | Self::GossipAnonymous => 1 + BURST + SIZES.len() as u32,
         }
     }
 }
@@ -60,9 +71,18 @@ pub(crate) fn gossip(
             });
             MessageAuthenticity::Anonymous
         }
-        None => return Ok(None),
+        Some(Flavour::FloodLax) | None => return Ok(None),
     };
     Ok(Some(gossipsub::Behaviour::new(author, config.build()?)?))
+}
+
+/// Already subscribed.
+pub(crate) fn flood(flavour: Option<Flavour>, keys: &Keypair) -> Option<floodsub::Behaviour> {
+    (flavour == Some(Flavour::FloodLax)).then(|| {
+        let mut flood = floodsub::Behaviour::new(keys.public().to_peer_id());
+        flood.subscribe(floodsub::Topic::new(TOPIC));
+        flood
+    })
 }
 
 pub(crate) fn subscribe(gossip: Option<&mut gossipsub::Behaviour>) -> Result<()> {
@@ -75,25 +95,43 @@ pub(crate) fn subscribe(gossip: Option<&mut gossipsub::Behaviour>) -> Result<()>
 /// What was sent and received so far.
 pub(crate) struct Script {
     side: Side,
+    count: u32,
     /// The next message to send; `None`: not our turn yet.
     next: Option<u32>,
+    /// Who wants our messages, where the library does not say that nobody does.
+    subscribers: Vec<PeerId>,
     got: Vec<bool>,
 }
 
 impl Script {
-    pub(crate) fn new(side: Side) -> Self {
+    pub(crate) fn new(side: Side, flavour: Flavour) -> Self {
         Self {
             side,
+            count: flavour.count(),
             next: (side == Side::Dialer).then_some(0),
-            got: vec![false; COUNT as usize],
+            subscribers: Vec::new(),
+            got: vec![false; flavour.count() as usize],
         }
     }
 
     pub(crate) fn is_sending(&self) -> bool {
-        self.next.is_some_and(|next| next < COUNT)
+        self.next.is_some_and(|next| next < self.count)
     }
 
-    pub(crate) fn publish(&mut self, gossip: &mut gossipsub::Behaviour) {
+    /// By floodsub.
+    pub(crate) fn subscribed(&mut self, peer: PeerId) {
+        self.subscribers.push(peer);
+    }
+
+    pub(crate) fn flood(&mut self, flood: &mut floodsub::Behaviour) {
+        while self.is_sending() && !self.subscribers.is_empty() {
+            let index = self.next.unwrap_or_default();
+            flood.publish(floodsub::Topic::new(TOPIC), payload(self.side, index));
+            self.next = Some(index + 1);
+        }
+    }
+
+    pub(crate) fn gossip(&mut self, gossip: &mut gossipsub::Behaviour) {
         while self.is_sending() {
             let index = self.next.unwrap_or_default();
             let data = payload(self.side, index);
