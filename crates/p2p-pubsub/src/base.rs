@@ -88,7 +88,7 @@ impl Base {
             ),
             config,
             local,
-            table: Table::default(),
+            table: Table::new(Keyed::new(seed, 7)),
             topics: BTreeSet::new(),
             stats: Stats::default(),
             rng: Rng::new(seed),
@@ -178,6 +178,9 @@ impl Base {
     /// Applies the subscriptions of an RPC; returns the topics that the peer joined and left.
     pub(crate) fn subscriptions(&mut self, ix: PeerIx, rpc: &Rpc<'_>) -> Vec<(Topic, bool)> {
         let mut changes = Vec::new();
+        if !rpc.has_subscriptions() {
+            return changes;
+        }
         for part in rpc.parts() {
             if let Part::Subscription(sub) = part {
                 match self.subscription(ix, &sub) {

@@ -166,7 +166,7 @@ fn topic_names_of_64_kib_are_refused() {
             Control::Subscription(true, long.clone()),
             Control::Graft(long.clone()),
             prune(long.as_str(), 60),
-            Control::IHave(long, ids),
+            Control::IHave(long, ids.into()),
         ],
     );
     assert_eq!(refused(&bench, Refusal::TopicTooLong), 4);
@@ -184,7 +184,7 @@ fn an_ihave_flood_is_answered_up_to_the_limits() {
         (0..1000).map(id).collect()
     };
     for _ in 0..50 {
-        bench.say(1, vec![Control::IHave("t".into(), ids())]);
+        bench.say(1, vec![Control::IHave("t".into(), ids().into())]);
     }
     let asked = |sent: &[Control]| -> usize {
         let count = |item: &Control| match item {
@@ -197,7 +197,7 @@ fn an_ihave_flood_is_answered_up_to_the_limits() {
     assert_eq!(refused(&bench, Refusal::TooMany), 45);
     // The next heartbeat gives it another chance.
     bench.pass(2 * SECOND);
-    bench.say(1, vec![Control::IHave("t".into(), ids())]);
+    bench.say(1, vec![Control::IHave("t".into(), ids().into())]);
     assert_eq!(asked(&bench.sent(1).0), 1000);
 }
 
@@ -444,9 +444,15 @@ fn a_peer_that_offers_and_never_sends_loses_its_score() {
     let kept = signed(2, "t", b"kept", 1);
     bench.say(
         1,
-        vec![Control::IHave("t".into(), vec![MessageId::new(b"never")])],
+        vec![Control::IHave(
+            "t".into(),
+            vec![MessageId::new(b"never")].into(),
+        )],
     );
-    bench.say(2, vec![Control::IHave("t".into(), vec![id_of(&kept)])]);
+    bench.say(
+        2,
+        vec![Control::IHave("t".into(), vec![id_of(&kept)].into())],
+    );
     bench.send(2, kept);
     bench.pass(5 * SECOND);
     assert!(bench.router.score(&peer(1)) < -0.9);
@@ -461,7 +467,7 @@ fn peers_that_offer_and_never_send_do_not_keep_us_from_one_that_would() {
         bench.peer(n, Version::V1_1);
     }
     let id = id_of(&signed(1, "t", b"x", 1));
-    let offer = || vec![Control::IHave("t".into(), vec![id.clone()])];
+    let offer = || vec![Control::IHave("t".into(), vec![id.clone()].into())];
     let is_asked = |sent: &[Control]| sent.iter().any(|it| matches!(it, Control::IWant(_)));
 
     let mut asked = 0;
@@ -653,7 +659,7 @@ fn any_step() -> impl Strategy<Value = Step> {
             peers: Vec::new(),
             backoff
         }),
-        (topic(), ids()).prop_map(|(topic, ids)| Control::IHave(topic, ids)),
+        (topic(), ids()).prop_map(|(topic, ids)| Control::IHave(topic, ids.into())),
         ids().prop_map(Control::IWant),
         ids().prop_map(Control::IDontWant),
         (any::<bool>(), topic()).prop_map(|(on, topic)| Control::Subscription(on, topic)),

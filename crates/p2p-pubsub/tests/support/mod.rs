@@ -191,7 +191,7 @@ fn owned(part: Part<'_>) -> Result<Control, Message> {
             return Err(Message::decode(raw).unwrap().unwrap());
         }
         Part::Subscription(sub) => Control::Subscription(sub.subscribe, topic(sub.topic)),
-        Part::IHave(ihave) => Control::IHave(topic(ihave.topic), ids(ihave.ids)),
+        Part::IHave(ihave) => Control::IHave(topic(ihave.topic), ids(ihave.ids).into()),
         Part::IWant(wanted) => Control::IWant(ids(wanted)),
         Part::Graft(name) => Control::Graft(topic(name)),
         Part::Prune(prune) => Control::Prune {
