@@ -31,8 +31,10 @@ const MESSAGE: usize = 2048;
 const DIALS: usize = 10;
 /// Sybils that an honest node is connected with, about.
 const SYBILS_EACH: usize = 400;
-/// How long messages are published in a measurement; half as long with the yardsticks.
-const TALK: Duration = Duration::from_secs(2);
+/// How long messages are published in a measurement.
+const TALK: Duration = Duration::from_secs(1);
+/// The same after the flash, while meshes break; at a lower rate until they have recovered.
+const FLASH_TALK: usize = 2;
 /// The paper's deadline of a delivery.
 const DEADLINE: Duration = Duration::from_secs(6);
 /// The time in which a mesh forms.
@@ -183,7 +185,7 @@ pub fn covert_flash(kind: RouterKind, scale: Scale) -> Row {
     let has_mesh = kind != RouterKind::Floodsub;
     let (mut messages, mut recovered) = (0, None);
     for second in 1..=recovery {
-        let over = second > span(kind).as_secs() as usize;
+        let over = second > FLASH_TALK;
         if over && (recovered.is_some() || !has_mesh) {
             break;
         }
@@ -405,19 +407,12 @@ fn measure(world: &mut World, scale: Scale, scenario: &str, watch: Watch) -> Row
     // Narrow links are about the rate.
     let rate = if world.is_narrow() { scale.rate } else { rate };
     world.start_measuring(node);
-    let messages = talk(world, span(world.kind), rate, author);
+    let messages = talk(world, TALK, rate, author);
     world.settle(DEADLINE);
     world.row(scenario, messages)
 }
 
-/// What fails needs no long measurement to see it.
-fn span(kind: RouterKind) -> Duration {
-    match is_yardstick(kind) {
-        true => TALK / 2,
-        false => TALK,
-    }
-}
-
+/// What is known to fail needs no long measurement to see it.
 fn is_yardstick(kind: RouterKind) -> bool {
     matches!(kind, RouterKind::Floodsub | RouterKind::Gossip1_0)
 }

@@ -7,14 +7,16 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use p2p_core::Instant;
 use p2p_pubsub::wire::{Control, Extensions};
 use p2p_pubsub::{
-    Draft, DropCause, GossipConfig, Message, MessageId, Output, PruneCause, Refusal, Reject,
-    Router, ScoreParams, SignatureError, Thresholds, Topic, TopicParams, Trace, Verdict, Version,
+    Draft, DropCause, GossipConfig, Message, MessageId, MessageIdFn, Output, PruneCause, Refusal,
+    Reject, Router, ScoreParams, SignatureError, Thresholds, Topic, TopicParams, Trace, Verdict,
+    Version,
 };
 use proptest::prelude::*;
 use support::{Bench, keypair, peer, rpc, signed};
@@ -65,6 +67,17 @@ fn rejected(bench: &Bench, why: Reject) -> u64 {
         .get(&why)
         .copied()
         .unwrap_or(0)
+}
+
+/// A new peer's message is delivered, and forwarded to another one.
+fn honest_traffic_passes(bench: &mut Bench) {
+    bench.peer(101, Version::V1_2);
+    bench.peer(102, Version::V1_2);
+    bench.sent(102);
+    let before = bench.delivered.len();
+    bench.send(101, signed(101, "t", b"honest", 1));
+    assert_eq!(bench.delivered.len(), before + 1);
+    assert_eq!(bench.sent(102).1.len(), 1);
 }
 
 fn grafts(sent: &[Control]) -> usize {
@@ -122,6 +135,7 @@ fn a_million_grafts_and_prunes_of_unknown_topics_leave_nothing_and_get_no_answer
     assert_eq!(bench.router.entries(), before);
     assert_eq!(bench.sent(1).0, []);
     assert_eq!(refused(&bench, Refusal::UnknownTopic), 1_000_000);
+    honest_traffic_passes(&mut bench);
 }
 
 #[test]
@@ -148,16 +162,14 @@ fn a_subscription_to_everything_is_cut_off_at_the_limit() {
     }
     assert!(bench.router.entries() < 120, "{}", bench.router.entries());
     assert_eq!(refused(&bench, Refusal::TooManyTopics), 1_000_000 - 99);
-
-    bench.peer(2, Version::V1_1);
-    bench.send(2, signed(2, "t", b"honest", 1));
-    assert_eq!(bench.delivered.len(), 1);
+    honest_traffic_passes(&mut bench);
 }
 
 #[test]
 fn topic_names_of_64_kib_are_refused() {
     let mut bench = Bench::new(GossipConfig::default());
     bench.peer(1, Version::V1_1);
+    let before = bench.router.entries();
     let long = Topic::from("x".repeat(64 * 1024));
     let ids = vec![MessageId::new(b"id")];
     bench.say(
@@ -170,6 +182,11 @@ fn topic_names_of_64_kib_are_refused() {
         ],
     );
     assert_eq!(refused(&bench, Refusal::TopicTooLong), 4);
+    bench.send(1, signed(1, &"x".repeat(64 * 1024), b"long", 1));
+    let dropped = &bench.router.stats().dropped_in;
+    assert_eq!(dropped[&DropCause::NotSubscribed], 1);
+    assert_eq!((bench.router.entries(), bench.checks), (before, 0));
+    honest_traffic_passes(&mut bench);
 }
 
 #[test]
@@ -381,6 +398,26 @@ fn a_message_in_our_own_name_is_rejected_and_costs_its_sender() {
     bench.send(1, signed(0, "t", b"you said that", 1));
     assert_eq!(rejected(&bench, Reject::SelfOrigin), 1);
     assert_eq!(bench.router.score(&peer(1)), -10.0);
+    assert_eq!((bench.checks, bench.delivered.len()), (0, 0));
+    honest_traffic_passes(&mut bench);
+}
+
+#[test]
+fn a_message_with_the_id_of_one_of_ours_is_a_duplicate_of_it() {
+    let mut config = GossipConfig::default();
+    config.base.message_id = MessageIdFn::Sha256;
+    let mut bench = Bench::new(config);
+    bench.peer(1, Version::V1_2);
+    let ours = Arc::new(signed(0, "t", b"said by us", 1));
+    bench.router.publish(&ours, bench.now).unwrap();
+    bench.sent(1);
+
+    bench.send(1, signed(1, "t", b"said by us", 7));
+
+    let dropped = &bench.router.stats().dropped_in;
+    assert_eq!(dropped[&DropCause::Duplicate], 1);
+    assert_eq!((bench.checks, bench.delivered.len()), (0, 0));
+    honest_traffic_passes(&mut bench);
 }
 
 #[test]
@@ -499,6 +536,7 @@ fn extensions_after_the_first_rpc_are_misbehaviour_and_unknown_ones_are_ignored(
     bench.say(1, vec![Control::Extensions(Extensions::default())]);
     assert_eq!(bench.router.score(&peer(1)), -100.0);
     assert_eq!(refused(&bench, Refusal::LateExtensions), 1);
+    honest_traffic_passes(&mut bench);
 }
 
 #[test]
@@ -506,10 +544,13 @@ fn empty_frames_are_nothing() {
     let mut bench = Bench::new(GossipConfig::default());
     bench.peer(1, Version::V1_1);
     let entries = bench.router.entries();
+    bench.others.clear();
     for _ in 0..1000 {
         bench.receive(1, Bytes::new()).unwrap();
     }
     assert_eq!(bench.router.entries(), entries);
+    assert!(bench.others.is_empty(), "{:?}", bench.others);
+    honest_traffic_passes(&mut bench);
 }
 
 #[test]
