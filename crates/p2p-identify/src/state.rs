@@ -26,7 +26,8 @@ pub(crate) struct State {
 
 #[derive(Default)]
 struct PeerState {
-    connections: BTreeMap<ConnectionId, ConnectionState>,
+    /// In the order in which they came; one or two, so a list is the smallest.
+    connections: Vec<ConnectionState>,
     known: Option<Known>,
     pushes: Rate,
 }
@@ -55,12 +56,13 @@ impl State {
             told: 0,
             handle,
         };
-        peer.connections.insert(connection.handle.id(), connection);
+        peer.connections.reserve_exact(1);
+        peer.connections.push(connection);
     }
 
     pub(crate) fn remove(&mut self, peer: PeerId, id: ConnectionId) {
         if let Some(state) = self.peers.get_mut(&peer) {
-            state.connections.remove(&id);
+            state.connections.retain(|one| one.handle.id() != id);
             if state.connections.is_empty() {
                 self.peers.remove(&peer);
             }
@@ -77,7 +79,8 @@ impl State {
         peer: &PeerId,
         id: ConnectionId,
     ) -> Option<Shared<oneshot::Receiver<Outcome>>> {
-        let connection = self.peers.get(peer)?.connections.get(&id)?;
+        let mut connections = self.peers.get(peer)?.connections.iter();
+        let connection = connections.find(|one| one.handle.id() == id)?;
         Some(connection.outcome.clone())
     }
 
@@ -85,7 +88,7 @@ impl State {
     pub(crate) fn observed(&self) -> Vec<(ConnectionId, Multiaddr)> {
         let connections = self.peers.values().flat_map(|peer| &peer.connections);
         connections
-            .filter_map(|(id, connection)| Some((*id, connection.observed.clone()?)))
+            .filter_map(|one| Some((one.handle.id(), one.observed.clone()?)))
             .collect()
     }
 
@@ -120,7 +123,7 @@ impl State {
     fn learn(&mut self, connection: &WeakConnection, info: IdentifyInfo) -> Outcome {
         let peer = self.peers.get_mut(&info.peer);
         let peer = peer.ok_or(IdentifyError::Ended)?;
-        let state = peer.connections.get_mut(&connection.id());
+        let state = peer.connection(connection.id());
         let state = state.ok_or(IdentifyError::Ended)?;
         let permit = pay(connection.budget(), &info)?;
         state.observed = info.observed_addr.clone();
@@ -142,8 +145,8 @@ impl State {
 
     /// Notes that a peer was told announcement `version` on a connection.
     pub(crate) fn told(&mut self, peer: &PeerId, id: ConnectionId, version: u64) {
-        let connections = self.peers.get_mut(peer).map(|peer| &mut peer.connections);
-        if let Some(connection) = connections.and_then(|list| list.get_mut(&id)) {
+        let peer = self.peers.get_mut(peer);
+        if let Some(connection) = peer.and_then(|peer| peer.connection(id)) {
             connection.told = connection.told.max(version);
         }
     }
@@ -154,14 +157,14 @@ impl State {
         let mut outdated = Vec::new();
         for peer in self.peers.values_mut() {
             // Who has not asked yet will be told when it does.
-            let newest = peer.connections.values().map(|one| one.told).max();
+            let newest = peer.connections.iter().map(|one| one.told).max();
             if newest.is_none_or(|told| told == 0 || told >= version) || !peer.takes_pushes() {
                 continue;
             }
-            for connection in peer.connections.values_mut() {
+            for connection in &mut peer.connections {
                 connection.told = version;
             }
-            let newest = peer.connections.values().next_back();
+            let newest = peer.connections.last();
             outdated.extend(newest.map(|connection| connection.handle.clone()));
         }
         outdated
@@ -169,6 +172,11 @@ impl State {
 }
 
 impl PeerState {
+    fn connection(&mut self, id: ConnectionId) -> Option<&mut ConnectionState> {
+        let mut connections = self.connections.iter_mut();
+        connections.find(|one| one.handle.id() == id)
+    }
+
     /// Also if we cannot tell: a refusal costs nothing.
     fn takes_pushes(&self) -> bool {
         let known = self.known.as_ref();

@@ -10,7 +10,7 @@
 //! channel anywhere: bytes go from the application into the staging buffer and from the receive
 //! queue to the application.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -234,7 +234,8 @@ fn store(slot: &mut Option<Waker>, waker: &Waker) {
 /// instead of polled passes the turn on.
 #[derive(Default)]
 struct Queue {
-    waiting: BTreeMap<u64, Waker>,
+    /// By ticket, in ascending order.
+    waiting: VecDeque<(u64, Waker)>,
     next: u64,
 }
 
@@ -244,20 +245,35 @@ impl Queue {
             self.next += 1;
             self.next
         });
-        self.waiting.insert(ticket, waker.clone());
+        match self.find(ticket) {
+            Ok(at) => {
+                if let Some((_, known)) = self.waiting.get_mut(at) {
+                    known.clone_from(waker);
+                }
+            }
+            Err(at) => self.waiting.insert(at, (ticket, waker.clone())),
+        }
+    }
+
+    fn find(&self, ticket: u64) -> Result<usize, usize> {
+        self.waiting.binary_search_by_key(&ticket, |(known, _)| *known)
     }
 
     fn take_first(&mut self) -> Option<Waker> {
-        self.waiting.pop_first().map(|(_, waker)| waker)
+        self.waiting.pop_front().map(|(_, waker)| waker)
     }
 
     fn take_all(&mut self) -> impl Iterator<Item = Waker> + use<> {
-        std::mem::take(&mut self.waiting).into_values()
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.into_iter().map(|(_, waker)| waker)
     }
 
     /// The future with `ticket` is done or dropped. Returns whom to wake in its place.
     fn leave(&mut self, ticket: u64, served: bool) -> Option<Waker> {
-        let was_woken = self.waiting.remove(&ticket).is_none();
+        let was_woken = match self.find(ticket) {
+            Ok(at) => self.waiting.remove(at).is_none(),
+            Err(_) => true,
+        };
         // A served future passes on too: several may fit where one wake-up was given.
         if was_woken || served {
             self.take_first()

@@ -56,6 +56,13 @@ pub struct Table<X> {
     ended: bool,
 }
 
+/// Makes room for one more by less than `Vec` would: most connections have a stream or two.
+fn reserve_one<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(1 + list.len() / 2);
+    }
+}
+
 impl<X> Table<X> {
     /// An empty table that pays with `budget`.
     pub fn new(limits: Limits, budget: &Budget) -> Self {
@@ -170,6 +177,7 @@ impl<X> Table<X> {
     fn insert(&mut self, id: u64, local: bool, owner: Owner, ext: X) -> Key {
         let stream = Stream::new(id, local, owner, ext);
         let index = self.free.pop().unwrap_or_else(|| {
+            reserve_one(&mut self.slots);
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });

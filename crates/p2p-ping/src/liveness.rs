@@ -77,7 +77,12 @@ impl Liveness {
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if self.outputs.is_empty() {
+            // Between two pings there is nothing to keep room for.
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     /// When to call [`Liveness::handle_timeout`] next; `None` once dead.

@@ -30,7 +30,7 @@ pub struct Ping {
     shared: Arc<Shared>,
 }
 
-type Rtts = BTreeMap<PeerId, BTreeMap<ConnectionId, Option<Duration>>>;
+type Rtts = BTreeMap<(PeerId, ConnectionId), Option<Duration>>;
 
 struct Shared {
     config: Config,
@@ -73,7 +73,8 @@ impl Ping {
     /// on a watched connection was echoed, and when nothing connects us any more.
     pub fn rtt(&self, peer: &PeerId) -> Option<Duration> {
         let rtts = self.shared.rtts();
-        rtts.get(peer)?.values().flatten().min().copied()
+        let of_peer = rtts.range(ConnectionId::all_of(*peer));
+        of_peer.filter_map(|(_, rtt)| *rtt).min()
     }
 
     /// What the watch learns from now on. Bounded: see [`Event::Lagged`].
@@ -285,7 +286,7 @@ struct Watched {
 
 impl Watched {
     fn new(shared: &Arc<Shared>, peer: PeerId, id: ConnectionId) -> Self {
-        shared.rtts().entry(peer).or_default().insert(id, None);
+        shared.rtts().insert((peer, id), None);
         Self {
             shared: Arc::clone(shared),
             peer,
@@ -296,13 +297,7 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        let mut rtts = self.shared.rtts();
-        if let Some(connections) = rtts.get_mut(&self.peer) {
-            connections.remove(&self.id);
-            if connections.is_empty() {
-                rtts.remove(&self.peer);
-            }
-        }
+        self.shared.rtts().remove(&(self.peer, self.id));
     }
 }
 
@@ -317,9 +312,7 @@ impl Shared {
 
     /// Stores the round trip of a watched connection; those of others would never be forgotten.
     fn record(&self, peer: PeerId, id: ConnectionId, rtt: Duration) {
-        let mut rtts = self.rtts();
-        let connections = rtts.get_mut(&peer);
-        if let Some(last) = connections.and_then(|list| list.get_mut(&id)) {
+        if let Some(last) = self.rtts().get_mut(&(peer, id)) {
             *last = Some(rtt);
         }
     }

@@ -368,6 +368,7 @@ impl Known {
             if !self.has_room((source, false), max) {
                 continue;
             }
+            self.addrs.reserve_exact(1);
             self.addrs.push(KnownAddr {
                 addr,
                 source,
@@ -423,6 +424,7 @@ impl Known {
         if at.is_none() && !self.has_room((AddrSource::User, false), max) {
             return;
         }
+        self.addrs.reserve_exact(1);
         self.addrs.insert(0, known);
         self.sort();
     }

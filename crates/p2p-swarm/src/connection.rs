@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -37,6 +38,13 @@ use crate::weak::WeakConnection;
 /// Identifies a connection of one swarm. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub(crate) u64);
+
+impl ConnectionId {
+    /// The keys of the connections of `peer` in an ordered map by peer and connection.
+    pub fn all_of(peer: PeerId) -> RangeInclusive<(PeerId, Self)> {
+        (peer, Self(0))..=(peer, Self(u64::MAX))
+    }
+}
 
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -20,8 +20,8 @@ pub(crate) struct Shares {
 struct PeerShare {
     memory: Budget,
     streams: Budget,
-    /// Streams being served under each protocol. Only protocols that we answer have an entry.
-    protocols: Arc<Mutex<BTreeMap<Protocol, Budget>>>,
+    /// Streams being served, over all connections.
+    serving: Arc<Mutex<Counts>>,
 }
 
 /// A connection's part of its peer's share. The peer's budget lives as long as one of them.
@@ -35,12 +35,25 @@ pub(crate) struct Share {
 }
 
 /// The streams of one connection.
+#[derive(Debug)]
 pub(crate) struct StreamShare {
     all: Budget,
-    of_peer: Arc<Mutex<BTreeMap<Protocol, Budget>>>,
+    /// Taken after `serving` where both are.
+    of_peer: Arc<Mutex<Counts>>,
     max_per_peer: usize,
-    /// Streams being served, counted per protocol.
-    serving: Mutex<BTreeMap<Protocol, Budget>>,
+    /// Streams being served on this connection.
+    serving: Mutex<Counts>,
+}
+
+/// Streams by protocol, only of protocols that have some: a few, so a list is the smallest.
+#[derive(Debug, Default)]
+struct Counts(Vec<(Protocol, usize)>);
+
+/// The place of a stream that is being served.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    streams: Arc<StreamShare>,
+    protocol: Protocol,
 }
 
 impl Shares {
@@ -64,7 +77,7 @@ impl Shares {
                 streams: self
                     .streams
                     .child("streams of a peer", "max_streams_per_peer", streams),
-                protocols: Arc::default(),
+                serving: Arc::default(),
             };
             (share, 0)
         });
@@ -81,7 +94,7 @@ impl Shares {
                 all: of_peer
                     .streams
                     .child("streams of a connection", setting, streams),
-                of_peer: Arc::clone(&of_peer.protocols),
+                of_peer: Arc::clone(&of_peer.serving),
                 max_per_peer: limits.max_streams_per_protocol_and_peer,
                 serving: Mutex::default(),
             }),
@@ -103,33 +116,80 @@ impl StreamShare {
     /// Room for one more incoming stream of `protocol`, of which this connection may have `max`;
     /// `setting` is where that number comes from.
     pub(crate) fn serve(
-        &self,
+        self: &Arc<Self>,
         protocol: &Protocol,
         max: usize,
         setting: &'static str,
-    ) -> Result<Permit, Exceeded> {
+    ) -> Result<Serving, Exceeded> {
         let mut serving = lock(&self.serving);
-        let budget = serving.entry(protocol.clone()).or_insert_with(|| {
-            let of_peer = lock(&self.of_peer)
-                .entry(protocol.clone())
-                .or_insert_with(|| {
-                    let name = "streams of one protocol and one peer";
-                    let setting = "max_streams_per_protocol_and_peer";
-                    Budget::new(name, setting, self.max_per_peer)
-                })
-                .clone();
-            of_peer.child("streams of one protocol", setting, max)
-        });
-        budget.reserve(1)
+        let mut of_peer = lock(&self.of_peer);
+        serving.check(protocol, "streams of one protocol", setting, max)?;
+        let name = "streams of one protocol and one peer";
+        let of_peers = "max_streams_per_protocol_and_peer";
+        of_peer.check(protocol, name, of_peers, self.max_per_peer)?;
+        serving.add(protocol);
+        of_peer.add(protocol);
+        Ok(Serving {
+            streams: Arc::clone(self),
+            protocol: protocol.clone(),
+        })
     }
 
     /// Streams being served, by protocol.
     pub(crate) fn serving(&self) -> BTreeMap<Protocol, usize> {
-        let serving = lock(&self.serving);
-        let used = serving
-            .iter()
-            .map(|(protocol, budget)| (protocol.clone(), budget.used()));
-        used.filter(|(_, used)| *used > 0).collect()
+        lock(&self.serving).0.iter().cloned().collect()
+    }
+}
+
+impl Counts {
+    /// Whether one more would be too many.
+    fn check(
+        &self,
+        protocol: &Protocol,
+        name: &'static str,
+        setting: &'static str,
+        limit: usize,
+    ) -> Result<(), Exceeded> {
+        let count = self.0.iter().find(|(known, _)| known == protocol);
+        let used = count.map_or(0, |(_, count)| *count);
+        if used < limit {
+            return Ok(());
+        }
+        Err(Exceeded {
+            name,
+            setting,
+            limit,
+            used,
+            wanted: 1,
+        })
+    }
+
+    fn add(&mut self, protocol: &Protocol) {
+        if let Some((_, count)) = self.0.iter_mut().find(|(known, _)| known == protocol) {
+            *count += 1;
+            return;
+        }
+        self.0.reserve_exact(1);
+        self.0.push((protocol.clone(), 1));
+    }
+
+    fn remove(&mut self, protocol: &Protocol) {
+        let at = self.0.iter().position(|(known, _)| known == protocol);
+        let Some((at, (_, count))) = at.and_then(|at| Some((at, self.0.get_mut(at)?))) else {
+            return;
+        };
+        *count -= 1;
+        if *count == 0 {
+            self.0.swap_remove(at);
+            self.0.shrink_to_fit();
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        lock(&self.streams.serving).remove(&self.protocol);
+        lock(&self.streams.of_peer).remove(&self.protocol);
     }
 }
 
@@ -185,7 +245,9 @@ mod tests {
         });
         let (one, two) = (shares.share(peer(1)), shares.share(peer(1)));
         let other = shares.share(peer(2));
-        let setting = |refused: Result<Permit, Exceeded>| refused.unwrap_err().setting;
+        fn setting<T: std::fmt::Debug>(refused: Result<T, Exceeded>) -> &'static str {
+            refused.unwrap_err().setting
+        }
 
         let mut held = vec![one.streams.accept().unwrap(), one.streams.accept().unwrap()];
         assert_eq!(setting(one.streams.accept()), "max_streams_per_connection");

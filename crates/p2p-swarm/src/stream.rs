@@ -12,6 +12,7 @@ use p2p_core::{BoxStream, ErrorCode, PeerId, Permit, Protocol, Timer};
 use p2p_multistream::{Negotiated, NegotiationError};
 
 use crate::connection::{Connection, ConnectionInfo};
+use crate::share::Serving;
 use crate::weak::WeakConnection;
 
 /// A stream to a peer under an agreed protocol.
@@ -29,7 +30,7 @@ pub struct Stream {
     connection: Keep,
     answer: Answer,
     /// For the stream, and for its being served.
-    _permits: Option<(Permit, Permit)>,
+    _permits: Option<(Permit, Serving)>,
 }
 
 /// Whether the stream keeps its connection from being idle.
@@ -76,7 +77,7 @@ impl Stream {
         }
     }
 
-    pub(crate) fn paid_by(mut self, permits: (Permit, Permit)) -> Self {
+    pub(crate) fn paid_by(mut self, permits: (Permit, Serving)) -> Self {
         self._permits = Some(permits);
         self
     }

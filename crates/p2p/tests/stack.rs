@@ -135,6 +135,35 @@ fn both_hosts_learn_who_the_other_is_and_how_far_away() {
 }
 
 #[test]
+fn an_idle_connection_costs_nothing_between_pings() {
+    let sim = Sim::new(8);
+    sim.default_link(Link::new(LATENCY));
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+
+    let busy = sim.block_on(async {
+        let (a, _) = node(&alice, 1).await;
+        let (b, addr) = node(&bob, 2).await;
+        let _connection = a.dial(&addr).await.expect("bob is there");
+        let _kept = b.swarm().keep_alive(a.peer_id());
+        let rt = a.swarm().rt();
+        // Identify is done, and buffers are given back.
+        rt.sleep(Duration::from_secs(120)).await;
+        let mut busy = 0;
+        for _ in 0..600 {
+            let before = sim.stats().polls;
+            rt.sleep(Duration::from_millis(100)).await;
+            // One poll is our own.
+            busy += usize::from(sim.stats().polls > before + 1);
+        }
+        busy
+    });
+
+    // In a minute each end sends four pings, which take two tenths of a second, and gives its
+    // buffers back a second later.
+    assert!((4..=8 * 4).contains(&busy), "{busy} of 600");
+}
+
+#[test]
 fn closing_both_hosts_leaves_nothing_in_the_world() {
     let sim = Sim::new(3);
     let (alice, bob) = (sim.host("alice"), sim.host("bob"));
