@@ -193,7 +193,7 @@ fn any_control() -> impl Strategy<Value = Control> {
 
 /// Back to what was encoded.
 fn owned(part: Part<'_>) -> Result<Control, Vec<u8>> {
-    let ids = |ids: p2p_pubsub::wire::Ids<'_>| ids.map(MessageId::new).collect();
+    let ids = |ids: p2p_pubsub::wire::Ids<'_>| ids.map(MessageId::new).collect::<Vec<_>>();
     Ok(match part {
         Part::Subscription(sub) => Control::Subscription(sub.subscribe, topic(sub.topic)),
         Part::Publish(message) => return Err(message.raw.to_vec()),

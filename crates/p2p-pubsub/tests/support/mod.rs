@@ -184,7 +184,7 @@ impl Bench {
 
 fn owned(part: Part<'_>) -> Result<Control, Message> {
     let topic = |bytes: Option<&[u8]>| Topic::new(std::str::from_utf8(bytes.unwrap()).unwrap());
-    let ids = |ids: p2p_pubsub::wire::Ids<'_>| ids.map(MessageId::new).collect();
+    let ids = |ids: p2p_pubsub::wire::Ids<'_>| ids.map(MessageId::new).collect::<Vec<_>>();
     Ok(match part {
         Part::Publish(view) => {
             let raw = Bytes::copy_from_slice(view.raw);
