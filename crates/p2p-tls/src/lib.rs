@@ -47,10 +47,12 @@ pub mod certificate;
 mod credentials;
 mod der;
 mod error;
+mod read_ahead;
 mod tls;
 mod verifier;
 
 pub use credentials::{Credentials, cpu_has_aes};
 pub use error::{CertificateError, HandshakeError, SetupError};
+pub use read_ahead::ReadAhead;
 pub use tls::{Authenticated, PROTOCOL, Tls};
 pub use verifier::{Verifier, refusal};

@@ -14,7 +14,9 @@ use rustls::CommonState;
 use rustls::pki_types::ServerName;
 use rustls::server::{Acceptor, ClientHello};
 
-use crate::{CertificateError, Credentials, HandshakeError, SetupError, certificate, refusal};
+use crate::{
+    CertificateError, Credentials, HandshakeError, ReadAhead, SetupError, certificate, refusal,
+};
 
 /// The id of TLS for multistream-select.
 pub const PROTOCOL: Protocol = Protocol::from_static("/tls/1.0.0");
@@ -35,7 +37,7 @@ pub struct Tls(Credentials);
 /// A link whose other end is known.
 pub struct Authenticated<Io> {
     /// The channel for everything that follows.
-    pub channel: TlsStream<Io>,
+    pub channel: TlsStream<ReadAhead<Io>>,
     /// The remote's identity, proven.
     pub public_key: PublicKey,
     /// The multiplexer agreed on. `None`: one of the ends offered none, so negotiate one.
@@ -107,7 +109,7 @@ impl Tls {
         // Never sent: the peer id says who must be there.
         let name = ServerName::from(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let stream = TlsConnector::from(Arc::new(config))
-            .connect(name, io)
+            .connect(name, ReadAhead::new(io))
             .await
             .map_err(failed)?;
         finish(stream.into(), expect, muxers)
@@ -119,7 +121,7 @@ impl Tls {
         expect: Option<PeerId>,
         muxers: &[Protocol],
     ) -> Result<Authenticated<Io>, SecurityError> {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), io)
+        let start = LazyConfigAcceptor::new(Acceptor::default(), ReadAhead::new(io))
             .await
             .map_err(failed)?;
         let config = self.0.server(choose(&start.client_hello(), muxers));
@@ -180,7 +182,7 @@ fn choose(hello: &ClientHello<'_>, muxers: &[Protocol]) -> Vec<Vec<u8>> {
 }
 
 fn finish<Io>(
-    channel: TlsStream<Io>,
+    channel: TlsStream<ReadAhead<Io>>,
     expect: Option<PeerId>,
     muxers: &[Protocol],
 ) -> Result<Authenticated<Io>, SecurityError> {
