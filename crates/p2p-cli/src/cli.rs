@@ -1,5 +1,8 @@
 //! The command line.
 
+mod key;
+mod pubsub;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +14,8 @@ use p2p::core::{Multiaddr, Protocol};
 use crate::roads::Roads;
 use crate::sim::Scenario;
 use crate::{addr, units};
+pub(crate) use key::{Form, Key, KeyConvert, KeyMake, KeyShow, KeyTypeArg};
+pub(crate) use pubsub::{Explain, ExplainScores, Preset, TopicArgs, Trace, TraceView};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -196,107 +201,6 @@ Examples:
     Key(Key),
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Trace {
-    /// Write the page
-    ///
-    /// Traces are written by `p2p sub TOPIC --trace FILE` and by programs with TraceLog::json; the
-    /// page goes beside the first one.
-    #[command(after_help = "\
-Examples:
-  p2p trace view news.jsonl
-  p2p trace view alice.jsonl bob.jsonl --out both.html")]
-    View(TraceView),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TraceView {
-    /// Traces of one or more nodes, a JSON object a line
-    #[arg(required = true, value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-
-    /// The page to write; the first trace's name with .html if left out
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: Option<PathBuf>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Explain {
-    /// Show what score parameters do to peers
-    ///
-    /// FILE is JSON with the fields of ScoreParams, its topics and thresholds, times in seconds;
-    /// what is left out has its default. Contradictions are refused.
-    #[command(after_help = "\
-Examples:
-  p2p explain scores params.json
-  p2p explain scores --preset chat --rate 0.1")]
-    Scores(ExplainScores),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ExplainScores {
-    /// The parameters
-    #[arg(
-        value_name = "FILE",
-        conflicts_with = "preset",
-        required_unless_present = "preset"
-    )]
-    pub(crate) file: Option<PathBuf>,
-
-    /// Parameters that come with the library
-    #[arg(long, value_name = "NAME", value_enum)]
-    pub(crate) preset: Option<Preset>,
-
-    /// Messages a second in each topic
-    #[arg(long, value_name = "N", default_value_t = 1.0)]
-    pub(crate) rate: f64,
-
-    /// Write the scores over time into this file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) svg: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Preset {
-    Chat,
-    Blockchain,
-    Telemetry,
-}
-
-/// A topic, and how to get there.
-#[derive(Debug, Args)]
-pub(crate) struct TopicArgs {
-    /// The name of the topic
-    pub(crate) topic: String,
-
-    /// The address of a node to connect with; may be given again
-    #[arg(long = "peer", value_name = "ADDR", value_parser = addr::parse)]
-    pub(crate) peers: Vec<Multiaddr>,
-
-    /// Where others can connect with us
-    #[arg(long, value_name = "ADDR", default_value = "/ip4/127.0.0.1/tcp/0", value_parser = addr::parse)]
-    pub(crate) listen: Multiaddr,
-
-    /// Speak floodsub instead of gossipsub
-    #[arg(long)]
-    pub(crate) floodsub: bool,
-
-    /// Show who is in our mesh, with scores, whenever that changes
-    #[arg(long)]
-    pub(crate) mesh: bool,
-
-    /// Write what pubsub does and why into this file, one JSON object a line
-    #[arg(long, value_name = "FILE")]
-    pub(crate) trace: Option<PathBuf>,
-
-    /// For pub: seconds to wait at the end for what is still on its way
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = units::parse_seconds)]
-    pub(crate) linger: Duration,
-
-    #[command(flatten)]
-    pub(crate) node: NodeArgs,
-}
-
 /// Let two nodes in this process do everything once
 ///
 /// One listens on a free loopback TCP port, the other dials it. They agree on Noise and yamux,
@@ -475,77 +379,6 @@ pub(crate) struct Sim {
     pub(crate) report: Option<PathBuf>,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Key {
-    /// Make a new key and write it to a file
-    ///
-    /// The file has the protobuf form that all implementations read. A file that is there
-    /// already is kept, unless --force is given.
-    #[command(after_help = "\
-Examples:
-  p2p key make node.key
-  p2p key make old-style.key --type rsa --force")]
-    Make(KeyMake),
-
-    /// Show type and peer id of a key file, never the secret
-    ///
-    /// Reads private and public keys, as protobuf bytes or as base64 or hex text of them, and
-    /// prints the peer id in every form in use.
-    #[command(after_help = "\
-Examples:
-  p2p key show node.key
-  p2p key show --json node.key | jq -r .peer_id")]
-    Show(KeyShow),
-
-    /// Write a key in another form
-    ///
-    /// IN may have any form. Base64 is what the configuration files of other nodes hold
-    /// (`Identity.PrivKey` of kubo); protobuf is the form to keep, and what --key reads. The text
-    /// forms are as secret as the key.
-    #[command(after_help = "\
-Examples:
-  p2p key convert node.key node.b64 --to base64
-  jq -r .Identity.PrivKey ~/.ipfs/config | p2p key convert - node.key --to protobuf")]
-    Convert(KeyConvert),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct KeyMake {
-    /// The file to write
-    pub(crate) file: PathBuf,
-
-    /// The algorithm
-    #[arg(long = "type", value_enum, default_value_t = KeyTypeArg::Ed25519)]
-    pub(crate) key_type: KeyTypeArg,
-
-    /// Replace a file that is there already; its key is lost
-    #[arg(long)]
-    pub(crate) force: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct KeyShow {
-    /// The file to read; - is stdin
-    pub(crate) file: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct KeyConvert {
-    /// The file to read; - is stdin
-    pub(crate) input: PathBuf,
-
-    /// The file to write; - is stdout
-    pub(crate) output: PathBuf,
-
-    /// The form to write
-    #[arg(long, value_enum)]
-    pub(crate) to: Form,
-
-    /// Replace a file that is there already; what it holds is lost
-    #[arg(long)]
-    pub(crate) force: bool,
-}
-
 /// A node to talk to, and how.
 #[derive(Debug, Args)]
 pub(crate) struct RemoteArgs {
@@ -612,25 +445,6 @@ impl SecurityArg {
 pub(crate) enum MuxerArg {
     Yamux,
     Mplex,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum KeyTypeArg {
-    Ed25519,
-    Secp256k1,
-    Ecdsa,
-    Rsa,
-}
-
-/// The form of a key file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Form {
-    /// The bytes of the protobuf of the peer-ids spec
-    Protobuf,
-    /// Their base64, with padding
-    Base64,
-    /// Their hex
-    Hex,
 }
 
 fn protocol(text: &str) -> Result<Protocol, String> {

@@ -172,7 +172,7 @@ fn rpc() -> Vec<u8> {
         control: vec![
             Control::Subscription(true, "t".into()),
             Control::Graft("t".into()),
-            Control::IHave("t".into(), ids.clone()),
+            Control::IHave("t".into(), ids.clone().into()),
             Control::IWant(ids.clone()),
             Control::IDontWant(ids),
             Control::Prune {

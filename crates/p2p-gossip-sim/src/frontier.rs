@@ -34,22 +34,22 @@ const SIZES: [(&str, usize); 3] = [
     ("32KiB", 32 << 10),
     ("128KiB", 128 << 10),
 ];
+const FIRST: (&str, usize) = ("32KiB-first", 32 << 10);
 
 pub(crate) fn jobs(scale: Scale, only: &str) -> Vec<Job> {
     let mut jobs: Vec<Job> = Vec::new();
-    for (name, size) in SIZES.into_iter().filter(|(name, _)| name.contains(only)) {
+    for (name, size) in SIZES {
         for kind in KINDS {
-            jobs.push(Box::new(move || steady(kind, name, size, scale)));
+            if format!("{name}/{kind}").contains(only) {
+                jobs.push(Box::new(move || steady(kind, name, size, scale)));
+            }
         }
     }
-    let first_too = "32KiB-first".contains(only);
-    for kind in [RouterKind::Gossip1_1, RouterKind::Ours]
-        .into_iter()
-        .filter(|_| first_too)
-    {
-        jobs.push(Box::new(move || {
-            first(kind, "32KiB-first", 32 << 10, scale)
-        }));
+    for kind in [RouterKind::Gossip1_1, RouterKind::Ours] {
+        let (name, size) = FIRST;
+        if format!("{name}/{kind}").contains(only) {
+            jobs.push(Box::new(move || first(kind, name, size, scale)));
+        }
     }
     jobs
 }
@@ -63,7 +63,7 @@ pub fn steady(kind: RouterKind, name: &str, size: usize, scale: Scale) -> Row {
     for _ in 0..ROUNDS {
         round(&mut world, size);
     }
-    world.run(Duration::from_secs(10));
+    world.settle(Duration::from_secs(10));
     world.row(name, ROUNDS * AUTHORS)
 }
 
@@ -72,7 +72,7 @@ pub fn first(kind: RouterKind, name: &str, size: usize, scale: Scale) -> Row {
     let mut world = town(kind, scale);
     world.start_measuring(None);
     round(&mut world, size);
-    world.run(Duration::from_secs(10));
+    world.settle(Duration::from_secs(10));
     world.row(name, AUTHORS)
 }
 

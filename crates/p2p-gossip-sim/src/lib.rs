@@ -18,7 +18,9 @@
 //! assert_eq!(row.delivered, 1.0);
 //! ```
 
+mod calendar;
 mod fast;
+mod frames;
 pub mod frontier;
 mod measure;
 pub mod paper;
@@ -44,7 +46,7 @@ pub fn run(suite: Suite, scale: Scale, done: &mut dyn FnMut(&Row)) -> Vec<Row> {
     run_some(suite, scale, "", done)
 }
 
-/// The same with the scenarios whose name contains `only`.
+/// The same as far as `scenario/router` contains `only`.
 pub fn run_some(suite: Suite, scale: Scale, only: &str, done: &mut dyn FnMut(&Row)) -> Vec<Row> {
     let jobs = match suite {
         Suite::Paper => paper::jobs(scale, only),

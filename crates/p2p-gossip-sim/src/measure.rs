@@ -118,6 +118,11 @@ impl Meter {
         self.before = totals;
     }
 
+    /// Nothing that is expected is missing.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.latencies.len() >= self.expected
+    }
+
     /// What was measured since the start.
     pub(crate) fn row(
         &mut self,

@@ -32,17 +32,23 @@ const DIALS: usize = 10;
 /// Sybils that an honest node is connected with, about.
 const SYBILS_EACH: usize = 400;
 /// How long messages are published in a measurement.
-const TALK: Duration = Duration::from_secs(2);
-/// The same where meshes form or break meanwhile.
-const LONG_TALK: Duration = Duration::from_secs(5);
+const TALK: Duration = Duration::from_secs(1);
+/// The same after the flash, while meshes break; at a lower rate until they have recovered.
+const FLASH_TALK: usize = 2;
 /// The paper's deadline of a delivery.
 const DEADLINE: Duration = Duration::from_secs(6);
 /// The time in which a mesh forms.
 const SETTLE: Duration = Duration::from_secs(5);
 /// How long Sybils behave before the flash.
 const COVERT: Duration = Duration::from_secs(120);
+/// The same for routers without scores, where they have nothing to earn.
+const COVERT_UNSCORED: Duration = Duration::from_secs(20);
 /// How long a mesh may take to recover, in seconds.
 const RECOVERY: usize = 120;
+/// The same for routers that never do.
+const RECOVERY_UNSCORED: usize = 30;
+/// A fifth of the nodes leaves in this time, in seconds.
+const CHURN: usize = 60;
 /// Messages a second where they only keep scores alive.
 const QUIET: u32 = 2;
 const SECOND: Duration = Duration::from_secs(1);
@@ -75,14 +81,12 @@ pub const ROUTERS: [RouterKind; 3] = [
     RouterKind::Floodsub,
 ];
 
-/// All scenarios whose name contains `only`, with all routers.
+/// All scenarios with all routers, as far as `scenario/router` contains `only`.
 pub(crate) fn jobs(scale: Scale, only: &str) -> Vec<Job> {
-    let chosen = SCENARIOS
-        .into_iter()
-        .filter(|(name, _)| name.contains(only));
-    let pairs = chosen.flat_map(|(_, scenario)| ROUTERS.map(|kind| (scenario, kind)));
-    pairs
-        .map(|(scenario, kind)| Box::new(move || scenario(kind, scale)) as Job)
+    let all = SCENARIOS.into_iter();
+    let all = all.flat_map(|(name, scenario)| ROUTERS.map(|kind| (name, scenario, kind)));
+    all.filter(|(name, _, kind)| format!("{name}/{kind}").contains(only))
+        .map(|(_, scenario, kind)| Box::new(move || scenario(kind, scale)) as Job)
         .collect()
 }
 
@@ -171,13 +175,17 @@ pub fn covert_flash(kind: RouterKind, scale: Scale) -> Row {
     conduct(&mut world, Conduct::Honest);
     infiltrate(&mut world);
     quiet_start(&mut world);
-    talk(&mut world, COVERT, QUIET, None);
+    let (covert, recovery) = match is_yardstick(kind) {
+        true => (COVERT_UNSCORED, RECOVERY_UNSCORED),
+        false => (COVERT, RECOVERY),
+    };
+    talk(&mut world, covert, QUIET, None);
     conduct(&mut world, Conduct::Drop);
     world.start_measuring(None);
     let has_mesh = kind != RouterKind::Floodsub;
     let (mut messages, mut recovered) = (0, None);
-    for second in 1..=RECOVERY {
-        let over = second > LONG_TALK.as_secs() as usize;
+    for second in 1..=recovery {
+        let over = second > FLASH_TALK;
         if over && (recovered.is_some() || !has_mesh) {
             break;
         }
@@ -187,7 +195,7 @@ pub fn covert_flash(kind: RouterKind, scale: Scale) -> Row {
             recovered = Some(second as f64);
         }
     }
-    world.run(DEADLINE);
+    world.settle(DEADLINE);
     let mut row = world.row("covert-flash", messages);
     row.recovery_s = recovered;
     row
@@ -257,8 +265,8 @@ pub fn partition(kind: RouterKind, scale: Scale) -> Row {
     measure(&mut world, scale, "partition-healed", Watch::All)
 }
 
-/// A fifth of the nodes leaves in a minute, each to come back to others a second later; half a
-/// minute is measured.
+/// A fifth of the nodes leaves in a minute, each to come back to others a second later; the whole
+/// minute is measured, half of it with the yardsticks.
 ///
 /// What is published in the last 6 s before a node leaves, or in the first second after it is
 /// back, is not expected there.
@@ -267,11 +275,15 @@ pub fn churn(kind: RouterKind, scale: Scale) -> Row {
     quiet_start(&mut world);
     world.start_measuring(None);
     // A fifth in a minute.
-    let left_by = |second: usize| scale.honest * second / 300;
+    let left_by = |second: usize| scale.honest * second / (5 * CHURN);
     let mut leaving: Vec<Vec<usize>> = Vec::new();
     let mut messages = 0;
     let deadline = DEADLINE.as_secs() as usize;
-    for second in 0..30usize {
+    let length = match is_yardstick(kind) {
+        true => CHURN / 2,
+        false => CHURN,
+    };
+    for second in 0..length {
         let marked: Vec<usize> = (left_by(second)..left_by(second + 1))
             .map(|_| world.rng.below(scale.honest))
             .collect();
@@ -302,7 +314,7 @@ pub fn churn(kind: RouterKind, scale: Scale) -> Row {
         }
         messages += talk(&mut world, SECOND, rate(kind, scale).div_ceil(10), None);
     }
-    world.run(DEADLINE);
+    world.settle(DEADLINE);
     world.row("churn", messages)
 }
 
@@ -395,13 +407,14 @@ fn measure(world: &mut World, scale: Scale, scenario: &str, watch: Watch) -> Row
     // Narrow links are about the rate.
     let rate = if world.is_narrow() { scale.rate } else { rate };
     world.start_measuring(node);
-    let time = match scenario {
-        "cold-boot" | "attack-at-dawn" | "broken-promises" => LONG_TALK,
-        _settled => TALK,
-    };
-    let messages = talk(world, time, rate, author);
-    world.run(DEADLINE);
+    let messages = talk(world, TALK, rate, author);
+    world.settle(DEADLINE);
     world.row(scenario, messages)
+}
+
+/// What is known to fail needs no long measurement to see it.
+fn is_yardstick(kind: RouterKind) -> bool {
+    matches!(kind, RouterKind::Floodsub | RouterKind::Gossip1_0)
 }
 
 /// Floodsub sends every message to every Sybil: a tenth of them is enough to see that.

@@ -112,14 +112,17 @@ impl Sybil {
     /// Whether it would do anything about this RPC. Most is sent to Sybils in vain, and need not
     /// be simulated any further.
     pub(crate) fn minds(&self, rpc: &[u8]) -> bool {
-        self.conduct != Conduct::Drop || steers(rpc)
+        let publishes = || fields(rpc).any(|(number, _)| number == PUBLISH);
+        self.conduct != Conduct::Drop && publishes() || steers(rpc)
     }
 
     /// An offer of what it has heard of since the last one.
     pub(crate) fn offer(&mut self, topic: &Topic) -> Option<Bytes> {
         let ids = std::mem::take(&mut self.heard);
-        let ihave = Control::IHave(topic.clone(), ids.clone());
-        (!ids.is_empty()).then(|| encode(vec![ihave], Vec::new()))
+        (!ids.is_empty()).then(|| {
+            let ihave = Control::IHave(topic.clone(), ids.into());
+            encode(vec![ihave], Vec::new())
+        })
     }
 
     fn is_new(&mut self, number: u64) -> bool {
@@ -194,6 +197,7 @@ pub(crate) fn author_of(from: Option<&[u8]>) -> u64 {
 }
 
 /// Field numbers of an RPC and its control part.
+const PUBLISH: u64 = 2;
 const CONTROL: u64 = 3;
 const GRAFT: u64 = 3;
 const PRUNE: u64 = 4;
@@ -204,6 +208,7 @@ const MEMORY: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use p2p_pubsub::wire::OfferedIds;
 
     #[test]
     fn a_sybil_that_drops_everything_minds_only_who_wants_it_in_a_mesh() {
@@ -215,7 +220,7 @@ mod tests {
             backoff: Some(60),
         };
         let hello = Control::Subscription(true, topic.clone());
-        let ihave = Control::IHave(topic.clone(), Vec::new());
+        let ihave = Control::IHave(topic.clone(), OfferedIds::default());
 
         assert!(sybil.minds(&graft(&topic)));
         assert!(sybil.minds(&encode(
@@ -224,5 +229,9 @@ mod tests {
         )));
         assert!(!sybil.minds(&encode(vec![ihave, hello], Vec::new())));
         assert!(!sybil.minds(&[0xff; 40]));
+        let message = Message::encode(topic, &p2p_pubsub::Draft::default());
+        let message = encode(Vec::new(), vec![Arc::new(message)]);
+        assert!(!sybil.minds(&message));
+        assert!(Sybil::new(Conduct::Honest, true).minds(&message));
     }
 }

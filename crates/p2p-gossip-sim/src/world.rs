@@ -1,7 +1,6 @@
 //! Routers, links and time.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,8 @@ use p2p_pubsub::{
     Verdict, Version,
 };
 
+use crate::calendar::Calendar;
+use crate::frames::Frames;
 use crate::measure::{Meter, Totals};
 use crate::report::{RouterKind, Row};
 use crate::rng::{Rng, mix};
@@ -53,9 +54,6 @@ enum Event {
     Uplink(usize),
 }
 
-/// The order of events: by time, then as they were made.
-type Key = Reverse<(Instant, u64)>;
-
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) rng: Rng,
@@ -66,16 +64,13 @@ pub(crate) struct World {
     links: Links,
     nodes: Vec<Node>,
     peers: Vec<PeerId>,
-    numbers: BTreeMap<PeerId, usize>,
     /// Whom each node is connected with.
     pub(crate) edges: Vec<Vec<usize>>,
-    heap: BinaryHeap<(Key, usize)>,
-    events: Vec<Option<Event>>,
-    free: Vec<usize>,
-    next: u64,
+    calendar: Calendar<Event>,
     topic: Topic,
     meter: Meter,
     buffer: Vec<u8>,
+    frames: Frames,
 }
 
 impl World {
@@ -110,16 +105,13 @@ impl World {
             sybil_addrs: None,
             links,
             nodes,
-            numbers: peers.iter().copied().zip(0..).collect(),
             edges: vec![Vec::new(); peers.len()],
             peers,
-            heap: BinaryHeap::new(),
-            events: Vec::new(),
-            free: Vec::new(),
-            next: 0,
+            calendar: Calendar::new(),
             topic: Topic::new("t"),
             meter: Meter::new(honest),
             buffer: Vec::new(),
+            frames: Frames::default(),
         }
     }
 
@@ -292,33 +284,23 @@ impl World {
 
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
-        while let Some((Reverse((at, _)), _)) = self.heap.peek() {
-            if *at > end {
-                break;
-            }
-            self.now = *at;
-            let Some((_, slot)) = self.heap.pop() else {
-                break;
-            };
-            let event = self.events.get_mut(slot).and_then(Option::take);
-            self.free.push(slot);
+        while let Some((at, event)) = self.calendar.pop(end) {
+            self.now = at;
             match event {
-                Some(Event::Frame { from, to, rpc }) => self.arrive(from, to, rpc),
-                Some(Event::Graft { sybil, to }) => self.graft(sybil, to),
-                Some(Event::Offer(sybil)) => self.offer(sybil),
-                Some(Event::Timeout(n)) => {
-                    let now = self.now;
-                    if self.honest_node(n).is_some_and(|it| it.wake == Some(now)) {
+                Event::Frame { from, to, rpc } => self.arrive(from, to, rpc),
+                Event::Graft { sybil, to } => self.graft(sybil, to),
+                Event::Offer(sybil) => self.offer(sybil),
+                Event::Timeout(n) => {
+                    if self.honest_node(n).is_some_and(|it| it.wake == Some(at)) {
                         self.timeout(n);
                     }
                 }
-                Some(Event::Uplink(n)) => {
+                Event::Uplink(n) => {
                     if let Some(node) = self.honest_node(n) {
                         node.busy = false;
                     }
                     self.transmit(n);
                 }
-                None => {}
             }
         }
         self.now = end;
@@ -381,11 +363,7 @@ impl World {
                     self.meter.delivered(n, number, now);
                 }
                 Output::Ready { peer } => {
-                    if let Some(to) = self.numbers.get(&peer).copied()
-                        && let Some(node) = self.honest_node(n)
-                    {
-                        node.ready.push_back(to);
-                    }
+                    node.ready.push_back(number_in(&peer));
                 }
                 Output::Connect { .. }
                 | Output::Joined { .. }
@@ -429,7 +407,11 @@ impl World {
             if !node.router.take_frame(peer, &mut buffer) {
                 continue;
             }
-            node.ready.push_back(to);
+            // Without a limit nobody waits for anybody, and it is quicker to stay with one peer.
+            match uplink {
+                0 => node.ready.push_front(to),
+                _limit => node.ready.push_back(to),
+            }
             let mut sent = self.now;
             let bits = (buffer.len() as u64 + OVERHEAD) * 8;
             if let Some(nanos) = bits.saturating_mul(1_000_000_000).checked_div(uplink) {
@@ -439,7 +421,7 @@ impl World {
             }
             let rpc = without_length(&buffer);
             if self.sybil(to).is_none_or(|sybil| sybil.minds(rpc)) {
-                let rpc = Bytes::copy_from_slice(rpc);
+                let rpc = self.frames.share(rpc);
                 let at = sent + self.latency(n, to);
                 self.schedule(at, Event::Frame { from: n, to, rpc });
             }
@@ -464,13 +446,7 @@ impl World {
     }
 
     fn schedule(&mut self, at: Instant, event: Event) {
-        let slot = self.free.pop().unwrap_or(self.events.len());
-        match self.events.get_mut(slot) {
-            Some(place) => *place = Some(event),
-            None => self.events.push(Some(event)),
-        }
-        self.next += 1;
-        self.heap.push((Reverse((at, self.next)), slot));
+        self.calendar.add(at, event);
     }
 
     /// Honest peers in the mesh of an honest node.
@@ -480,8 +456,7 @@ impl World {
             .honest_node(n)
             .map(|node| node.router.mesh_peers(&topic));
         let mesh = mesh.unwrap_or_default();
-        let number = |peer: &PeerId| self.numbers.get(peer).copied().unwrap_or(usize::MAX);
-        mesh.iter().filter(|peer| number(peer) < honest).count()
+        mesh.iter().filter(|peer| number_in(peer) < honest).count()
     }
 
     /// The honest nodes' routers.
@@ -494,6 +469,20 @@ impl World {
 
     pub(crate) fn set_online(&mut self, n: usize, online: bool) {
         self.meter.set_online(n, online, self.now);
+    }
+
+    /// Lets time pass until all that is expected was delivered and copies that are under way have
+    /// come, at most `time`.
+    pub(crate) fn settle(&mut self, time: Duration) {
+        let (step, mut left) = (Duration::from_millis(500), time);
+        while !left.is_zero() {
+            let done = self.meter.is_complete();
+            self.run(step);
+            left = left.saturating_sub(step);
+            if done {
+                return;
+            }
+        }
     }
 
     /// Forgets what was measured so far. `at`: only deliveries to this node count.
@@ -537,6 +526,15 @@ fn peer_id(n: usize) -> PeerId {
     bytes.extend_from_slice(&[0; 16]);
     let parsed = PeerId::parse_bytes(&bytes);
     parsed.unwrap_or_else(|_| Keypair::generate_ed25519().to_peer_id())
+}
+
+/// The number of the node with this id.
+fn number_in(peer: &PeerId) -> usize {
+    let digest = peer.as_ref().digest();
+    let number = digest.first_chunk().copied().map(u64::from_be_bytes);
+    number.map_or(usize::MAX, |number| {
+        usize::try_from(number).unwrap_or(usize::MAX)
+    })
 }
 
 fn without_length(frame: &[u8]) -> &[u8] {

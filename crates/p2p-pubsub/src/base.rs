@@ -1,21 +1,28 @@
-//! What all routers share: peers, queues, the way of a message from the wire to its check.
+//! What all routers share.
+//!
+//! - Here: peers, their topics and queues, and what is told to the owner.
+//! - `incoming`: the way of a message from the wire to its check. `flights`: those being checked.
+
+mod flights;
+mod incoming;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use p2p_core::{Budget, Instant, PeerId, Permit};
 
 use crate::config::Config;
-use crate::ids::{IdMap, Keyed};
+use crate::ids::Keyed;
 use crate::queue::{Queue, QueueLimits};
 use crate::rng::Rng;
-use crate::router::{Output, PublishError, Remote, Stats, Ticket, Version};
+use crate::router::{Output, PublishError, Remote, Stats, Version};
 use crate::seen::Seen;
 use crate::table::{Peer, PeerIx, Table};
 use crate::trace::{DropCause, Refusal, Reject, Trace};
 use crate::wire::{Control, MessageView, Part, PartialOut, Rpc, RpcOut, Subscription, WireError};
 use crate::{Message, MessageId, SignatureError, Topic};
+use flights::Flights;
+pub(crate) use {flights::Flight, incoming::Incoming};
 
 pub(crate) struct Base {
     pub(crate) config: Config,
@@ -37,46 +44,6 @@ pub(crate) struct Base {
     pub(crate) targets: Vec<PeerIx>,
 }
 
-/// What became of a received message.
-pub(crate) enum Incoming {
-    /// Nothing to do.
-    Dropped,
-    /// It was here before and has been judged.
-    Duplicate { id: MessageId, topic: Topic },
-    /// It is being checked already.
-    Flying,
-    /// It must be checked; the output says so.
-    New {
-        id: MessageId,
-        message: Arc<Message>,
-    },
-    /// Refused.
-    Rejected {
-        id: MessageId,
-        topic: Topic,
-        why: Reject,
-    },
-}
-
-/// Messages that are being checked.
-struct Flights {
-    by_ticket: BTreeMap<Ticket, Flight>,
-    by_id: IdMap<Vec<Ticket>>,
-    bytes: usize,
-    next: u64,
-}
-
-/// A message that is being checked.
-pub(crate) struct Flight {
-    pub(crate) id: MessageId,
-    pub(crate) message: Arc<Message>,
-    pub(crate) from: PeerIx,
-    /// The same, for when it is gone.
-    pub(crate) sender: PeerId,
-    /// Who else sent exactly the same bytes.
-    pub(crate) also: BTreeSet<PeerIx>,
-}
-
 impl Base {
     pub(crate) fn new(local: PeerId, config: Config, budget: Budget, seed: u64) -> Self {
         Self {
@@ -88,7 +55,7 @@ impl Base {
             ),
             config,
             local,
-            table: Table::default(),
+            table: Table::new(Keyed::new(seed, 7)),
             topics: BTreeSet::new(),
             stats: Stats::default(),
             rng: Rng::new(seed),
@@ -178,6 +145,9 @@ impl Base {
     /// Applies the subscriptions of an RPC; returns the topics that the peer joined and left.
     pub(crate) fn subscriptions(&mut self, ix: PeerIx, rpc: &Rpc<'_>) -> Vec<(Topic, bool)> {
         let mut changes = Vec::new();
+        if !rpc.has_subscriptions() {
+            return changes;
+        }
         for part in rpc.parts() {
             if let Part::Subscription(sub) = part {
                 match self.subscription(ix, &sub) {
@@ -233,128 +203,6 @@ impl Base {
         let name = std::str::from_utf8(bytes).map_err(|_| Refusal::NotATopic)?;
         let known = self.topics.get(name).or_else(|| self.table.topic(name));
         Ok(known.cloned().unwrap_or_else(|| Topic::new(name)))
-    }
-
-    /// Takes in one message of an RPC of which `frame` is all of it.
-    pub(crate) fn incoming(
-        &mut self,
-        ix: PeerIx,
-        view: &MessageView<'_>,
-        frame: &Bytes,
-        now: Instant,
-    ) -> Incoming {
-        self.stats.received += 1;
-        let name = view.topic.and_then(|name| std::str::from_utf8(name).ok());
-        let Some(topic) = name.and_then(|name| self.topics.get(name)).cloned() else {
-            self.drop_in(ix, None, DropCause::NotSubscribed);
-            return Incoming::Dropped;
-        };
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        self.compute_id(view, &topic, &mut scratch);
-        let incoming = self.sort(ix, view, frame, topic, &scratch, now);
-        self.scratch = scratch;
-        incoming
-    }
-
-    fn sort(
-        &mut self,
-        ix: PeerIx,
-        view: &MessageView<'_>,
-        frame: &Bytes,
-        topic: Topic,
-        id: &[u8],
-        now: Instant,
-    ) -> Incoming {
-        if let Err(why) = self.admit(ix, view, id) {
-            let id = MessageId::new(id.get(..self.config.max_id_len).unwrap_or(id));
-            self.reject(ix, &id, why);
-            return Incoming::Rejected { id, topic, why };
-        }
-        if self.seen.sight(id, now) {
-            let id = self.seen.shared(id).unwrap_or_else(|| MessageId::new(id));
-            self.drop_in(ix, Some(&id), DropCause::Duplicate);
-            return Incoming::Duplicate { id, topic };
-        }
-        if self.flights.join(id, view.raw, ix) {
-            self.drop_in(ix, None, DropCause::Duplicate);
-            return Incoming::Flying;
-        }
-        let id = MessageId::new(id);
-        match self.take_off(ix, view, frame, topic.clone(), &id) {
-            Ok(message) => Incoming::New { id, message },
-            Err(why) => {
-                self.reject(ix, &id, why);
-                Incoming::Rejected { id, topic, why }
-            }
-        }
-    }
-
-    /// The checks that cost nothing.
-    fn admit(&self, ix: PeerIx, view: &MessageView<'_>, id: &[u8]) -> Result<(), Reject> {
-        let source = view.from.and_then(|from| PeerId::from_bytes(from).ok());
-        if source.is_some_and(|source| self.blocked.contains(&source)) {
-            return Err(Reject::BlockedSource);
-        }
-        if self
-            .table
-            .get(ix)
-            .is_some_and(|peer| self.blocked.contains(&peer.id))
-        {
-            return Err(Reject::BlockedPeer);
-        }
-        if view.raw.len() > self.config.max_message_size || id.len() > self.config.max_id_len {
-            return Err(Reject::TooLarge);
-        }
-        let fields = self.config.policy.check_fields(view);
-        fields.map_err(Reject::Signature)?;
-        if source == Some(self.local) {
-            return Err(Reject::SelfOrigin);
-        }
-        Ok(())
-    }
-
-    /// Pays for a message and hands it out to be checked.
-    fn take_off(
-        &mut self,
-        ix: PeerIx,
-        view: &MessageView<'_>,
-        frame: &Bytes,
-        topic: Topic,
-        id: &MessageId,
-    ) -> Result<Arc<Message>, Reject> {
-        let len = view.raw.len();
-        let peer = self.table.get_mut(ix).ok_or(Reject::QueueFull)?;
-        let own_share = peer.validating.saturating_add(len);
-        let variants = self.flights.by_id.get(id).map_or(0, Vec::len);
-        if own_share > self.config.validating_bytes_per_peer
-            || self.flights.bytes.saturating_add(len) > self.config.validating_bytes
-            || variants >= self.config.max_variants
-        {
-            return Err(Reject::QueueFull);
-        }
-        let permit = self.budget.reserve(len).map_err(|_| Reject::Budget)?;
-        peer.validating = own_share;
-        let from = peer.id;
-        let message = Message::of_view(view, share(frame, view.raw), topic);
-        let message = Arc::new(message.with_permit(permit));
-        let ticket = self.flights.add(id, &message, (ix, from));
-        self.output(Output::Validate {
-            ticket,
-            id: id.clone(),
-            from,
-            message: Arc::clone(&message),
-        });
-        Ok(message)
-    }
-
-    /// The message that `ticket` names; once.
-    pub(crate) fn land(&mut self, ticket: Ticket) -> Option<Flight> {
-        let flight = self.flights.remove(ticket)?;
-        if let Some(peer) = self.table.get_mut(flight.from) {
-            peer.validating = peer.validating.saturating_sub(flight.message.raw().len());
-        }
-        Some(flight)
     }
 
     /// Checks a message of our own; returns its id.
@@ -553,70 +401,5 @@ impl Base {
     pub(crate) fn entries(&self) -> usize {
         let flights = self.flights.by_ticket.len() + self.flights.by_id.len();
         self.table.entries() + flights
-    }
-}
-
-impl Flights {
-    fn new(ids: Keyed) -> Self {
-        Self {
-            by_ticket: BTreeMap::new(),
-            by_id: IdMap::with_hasher(ids),
-            bytes: 0,
-            next: 0,
-        }
-    }
-
-    /// Whether these very bytes are being checked; notes who sent them again.
-    fn join(&mut self, id: &[u8], raw: &[u8], from: PeerIx) -> bool {
-        let tickets = self.by_id.get(id).into_iter().flatten();
-        let same = |ticket: &&Ticket| {
-            let flight = self.by_ticket.get(*ticket);
-            flight.is_some_and(|flight| flight.message.raw() == raw)
-        };
-        let ticket = tickets.into_iter().find(same).copied();
-        let flight = ticket.and_then(|ticket| self.by_ticket.get_mut(&ticket));
-        match flight {
-            Some(flight) if flight.from != from => flight.also.insert(from),
-            Some(_) => true,
-            None => return false,
-        };
-        true
-    }
-
-    fn add(&mut self, id: &MessageId, message: &Arc<Message>, from: (PeerIx, PeerId)) -> Ticket {
-        self.next += 1;
-        let ticket = Ticket(self.next);
-        self.bytes = self.bytes.saturating_add(message.raw().len());
-        self.by_id.entry(id.clone()).or_default().push(ticket);
-        let flight = Flight {
-            id: id.clone(),
-            message: Arc::clone(message),
-            from: from.0,
-            sender: from.1,
-            also: BTreeSet::new(),
-        };
-        self.by_ticket.insert(ticket, flight);
-        ticket
-    }
-
-    fn remove(&mut self, ticket: Ticket) -> Option<Flight> {
-        let flight = self.by_ticket.remove(&ticket)?;
-        self.bytes = self.bytes.saturating_sub(flight.message.raw().len());
-        if let Some(tickets) = self.by_id.get_mut(&flight.id) {
-            tickets.retain(|other| *other != ticket);
-            if tickets.is_empty() {
-                self.by_id.remove(&flight.id);
-            }
-        }
-        Some(flight)
-    }
-}
-
-/// `part` of `frame`: shared, or copied if sharing would keep much more alive than it is worth.
-fn share(frame: &Bytes, part: &[u8]) -> Bytes {
-    if frame.len() <= part.len().saturating_mul(2).saturating_add(256) {
-        frame.slice_ref(part)
-    } else {
-        Bytes::copy_from_slice(part)
     }
 }

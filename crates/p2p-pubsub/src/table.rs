@@ -1,11 +1,12 @@
 //! Peers and their topics, under small numbers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use p2p_core::PeerId;
 
 use crate::Topic;
+use crate::ids::Keyed;
 use crate::queue::Queue;
 use crate::router::Version;
 use crate::wire::PartialMode;
@@ -35,10 +36,11 @@ pub(crate) struct Peer {
 }
 
 /// Connected peers by number, by id and by topic; and the numbers of peers that left.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Table {
     connected: BTreeMap<PeerIx, Peer>,
-    numbers: BTreeMap<PeerId, PeerIx>,
+    /// In the order of nothing: never walk through it.
+    numbers: HashMap<PeerId, PeerIx, Keyed>,
     /// Peers that left and are remembered, by number.
     gone: BTreeMap<PeerIx, PeerId>,
     topics: BTreeMap<Topic, BTreeSet<PeerIx>>,
@@ -46,6 +48,16 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    pub(crate) fn new(ids: Keyed) -> Self {
+        Self {
+            connected: BTreeMap::new(),
+            numbers: HashMap::with_hasher(ids),
+            gone: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
     /// Adds a peer; one that is remembered gets its old number.
     pub(crate) fn connect(&mut self, peer: Peer) -> PeerIx {
         let ix = *self.numbers.entry(peer.id).or_insert_with(|| {

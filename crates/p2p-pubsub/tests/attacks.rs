@@ -7,14 +7,16 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use p2p_core::Instant;
 use p2p_pubsub::wire::{Control, Extensions};
 use p2p_pubsub::{
-    Draft, DropCause, GossipConfig, Message, MessageId, Output, PruneCause, Refusal, Reject,
-    Router, ScoreParams, SignatureError, Thresholds, Topic, TopicParams, Trace, Verdict, Version,
+    Draft, DropCause, GossipConfig, Message, MessageId, MessageIdFn, Output, PruneCause, Refusal,
+    Reject, Router, ScoreParams, SignatureError, Thresholds, Topic, TopicParams, Trace, Verdict,
+    Version,
 };
 use proptest::prelude::*;
 use support::{Bench, keypair, peer, rpc, signed};
@@ -65,6 +67,17 @@ fn rejected(bench: &Bench, why: Reject) -> u64 {
         .get(&why)
         .copied()
         .unwrap_or(0)
+}
+
+/// A new peer's message is delivered, and forwarded to another one.
+fn honest_traffic_passes(bench: &mut Bench) {
+    bench.peer(101, Version::V1_2);
+    bench.peer(102, Version::V1_2);
+    bench.sent(102);
+    let before = bench.delivered.len();
+    bench.send(101, signed(101, "t", b"honest", 1));
+    assert_eq!(bench.delivered.len(), before + 1);
+    assert_eq!(bench.sent(102).1.len(), 1);
 }
 
 fn grafts(sent: &[Control]) -> usize {
@@ -122,6 +135,7 @@ fn a_million_grafts_and_prunes_of_unknown_topics_leave_nothing_and_get_no_answer
     assert_eq!(bench.router.entries(), before);
     assert_eq!(bench.sent(1).0, []);
     assert_eq!(refused(&bench, Refusal::UnknownTopic), 1_000_000);
+    honest_traffic_passes(&mut bench);
 }
 
 #[test]
@@ -148,16 +162,14 @@ fn a_subscription_to_everything_is_cut_off_at_the_limit() {
     }
     assert!(bench.router.entries() < 120, "{}", bench.router.entries());
     assert_eq!(refused(&bench, Refusal::TooManyTopics), 1_000_000 - 99);
-
-    bench.peer(2, Version::V1_1);
-    bench.send(2, signed(2, "t", b"honest", 1));
-    assert_eq!(bench.delivered.len(), 1);
+    honest_traffic_passes(&mut bench);
 }
 
 #[test]
 fn topic_names_of_64_kib_are_refused() {
     let mut bench = Bench::new(GossipConfig::default());
     bench.peer(1, Version::V1_1);
+    let before = bench.router.entries();
     let long = Topic::from("x".repeat(64 * 1024));
     let ids = vec![MessageId::new(b"id")];
     bench.say(
@@ -166,10 +178,15 @@ fn topic_names_of_64_kib_are_refused() {
             Control::Subscription(true, long.clone()),
             Control::Graft(long.clone()),
             prune(long.as_str(), 60),
-            Control::IHave(long, ids),
+            Control::IHave(long, ids.into()),
         ],
     );
     assert_eq!(refused(&bench, Refusal::TopicTooLong), 4);
+    bench.send(1, signed(1, &"x".repeat(64 * 1024), b"long", 1));
+    let dropped = &bench.router.stats().dropped_in;
+    assert_eq!(dropped[&DropCause::NotSubscribed], 1);
+    assert_eq!((bench.router.entries(), bench.checks), (before, 0));
+    honest_traffic_passes(&mut bench);
 }
 
 #[test]
@@ -184,7 +201,7 @@ fn an_ihave_flood_is_answered_up_to_the_limits() {
         (0..1000).map(id).collect()
     };
     for _ in 0..50 {
-        bench.say(1, vec![Control::IHave("t".into(), ids())]);
+        bench.say(1, vec![Control::IHave("t".into(), ids().into())]);
     }
     let asked = |sent: &[Control]| -> usize {
         let count = |item: &Control| match item {
@@ -197,7 +214,7 @@ fn an_ihave_flood_is_answered_up_to_the_limits() {
     assert_eq!(refused(&bench, Refusal::TooMany), 45);
     // The next heartbeat gives it another chance.
     bench.pass(2 * SECOND);
-    bench.say(1, vec![Control::IHave("t".into(), ids())]);
+    bench.say(1, vec![Control::IHave("t".into(), ids().into())]);
     assert_eq!(asked(&bench.sent(1).0), 1000);
 }
 
@@ -381,6 +398,26 @@ fn a_message_in_our_own_name_is_rejected_and_costs_its_sender() {
     bench.send(1, signed(0, "t", b"you said that", 1));
     assert_eq!(rejected(&bench, Reject::SelfOrigin), 1);
     assert_eq!(bench.router.score(&peer(1)), -10.0);
+    assert_eq!((bench.checks, bench.delivered.len()), (0, 0));
+    honest_traffic_passes(&mut bench);
+}
+
+#[test]
+fn a_message_with_the_id_of_one_of_ours_is_a_duplicate_of_it() {
+    let mut config = GossipConfig::default();
+    config.base.message_id = MessageIdFn::Sha256;
+    let mut bench = Bench::new(config);
+    bench.peer(1, Version::V1_2);
+    let ours = Arc::new(signed(0, "t", b"said by us", 1));
+    bench.router.publish(&ours, bench.now).unwrap();
+    bench.sent(1);
+
+    bench.send(1, signed(1, "t", b"said by us", 7));
+
+    let dropped = &bench.router.stats().dropped_in;
+    assert_eq!(dropped[&DropCause::Duplicate], 1);
+    assert_eq!((bench.checks, bench.delivered.len()), (0, 0));
+    honest_traffic_passes(&mut bench);
 }
 
 #[test]
@@ -444,9 +481,15 @@ fn a_peer_that_offers_and_never_sends_loses_its_score() {
     let kept = signed(2, "t", b"kept", 1);
     bench.say(
         1,
-        vec![Control::IHave("t".into(), vec![MessageId::new(b"never")])],
+        vec![Control::IHave(
+            "t".into(),
+            vec![MessageId::new(b"never")].into(),
+        )],
     );
-    bench.say(2, vec![Control::IHave("t".into(), vec![id_of(&kept)])]);
+    bench.say(
+        2,
+        vec![Control::IHave("t".into(), vec![id_of(&kept)].into())],
+    );
     bench.send(2, kept);
     bench.pass(5 * SECOND);
     assert!(bench.router.score(&peer(1)) < -0.9);
@@ -461,7 +504,7 @@ fn peers_that_offer_and_never_send_do_not_keep_us_from_one_that_would() {
         bench.peer(n, Version::V1_1);
     }
     let id = id_of(&signed(1, "t", b"x", 1));
-    let offer = || vec![Control::IHave("t".into(), vec![id.clone()])];
+    let offer = || vec![Control::IHave("t".into(), vec![id.clone()].into())];
     let is_asked = |sent: &[Control]| sent.iter().any(|it| matches!(it, Control::IWant(_)));
 
     let mut asked = 0;
@@ -493,6 +536,7 @@ fn extensions_after_the_first_rpc_are_misbehaviour_and_unknown_ones_are_ignored(
     bench.say(1, vec![Control::Extensions(Extensions::default())]);
     assert_eq!(bench.router.score(&peer(1)), -100.0);
     assert_eq!(refused(&bench, Refusal::LateExtensions), 1);
+    honest_traffic_passes(&mut bench);
 }
 
 #[test]
@@ -500,10 +544,13 @@ fn empty_frames_are_nothing() {
     let mut bench = Bench::new(GossipConfig::default());
     bench.peer(1, Version::V1_1);
     let entries = bench.router.entries();
+    bench.others.clear();
     for _ in 0..1000 {
         bench.receive(1, Bytes::new()).unwrap();
     }
     assert_eq!(bench.router.entries(), entries);
+    assert!(bench.others.is_empty(), "{:?}", bench.others);
+    honest_traffic_passes(&mut bench);
 }
 
 #[test]
@@ -653,7 +700,7 @@ fn any_step() -> impl Strategy<Value = Step> {
             peers: Vec::new(),
             backoff
         }),
-        (topic(), ids()).prop_map(|(topic, ids)| Control::IHave(topic, ids)),
+        (topic(), ids()).prop_map(|(topic, ids)| Control::IHave(topic, ids.into())),
         ids().prop_map(Control::IWant),
         ids().prop_map(Control::IDontWant),
         (any::<bool>(), topic()).prop_map(|(on, topic)| Control::Subscription(on, topic)),

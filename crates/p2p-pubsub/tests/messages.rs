@@ -172,7 +172,7 @@ fn any_control() -> impl Strategy<Value = Control> {
     prop_oneof![
         any_topic().prop_map(Control::Graft),
         any_ids().prop_map(Control::IDontWant),
-        (any_topic(), any_ids()).prop_map(|(topic, ids)| Control::IHave(topic, ids)),
+        (any_topic(), any_ids()).prop_map(|(topic, ids)| Control::IHave(topic, ids.into())),
         any_ids().prop_map(Control::IWant),
         (any_topic(), peers, any::<Option<u64>>()).prop_map(|(topic, peers, backoff)| {
             Control::Prune {
@@ -193,11 +193,11 @@ fn any_control() -> impl Strategy<Value = Control> {
 
 /// Back to what was encoded.
 fn owned(part: Part<'_>) -> Result<Control, Vec<u8>> {
-    let ids = |ids: p2p_pubsub::wire::Ids<'_>| ids.map(MessageId::new).collect();
+    let ids = |ids: p2p_pubsub::wire::Ids<'_>| ids.map(MessageId::new).collect::<Vec<_>>();
     Ok(match part {
         Part::Subscription(sub) => Control::Subscription(sub.subscribe, topic(sub.topic)),
         Part::Publish(message) => return Err(message.raw.to_vec()),
-        Part::IHave(ihave) => Control::IHave(topic(ihave.topic), ids(ihave.ids)),
+        Part::IHave(ihave) => Control::IHave(topic(ihave.topic), ids(ihave.ids).into()),
         Part::IWant(wanted) => Control::IWant(ids(wanted)),
         Part::Graft(grafted) => Control::Graft(topic(grafted)),
         Part::Prune(prune) => Control::Prune {

@@ -10,7 +10,7 @@ use super::{Gossipsub, GraftCause, PruneCause};
 use crate::Topic;
 use crate::router::Output;
 use crate::table::PeerIx;
-use crate::wire::Control;
+use crate::wire::{Control, OfferedIds};
 
 impl Gossipsub {
     pub(super) fn heartbeat(&mut self, now: Instant) {
@@ -193,17 +193,19 @@ impl Gossipsub {
         let part = self.config.gossip_factor * peers.len() as f64;
         let count = self.config.d_lazy.max(part as usize);
         self.base.rng.shuffle(&mut peers);
+        // Remotes read a few IHAVE messages in each heartbeat.
+        let most = self.config.max_ihave_messages;
+        let encode = |ids| id_chunks(ids).into_iter().take(most).map(OfferedIds::from);
+        let shared: Option<Vec<OfferedIds>> =
+            (ids.len() <= self.config.max_ihave_length).then(|| encode(ids.clone()).collect());
         for ix in peers.into_iter().take(count) {
-            let mut ids = ids.clone();
-            if ids.len() > self.config.max_ihave_length {
-                self.base.rng.shuffle(&mut ids);
-                ids.truncate(self.config.max_ihave_length);
-            }
-            // Remotes read a few IHAVE messages in each heartbeat.
-            for ids in id_chunks(ids)
-                .into_iter()
-                .take(self.config.max_ihave_messages)
-            {
+            let offers = shared.clone().unwrap_or_else(|| {
+                let mut some = ids.clone();
+                self.base.rng.shuffle(&mut some);
+                some.truncate(self.config.max_ihave_length);
+                encode(some).collect()
+            });
+            for ids in offers {
                 self.base
                     .send_control(ix, Control::IHave(topic.clone(), ids));
             }

@@ -22,7 +22,8 @@ impl Gossipsub {
         let direct = self.is_direct(ix);
         let graylisted = !direct && self.score_of(ix) < self.thresholds.graylist;
         let gated = !direct && self.is_gated(ix, now);
-        for part in rpc.parts() {
+        let messages = rpc.has_messages().then(|| rpc.parts());
+        for part in messages.into_iter().flatten() {
             if let Part::Publish(view) = part {
                 if graylisted || gated {
                     self.base.stats.received += 1;
@@ -36,7 +37,7 @@ impl Gossipsub {
                 }
             }
         }
-        if !graylisted {
+        if !graylisted && rpc.has_control() {
             self.control(ix, rpc, now);
         }
     }

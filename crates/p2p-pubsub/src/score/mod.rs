@@ -47,7 +47,8 @@ pub(crate) struct Scores {
 struct Stats {
     /// `None`: connected. Otherwise when to forget it.
     gone_until: Option<Instant>,
-    topics: BTreeMap<Topic, TopicStats>,
+    /// By topic. Few topics are scored, and a map would take a kilobyte for each peer.
+    topics: Vec<(Topic, TopicStats)>,
     app_score: f64,
     behaviour_penalty: f64,
     ips: Vec<IpKey>,
@@ -272,7 +273,7 @@ impl Scores {
     /// Replaces the parameters of a topic; counters above a lower cap are cut.
     pub(crate) fn set_topic_params(&mut self, topic: Topic, params: TopicParams) {
         for stats in self.peers.values_mut() {
-            if let Some(stats) = stats.topics.get_mut(&topic) {
+            if let Some(stats) = stats.topic(&topic) {
                 let first = &mut stats.first_message_deliveries;
                 *first = first.min(params.first_message_deliveries_cap);
                 let mesh = &mut stats.mesh_message_deliveries;
@@ -366,10 +367,27 @@ impl Scores {
     fn topic(&mut self, peer: PeerIx, topic: &Topic) -> Option<(&mut TopicStats, &TopicParams)> {
         let params = self.params.topics.get(topic)?;
         let stats = self.peers.get_mut(&peer)?;
-        if !stats.topics.contains_key(topic) {
-            stats.topics.insert(topic.clone(), TopicStats::default());
+        Some((stats.topic_or_new(topic)?, params))
+    }
+}
+
+impl Stats {
+    fn find(&self, topic: &Topic) -> Result<usize, usize> {
+        self.topics.binary_search_by(|(known, _)| known.cmp(topic))
+    }
+
+    fn topic(&mut self, topic: &Topic) -> Option<&mut TopicStats> {
+        let at = self.find(topic).ok()?;
+        self.topics.get_mut(at).map(|(_, stats)| stats)
+    }
+
+    fn topic_or_new(&mut self, topic: &Topic) -> Option<&mut TopicStats> {
+        if let Err(at) = self.find(topic) {
+            self.topics.reserve_exact(1);
+            self.topics
+                .insert(at, (topic.clone(), TopicStats::default()));
         }
-        Some((stats.topics.get_mut(topic)?, params))
+        self.topic(topic)
     }
 }
 

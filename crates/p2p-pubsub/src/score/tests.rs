@@ -231,7 +231,9 @@ impl Script {
     }
 
     fn expect_counter(&mut self, event: &Value, peer: PeerIx) {
-        let stats = &self.scores.peers[&peer].topics[&Topic::new("mytopic")];
+        let stats = &self.scores.peers[&peer];
+        let at = stats.find(&Topic::new("mytopic")).unwrap();
+        let stats = &stats.topics[at].1;
         let found = match event["counter"].as_str().unwrap() {
             "firstMessageDeliveries" => stats.first_message_deliveries,
             "meshMessageDeliveries" => stats.mesh_message_deliveries,

@@ -11,6 +11,16 @@ use super::{WireError, WireLimits, control, ihave, message, partial, peer_info, 
 #[derive(Clone, Copy, Debug)]
 pub struct Rpc<'a> {
     bytes: &'a [u8],
+    has: Has,
+}
+
+/// What there is in an RPC, so that nobody looks for the rest.
+#[derive(Clone, Copy, Debug, Default)]
+struct Has {
+    subscriptions: bool,
+    messages: bool,
+    /// Or anything else.
+    control: bool,
 }
 
 /// One part of an RPC.
@@ -143,28 +153,52 @@ impl<'a> Rpc<'a> {
     /// [`WireError`]
     pub fn parse(bytes: &'a [u8], limits: &WireLimits) -> Result<Self, WireError> {
         let mut left = Counts::new(limits);
+        let mut has = Has::default();
         for field in Fields::of(bytes) {
             let field = field?;
             match field.number {
                 rpc::SUBSCRIPTIONS => {
+                    has.subscriptions = true;
                     left.subscription()?;
                     subscription(field.bytes()?)?;
                 }
                 rpc::PUBLISH => {
+                    has.messages = true;
                     left.message()?;
                     MessageView::parse(field.bytes()?)?;
                 }
-                rpc::CONTROL => check_control(field.bytes()?, &mut left)?,
+                rpc::CONTROL => {
+                    has.control = true;
+                    check_control(field.bytes()?, &mut left)?;
+                }
                 rpc::PARTIAL => {
+                    has.control = true;
                     partial_view(field.bytes()?)?;
                 }
                 rpc::TEST => {
+                    has.control = true;
                     field.bytes()?;
                 }
                 _unknown => {}
             }
         }
-        Ok(Self { bytes })
+        Ok(Self { bytes, has })
+    }
+
+    /// Whether there are subscriptions among its parts.
+    pub fn has_subscriptions(&self) -> bool {
+        self.has.subscriptions
+    }
+
+    /// Whether there are published messages among its parts.
+    pub fn has_messages(&self) -> bool {
+        self.has.messages
+    }
+
+    /// Whether there is anything else among its parts: control messages, extensions, partial
+    /// messages.
+    pub fn has_control(&self) -> bool {
+        self.has.control
     }
 
     /// Subscriptions and published messages, extensions, in the order they were written; control

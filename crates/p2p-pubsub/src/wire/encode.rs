@@ -26,7 +26,7 @@ pub enum Control {
     /// You do not need to send us these.
     IDontWant(Vec<MessageId>),
     /// We have these.
-    IHave(Topic, Vec<MessageId>),
+    IHave(Topic, OfferedIds),
     /// Send us these.
     IWant(Vec<MessageId>),
     /// You are no longer in our mesh.
@@ -40,6 +40,26 @@ pub enum Control {
     },
     /// We joined (true) or left a topic.
     Subscription(bool, Topic),
+}
+
+/// The ids of an IHAVE as they are on the wire: encoded once, shared by all that are told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OfferedIds(Bytes);
+
+impl FromIterator<MessageId> for OfferedIds {
+    fn from_iter<I: IntoIterator<Item = MessageId>>(ids: I) -> Self {
+        let mut bytes = Vec::new();
+        for id in ids {
+            put_bytes(&mut bytes, ihave::IDS, id.as_bytes());
+        }
+        Self(bytes.into())
+    }
+}
+
+impl From<Vec<MessageId>> for OfferedIds {
+    fn from(ids: Vec<MessageId>) -> Self {
+        ids.into_iter().collect()
+    }
 }
 
 /// How we take part in the partial messages of a topic.
@@ -190,9 +210,7 @@ impl Control {
             }
             Self::Graft(topic) => bytes_field_len(super::TOPIC_ONLY, topic.len()),
             Self::IDontWant(ids) | Self::IWant(ids) => ids_len(super::IDS_ONLY, ids),
-            Self::IHave(topic, ids) => {
-                bytes_field_len(ihave::TOPIC, topic.len()) + ids_len(ihave::IDS, ids)
-            }
+            Self::IHave(topic, ids) => bytes_field_len(ihave::TOPIC, topic.len()) + ids.0.len(),
             Self::Prune {
                 topic,
                 peers,
@@ -234,7 +252,7 @@ impl Control {
             Self::IDontWant(ids) | Self::IWant(ids) => put_ids(buffer, super::IDS_ONLY, ids),
             Self::IHave(topic, ids) => {
                 put_bytes(buffer, ihave::TOPIC, topic.as_bytes());
-                put_ids(buffer, ihave::IDS, ids);
+                buffer.extend_from_slice(&ids.0);
             }
             Self::Prune {
                 topic,

@@ -20,7 +20,7 @@ pub use decode::{
     Extensions, IHave, Ids, MessageView, Part, PartialView, Parts, PeerInfoView, Prune, Rpc,
     Subscription,
 };
-pub use encode::{Control, PartialMode, PartialOut, PeerInfo, RpcOut};
+pub use encode::{Control, OfferedIds, PartialMode, PartialOut, PeerInfo, RpcOut};
 pub use fields::{Field, Fields, Value};
 
 /// What one RPC may contain. More of it is an error, found before anything is built.

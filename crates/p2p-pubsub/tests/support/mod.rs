@@ -184,14 +184,14 @@ impl Bench {
 
 fn owned(part: Part<'_>) -> Result<Control, Message> {
     let topic = |bytes: Option<&[u8]>| Topic::new(std::str::from_utf8(bytes.unwrap()).unwrap());
-    let ids = |ids: p2p_pubsub::wire::Ids<'_>| ids.map(MessageId::new).collect();
+    let ids = |ids: p2p_pubsub::wire::Ids<'_>| ids.map(MessageId::new).collect::<Vec<_>>();
     Ok(match part {
         Part::Publish(view) => {
             let raw = Bytes::copy_from_slice(view.raw);
             return Err(Message::decode(raw).unwrap().unwrap());
         }
         Part::Subscription(sub) => Control::Subscription(sub.subscribe, topic(sub.topic)),
-        Part::IHave(ihave) => Control::IHave(topic(ihave.topic), ids(ihave.ids)),
+        Part::IHave(ihave) => Control::IHave(topic(ihave.topic), ids(ihave.ids).into()),
         Part::IWant(wanted) => Control::IWant(ids(wanted)),
         Part::Graft(name) => Control::Graft(topic(name)),
         Part::Prune(prune) => Control::Prune {
