@@ -23,7 +23,11 @@ struct Node {
     setting: &'static str,
     limit: usize,
     used: AtomicUsize,
+    watcher: Option<Watcher>,
 }
+
+/// Who is told of what was refused.
+type Watcher = Box<dyn Fn(&Exceeded) + Send + Sync>;
 
 /// A reservation did not fit. Nothing was reserved anywhere in the tree.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,13 +51,7 @@ impl Budget {
     /// A budget without a parent. `name` says what is limited ("memory of the host"), `setting`
     /// which setting changes it ("memory_budget"); both appear in [`Exceeded`].
     pub fn new(name: &'static str, setting: &'static str, limit: usize) -> Self {
-        Self(Arc::new(Node {
-            parent: None,
-            name,
-            setting,
-            limit,
-            used: AtomicUsize::new(0),
-        }))
+        Self::with(None, name, setting, limit, None)
     }
 
     /// A budget that refuses nothing, for a crate used on its own.
@@ -63,13 +61,51 @@ impl Budget {
 
     /// A child: what it grants is also taken from `self` and its ancestors.
     pub fn child(&self, name: &'static str, setting: &'static str, limit: usize) -> Self {
+        Self::with(Some(self.clone()), name, setting, limit, None)
+    }
+
+    /// A child whose `watcher` is told of what was refused to a remote because of it, of one of its
+    /// descendants, or of what they count in: see [`Budget::refused`].
+    pub fn watched_child(
+        &self,
+        name: &'static str,
+        setting: &'static str,
+        limit: usize,
+        watcher: impl Fn(&Exceeded) + Send + Sync + 'static,
+    ) -> Self {
+        let watcher: Watcher = Box::new(watcher);
+        Self::with(Some(self.clone()), name, setting, limit, Some(watcher))
+    }
+
+    fn with(
+        parent: Option<Self>,
+        name: &'static str,
+        setting: &'static str,
+        limit: usize,
+        watcher: Option<Watcher>,
+    ) -> Self {
         Self(Arc::new(Node {
-            parent: Some(self.clone()),
+            parent,
             name,
             setting,
             limit,
             used: AtomicUsize::new(0),
+            watcher,
         }))
+    }
+
+    /// Tells the nearest watcher, here or above, that a remote was refused something because of
+    /// `exceeded`. To be called by whoever refuses: a reservation that fails need not hurt anybody.
+    ///
+    /// The watcher runs at once, under whatever locks the caller holds.
+    pub fn refused(&self, exceeded: &Exceeded) {
+        let mut next = Some(self);
+        while let Some(Self(node)) = next {
+            if let Some(watcher) = &node.watcher {
+                return watcher(exceeded);
+            }
+            next = node.parent.as_ref();
+        }
     }
 
     /// Takes `amount` here and in every ancestor, or nothing at all.

@@ -149,9 +149,9 @@ impl<X> Table<X> {
     /// Adds a stream of the remote to the backlog; `None` if it was refused, which the remote
     /// will be told. `id` must not be in the table.
     pub fn offer(&mut self, id: u64, ext: X) -> Option<Key> {
-        let full = self.inbound >= self.limits.max_inbound;
-        let full = full || self.backlog.len() >= self.limits.backlog;
-        if full || self.account.charge(STREAM_COST).is_err() {
+        let room = self.has_room();
+        if let Err(exceeded) = room.and_then(|()| self.account.charge(STREAM_COST)) {
+            self.account.budget().refused(&exceeded);
             self.refuse(id, ErrorCode::RESOURCE_LIMIT_EXCEEDED);
             return None;
         }
@@ -160,6 +160,34 @@ impl<X> Table<X> {
         self.backlog.push_back(key);
         self.wakes.push_back(Wake::Acceptor);
         Some(key)
+    }
+
+    /// Whether the remote may have one more stream.
+    fn has_room(&self) -> Result<(), Exceeded> {
+        let limits = [
+            (
+                "incoming streams of a connection",
+                "max_inbound",
+                self.limits.max_inbound,
+                self.inbound,
+            ),
+            (
+                "incoming streams that nobody has accepted",
+                "backlog",
+                self.limits.backlog,
+                self.backlog.len(),
+            ),
+        ];
+        let reached = limits.into_iter().find(|(_, _, limit, used)| used >= limit);
+        reached.map_or(Ok(()), |(name, setting, limit, used)| {
+            Err(Exceeded {
+                name,
+                setting,
+                limit,
+                used,
+                wanted: 1,
+            })
+        })
     }
 
     /// The next stream of the backlog.

@@ -3,18 +3,17 @@
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use p2p_core::{Budget, Gate, Multiplex, PeerId, Rt, Security, Transport};
+use p2p_core::{Budget, Exceeded, Gate, Multiplex, PeerId, Rt, Security, Transport};
 
 use crate::Swarm;
 use crate::admission::Admission;
-use crate::broadcast::Publisher;
 use crate::config::Config;
 use crate::error::BuildError;
 use crate::gates::Gates;
+use crate::refusals::Refusals;
 use crate::share::Shares;
 use crate::shared::{Shared, State};
 use crate::slots::Slots;
-use crate::stats::Counters;
 use crate::store::{BookStore, Keeper};
 use crate::tasks::Tasks;
 use crate::upgrade::Upgrader;
@@ -91,8 +90,11 @@ impl SwarmBuilder {
         let memory = Budget::new("memory of the host", "memory_budget", limits.memory_budget);
         let streams = Budget::new("incoming streams", "max_streams", limits.max_streams);
         let (state, closing) = State::new(&config, self.store.is_some());
+        let refusals = Refusals::new(Rt::clone(&self.rt));
+        let tell = refusals.clone();
+        let tell = Arc::new(move |peer, exceeded: &Exceeded| tell.tell(Some(peer), exceeded));
         let shared = Arc::new(Shared {
-            shares: Arc::new(Shares::new(memory.clone(), streams.clone(), limits)),
+            shares: Arc::new(Shares::new(memory.clone(), streams.clone(), limits, tell)),
             memory,
             streams,
             connections: Budget::new("connections", "max_connections", limits.max_connections),
@@ -104,8 +106,9 @@ impl SwarmBuilder {
             attempts: Slots::new(limits.max_attempts),
             admission: Arc::new(Mutex::new(Admission::new(limits))),
             tasks: Tasks::new(Rt::clone(&self.rt)),
-            events: Publisher::default(),
-            counters: Arc::new(Counters::default()),
+            events: Arc::clone(&refusals.events),
+            counters: Arc::clone(&refusals.counters),
+            refusals,
             closing,
             keeper: self.store.map(Keeper::new),
             state: Mutex::new(state),

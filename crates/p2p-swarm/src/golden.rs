@@ -214,7 +214,7 @@ fn refusals() -> Vec<String> {
 
     let memory = Budget::new("memory of the host", "memory_budget", 64 << 20);
     let streams = Budget::new("incoming streams", "max_streams", 1);
-    let shares = Arc::new(Shares::new(memory, streams, &limits));
+    let shares = Arc::new(Shares::new(memory, streams, &limits, Arc::new(|_, _| ())));
     let (one, two) = (shares.share(peer(1)), shares.share(peer(1)));
     all.push(one.budget.reserve(33 << 20).unwrap_err());
     let _memory = (one.budget.reserve(32 << 20), two.budget.reserve(32 << 20));

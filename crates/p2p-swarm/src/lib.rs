@@ -51,6 +51,7 @@ mod rank;
 mod reach;
 #[cfg(feature = "redb")]
 mod redb_store;
+mod refusals;
 mod schedule;
 mod share;
 mod shared;

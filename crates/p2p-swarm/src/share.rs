@@ -8,11 +8,15 @@ use p2p_core::{Budget, Exceeded, PeerId, Permit, Protocol};
 use crate::limits::Limits;
 use crate::tasks::lock;
 
+/// Is told what was refused to a peer.
+pub(crate) type OnRefusal = Arc<dyn Fn(PeerId, &Exceeded) + Send + Sync>;
+
 /// The budgets of the peers that have a connection or are about to.
 pub(crate) struct Shares {
     memory: Budget,
     streams: Budget,
     limits: Limits,
+    on_refusal: OnRefusal,
     peers: Mutex<BTreeMap<PeerId, (PeerShare, usize)>>,
 }
 
@@ -57,11 +61,17 @@ pub(crate) struct Serving {
 }
 
 impl Shares {
-    pub(crate) fn new(memory: Budget, streams: Budget, limits: &Limits) -> Self {
+    pub(crate) fn new(
+        memory: Budget,
+        streams: Budget,
+        limits: &Limits,
+        on_refusal: OnRefusal,
+    ) -> Self {
         Self {
             memory,
             streams,
             limits: limits.clone(),
+            on_refusal,
             peers: Mutex::default(),
         }
     }
@@ -72,8 +82,12 @@ impl Shares {
         let mut peers = lock(&self.peers);
         let (of_peer, users) = peers.entry(peer).or_insert_with(|| {
             let (memory, streams) = (limits.peer_memory, limits.max_streams_per_peer);
+            let on_refusal = Arc::clone(&self.on_refusal);
+            let tell = move |exceeded: &Exceeded| on_refusal(peer, exceeded);
             let share = PeerShare {
-                memory: self.memory.child("memory of a peer", "peer_memory", memory),
+                memory: self
+                    .memory
+                    .watched_child("memory of a peer", "peer_memory", memory, tell),
                 streams: self
                     .streams
                     .child("streams of a peer", "max_streams_per_peer", streams),
@@ -212,7 +226,7 @@ mod tests {
     fn shares(limits: &Limits) -> Arc<Shares> {
         let memory = Budget::new("memory of the host", "memory_budget", 1000);
         let streams = Budget::new("streams", "max_streams", limits.max_streams);
-        Arc::new(Shares::new(memory, streams, limits))
+        Arc::new(Shares::new(memory, streams, limits, Arc::new(|_, _| ())))
     }
 
     fn peer(n: u8) -> PeerId {

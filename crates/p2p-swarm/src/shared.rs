@@ -25,6 +25,7 @@ use crate::gates::Gates;
 use crate::handler::Handlers;
 use crate::join::{DialKey, Offers, Running};
 use crate::manager::Manager;
+use crate::refusals::Refusals;
 use crate::share::Shares;
 use crate::slots::Slots;
 use crate::stats::Counters;
@@ -54,7 +55,8 @@ pub(crate) struct Shared {
     pub(crate) attempts: Slots,
     pub(crate) admission: Arc<Mutex<Admission>>,
     pub(crate) tasks: Tasks,
-    pub(crate) events: Publisher<Event>,
+    pub(crate) events: Arc<Publisher<Event>>,
+    pub(crate) refusals: Refusals,
     pub(crate) counters: Arc<Counters>,
     pub(crate) closing: Closing,
     pub(crate) keeper: Option<Keeper>,
@@ -324,14 +326,7 @@ impl Shared {
 
     /// Counts a refusal, and now and then tells of it.
     pub(crate) fn limit_hit(&self, peer: Option<PeerId>, exceeded: &Exceeded) {
-        if let Some(times) = self.counters.limit_hit(exceeded, self.rt.now()) {
-            let exceeded = exceeded.clone();
-            self.events.publish(&Event::LimitHit {
-                exceeded,
-                peer,
-                times,
-            });
-        }
+        self.refusals.tell(peer, exceeded);
     }
 
     /// Tells of changes of our external addresses.

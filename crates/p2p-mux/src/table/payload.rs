@@ -53,7 +53,8 @@ impl<X> Table<X> {
             }
             return Received::Discarded;
         }
-        if stream.queue.push(input, count, &mut self.account).is_err() {
+        if let Err(exceeded) = stream.queue.push(input, count, &mut self.account) {
+            self.account.budget().refused(&exceeded);
             input.skip(count);
             self.reset(key, ErrorCode::RESOURCE_LIMIT_EXCEEDED);
             return Received::Discarded;
