@@ -1,5 +1,4 @@
 //! What a multiplexer refuses to a peer is told of like any other limit.
-#![expect(clippy::unwrap_used, reason = "an unexpected error is a failed test")]
 
 mod common;
 
