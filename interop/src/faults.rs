@@ -223,6 +223,23 @@ pub(crate) const KNOWN: &[Fault] = &[
         cause: "a stream that nobody reads stops all others of the connection, by default",
         pointer: "libp2p-mplex 0.44.0 src/config.rs MaxBufferBehaviour::Block",
     },
+    Fault {
+        of: Peer::Rust,
+        with: None,
+        role: Some(Role::Listen),
+        transport: None,
+        security: None,
+        muxer: Some(Muxer::Mplex),
+        test: Some(Test::Orders),
+        symptoms: &[
+            "listener: ends of \"a\": 0, not 1",
+            "listener: ends of \"f\": 1, not 2",
+            "listener: ends of \"n\": 0, not 1",
+        ],
+        cause: "what has arrived and is not read yet is thrown away when the connection ends",
+        pointer: "libp2p-mplex 0.44.0 src/io.rs on_error: substreams are emptied, also at the \
+                  regular end of the socket",
+    },
 ];
 
 /// Whoever is at the other end.
