@@ -47,6 +47,31 @@ pub struct Exceeded {
     pub wanted: usize,
 }
 
+impl Exceeded {
+    /// For limits that are counted elsewhere than in a [`Budget`]: whether one more fits where
+    /// `used` are taken.
+    ///
+    /// # Errors
+    /// [`Exceeded`] with what is given here.
+    pub fn check_one_more(
+        name: &'static str,
+        setting: &'static str,
+        limit: usize,
+        used: usize,
+    ) -> Result<(), Self> {
+        if used < limit {
+            return Ok(());
+        }
+        Err(Self {
+            name,
+            setting,
+            limit,
+            used,
+            wanted: 1,
+        })
+    }
+}
+
 impl Budget {
     /// A budget without a parent. `name` says what is limited ("memory of the host"), `setting`
     /// which setting changes it ("memory_budget"); both appear in [`Exceeded`].

@@ -132,15 +132,13 @@ impl<X> Table<X> {
     /// # Errors
     /// [`OpenError::Limit`]; nothing has changed.
     pub fn open(&mut self, id: u64, ext: X) -> Result<Key, OpenError> {
-        if self.outbound >= self.limits.max_outbound {
-            return Err(OpenError::Limit(Exceeded {
-                name: "outbound streams of a connection",
-                setting: "max_outbound",
-                limit: self.limits.max_outbound,
-                used: self.outbound,
-                wanted: 1,
-            }));
-        }
+        let name = "outbound streams of a connection";
+        Exceeded::check_one_more(
+            name,
+            "max_outbound",
+            self.limits.max_outbound,
+            self.outbound,
+        )?;
         self.account.charge(STREAM_COST)?;
         self.outbound += 1;
         Ok(self.insert(id, true, Owner::App, ext))
@@ -164,30 +162,10 @@ impl<X> Table<X> {
 
     /// Whether the remote may have one more stream.
     fn has_room(&self) -> Result<(), Exceeded> {
-        let limits = [
-            (
-                "incoming streams of a connection",
-                "max_inbound",
-                self.limits.max_inbound,
-                self.inbound,
-            ),
-            (
-                "incoming streams that nobody has accepted",
-                "backlog",
-                self.limits.backlog,
-                self.backlog.len(),
-            ),
-        ];
-        let reached = limits.into_iter().find(|(_, _, limit, used)| used >= limit);
-        reached.map_or(Ok(()), |(name, setting, limit, used)| {
-            Err(Exceeded {
-                name,
-                setting,
-                limit,
-                used,
-                wanted: 1,
-            })
-        })
+        let name = "incoming streams of a connection";
+        Exceeded::check_one_more(name, "max_inbound", self.limits.max_inbound, self.inbound)?;
+        let name = "incoming streams that nobody has accepted";
+        Exceeded::check_one_more(name, "backlog", self.limits.backlog, self.backlog.len())
     }
 
     /// The next stream of the backlog.

@@ -110,15 +110,8 @@ impl Shared {
             if let Some(end) = &state.ended {
                 return Poll::Ready(Err(end.clone().into()));
             }
-            if state.outbound >= max {
-                return Poll::Ready(Err(OpenError::Limit(Exceeded {
-                    name: "streams of ours in a connection",
-                    setting: "max_outbound",
-                    limit: max,
-                    used: state.outbound,
-                    wanted: 1,
-                })));
-            }
+            let name = "streams of ours in a connection";
+            Exceeded::check_one_more(name, "max_outbound", max, state.outbound)?;
             match state.quic.streams().open(Dir::Bi) {
                 Some(id) => {
                     state.outbound += 1;

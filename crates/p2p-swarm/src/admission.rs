@@ -81,15 +81,9 @@ impl Admission {
         if let Some(prefix) = source {
             self.check_connected(prefix)?;
             let used = self.waiting.get(&source).map_or(0, Vec::len);
-            if used >= self.max_pending_per_prefix {
-                return Err(Exceeded {
-                    name: "incoming connections being upgraded from one prefix",
-                    setting: "max_pending_per_prefix",
-                    limit: self.max_pending_per_prefix,
-                    used,
-                    wanted: 1,
-                });
-            }
+            let name = "incoming connections being upgraded from one prefix";
+            let limit = self.max_pending_per_prefix;
+            Exceeded::check_one_more(name, "max_pending_per_prefix", limit, used)?;
             self.spend(prefix, now)?;
         }
         let evicted = if self.pending.len() >= self.max_pending {
@@ -172,16 +166,9 @@ impl Admission {
 
     fn check_connected(&self, prefix: IpPrefix) -> Result<(), Exceeded> {
         let used = self.connected.get(&prefix).copied().unwrap_or(0);
-        if used < self.max_connected_per_prefix {
-            return Ok(());
-        }
-        Err(Exceeded {
-            name: "incoming connections from one prefix",
-            setting: "max_connections_per_prefix",
-            limit: self.max_connected_per_prefix,
-            used,
-            wanted: 1,
-        })
+        let name = "incoming connections from one prefix";
+        let limit = self.max_connected_per_prefix;
+        Exceeded::check_one_more(name, "max_connections_per_prefix", limit, used)
     }
 
     /// Makes the oldest of the source that has most give way; between equals the one that has

@@ -11,9 +11,10 @@ use std::time::Duration;
 use p2p_core::{ConnectionEnd, ErrorCode, Exceeded, Multiaddr, Permit, Role};
 
 use crate::admission::Admission;
-use crate::connection::{ConnectionId, ConnectionInfo, Inner, Task, Timings};
+use crate::connection::{Inner, Task};
 use crate::error::UpgradeError;
 use crate::events::Event;
+use crate::info::{ConnectionId, ConnectionInfo, Timings};
 use crate::manager::Candidate;
 use crate::prefix::IpPrefix;
 use crate::reach::is_relayed;

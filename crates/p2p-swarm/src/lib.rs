@@ -39,6 +39,7 @@ mod gates;
 #[cfg(test)]
 mod golden;
 mod handler;
+mod info;
 mod join;
 mod limits;
 mod listen;
@@ -71,13 +72,14 @@ pub use book::{AddrSource, KnownAddr};
 pub use broadcast::{Lag, Publisher, Subscription};
 pub use builder::SwarmBuilder;
 pub use config::Config;
-pub use connection::{Connection, ConnectionId, ConnectionInfo, Timings};
+pub use connection::Connection;
 pub use error::{
     Attempt, BuildError, Chain, DialError, HandleError, ListenError, OpenError, Step, UpgradeError,
 };
 pub use events::{Event, Events};
 pub use gates::GateList;
 pub use handler::{Handler, HandlerOptions, Outcome};
+pub use info::{ConnectionId, ConnectionInfo, Timings};
 pub use limits::{LimitRow, Limits, PeerCost, Scope, Unit};
 pub use peers::KeepAlive;
 pub use prefix::{InvalidPrefix, IpPrefix};

@@ -6,7 +6,7 @@ use p2p_core::{AddrExt, Instant, Multiaddr, PeerId, Protocol, Role};
 
 use crate::backoff::Backoff;
 use crate::book::{AddrSource, KnownAddr};
-use crate::connection::ConnectionInfo;
+use crate::info::ConnectionInfo;
 use crate::prefix::Grain;
 use crate::reach::{Reach, is_relayed};
 use crate::swarm::{Swarm, WeakSwarm};

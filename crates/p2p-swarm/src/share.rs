@@ -166,16 +166,7 @@ impl Counts {
     ) -> Result<(), Exceeded> {
         let count = self.0.iter().find(|(known, _)| known == protocol);
         let used = count.map_or(0, |(_, count)| *count);
-        if used < limit {
-            return Ok(());
-        }
-        Err(Exceeded {
-            name,
-            setting,
-            limit,
-            used,
-            wanted: 1,
-        })
+        Exceeded::check_one_more(name, setting, limit, used)
     }
 
     fn add(&mut self, protocol: &Protocol) {
@@ -194,8 +185,8 @@ impl Counts {
         };
         *count -= 1;
         if *count == 0 {
+            // Its room stays: a connection that asks again and again must not allocate each time.
             self.0.swap_remove(at);
-            self.0.shrink_to_fit();
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use p2p_core::{Multiaddr, PeerId, Protocol};
 
-use crate::connection::ConnectionInfo;
 use crate::events::Events;
+use crate::info::ConnectionInfo;
 use crate::stats::Stats;
 use crate::swarm::Swarm;
 use crate::tasks::lock;

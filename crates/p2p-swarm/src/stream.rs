@@ -11,7 +11,8 @@ use futures::io::{AsyncRead, AsyncWrite, IoSlice};
 use p2p_core::{BoxStream, ErrorCode, PeerId, Permit, Protocol, Timer};
 use p2p_multistream::{Negotiated, NegotiationError};
 
-use crate::connection::{Connection, ConnectionInfo};
+use crate::connection::Connection;
+use crate::info::ConnectionInfo;
 use crate::share::Serving;
 use crate::weak::WeakConnection;
 

@@ -9,10 +9,11 @@ use p2p_core::{
 
 use crate::builder::SwarmBuilder;
 use crate::config::Config;
-use crate::connection::{Connection, ConnectionId};
+use crate::connection::Connection;
 use crate::error::{DialError, HandleError, ListenError, OpenError};
 use crate::events::Events;
 use crate::handler::{Entry, Handler, HandlerOptions, Outcome};
+use crate::info::ConnectionId;
 use crate::join::DialKey;
 use crate::listen;
 use crate::shared::Shared;

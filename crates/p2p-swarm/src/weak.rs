@@ -8,8 +8,9 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Either, select};
 use p2p_core::{Budget, ConnectionEnd, ErrorCode, PeerId, Protocol, Rt};
 
-use crate::connection::{Connection, ConnectionId, ConnectionInfo, Inner};
+use crate::connection::{Connection, Inner};
 use crate::error::OpenError;
+use crate::info::{ConnectionId, ConnectionInfo};
 use crate::shared::Shared;
 use crate::stream::Stream;
 

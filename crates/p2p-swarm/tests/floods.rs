@@ -3,10 +3,9 @@
 
 mod common;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use common::{Credulous, ECHO, LATENCY, ask, builder, echo, listen, peer, sim};
+use common::{Credulous, ECHO, LATENCY, builder, echo, elsewhere, listen, peer, sim, visit};
 use futures::{AsyncWriteExt, StreamExt};
 use p2p_core::{
     AddrExt, Budget, Instant, Multiaddr, Multiplex, PeerId, Role, Rt, Security, TcpOptions,
@@ -25,13 +24,6 @@ enum Stage {
     Named,
     /// It is secured and multiplexed, and wants nothing: as many identities as connections.
     Idle,
-}
-
-/// A host in a network of its own.
-fn elsewhere(sim: &Sim, name: &str, n: u16) -> Host {
-    let [a, b] = n.to_be_bytes();
-    let ip: IpAddr = format!("203.{a}.{b}.1").parse().unwrap();
-    sim.host_at(name, [ip])
 }
 
 /// One of many identities.
@@ -90,17 +82,6 @@ async fn skip_answers(mut io: p2p_core::BoxIo) -> Option<p2p_core::BoxIo> {
     Some(io)
 }
 
-/// Dials from a new swarm, asks for one echo, and leaves; how long that took.
-async fn visit(host: &Host, to: &Multiaddr, n: u8) -> Duration {
-    let swarm = builder(host, n).build().unwrap();
-    let start = swarm.rt().now();
-    let answer = ask(&swarm, to.clone(), b"hello").await;
-    assert_eq!(answer.unwrap(), b"hello", "at {start:?}");
-    let took = swarm.rt().now() - start;
-    swarm.close().await;
-    took
-}
-
 struct Outcome {
     idle: Duration,
     worst: Duration,
@@ -123,7 +104,7 @@ fn flood(seed: u64, stage: Stage, count: u32, prefixes: u16) -> (Sim, Outcome) {
 
     let (idle, worst, peak_memory) = sim.block_on(async {
         let addr = listen(&swarm, &server).await;
-        let idle = visit(&honest, &addr, 1).await;
+        let idle = visit(builder(&honest, 1), &addr).await;
         for (n, host) in (0..count).zip(crowd.iter().cycle()) {
             let rt = host.rt();
             // All within four seconds.
@@ -137,7 +118,7 @@ fn flood(seed: u64, stage: Stage, count: u32, prefixes: u16) -> (Sim, Outcome) {
         let (mut worst, mut peak) = (Duration::ZERO, 0);
         let start: Instant = swarm.rt().now();
         while swarm.rt().now() - start < Duration::from_secs(8) {
-            worst = worst.max(visit(&honest, &addr, 1).await);
+            worst = worst.max(visit(builder(&honest, 1), &addr).await);
             let usage = swarm.usage();
             peak = peak.max(usage.memory);
             assert!(usage.pending_incoming <= config.limits.max_pending_incoming);
@@ -250,13 +231,13 @@ fn a_flood_of_streams_that_name_no_protocol_delays_only_its_own_connection() {
 
     sim.block_on(async {
         let addr = listen(&swarm, &server).await;
-        let idle = visit(&honest, &addr, 1).await;
+        let idle = visit(builder(&honest, 1), &addr).await;
         let to = addr.clone();
         let rt = mallory.rt();
         mallory.spawn("attacker", async move { open_streams(rt, to, 5000).await });
         let start = swarm.rt().now();
         while swarm.rt().now() - start < Duration::from_secs(5) {
-            let took = visit(&honest, &addr, 1).await;
+            let took = visit(builder(&honest, 1), &addr).await;
             assert!(took <= idle * 2, "idle {idle:?}, under attack {took:?}");
             let limits = &swarm.config().limits;
             assert!(swarm.usage().streams <= limits.max_streams_per_connection + 1);

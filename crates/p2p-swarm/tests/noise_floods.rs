@@ -3,14 +3,13 @@
 
 mod common;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use common::{ECHO, ask, echo, listen, sim};
+use common::{ECHO, echo, elsewhere, listen, sim, visit};
 use futures::AsyncWriteExt;
 use p2p_core::{AddrExt, Multiaddr, Rt, TcpOptions};
 use p2p_keys::Keypair;
-use p2p_sim::{Host, Sim};
+use p2p_sim::Host;
 use p2p_swarm::{Swarm, SwarmBuilder};
 
 /// How long attackers keep coming.
@@ -21,12 +20,6 @@ const PREFIXES: u16 = 200;
 /// What the dialer says before its first Noise message is complete.
 const NAMED: &[u8] = b"\x13/multistream/1.0.0\n\x07/noise\n";
 
-fn elsewhere(sim: &Sim, name: &str, n: u16) -> Host {
-    let [a, b] = n.to_be_bytes();
-    let ip: IpAddr = format!("203.{a}.{b}.1").parse().unwrap();
-    sim.host_at(name, [ip])
-}
-
 /// TCP, Noise and yamux.
 fn builder(host: &Host, n: u8) -> SwarmBuilder {
     let rt = host.rt();
@@ -35,17 +28,6 @@ fn builder(host: &Host, n: u8) -> SwarmBuilder {
         .transport(p2p_tcp::Tcp::new(rt, p2p_tcp::Config::default()))
         .security(p2p_noise::Noise::new(&keys).unwrap())
         .muxer(p2p_yamux::Yamux::default())
-}
-
-/// Dials from a new swarm, asks for one echo, and leaves; how long that took.
-async fn visit(host: &Host, to: &Multiaddr) -> Duration {
-    let swarm = builder(host, 1).build().unwrap();
-    let start = swarm.rt().now();
-    let answer = ask(&swarm, to.clone(), b"hello").await;
-    assert_eq!(answer.unwrap(), b"hello", "at {start:?}");
-    let took = swarm.rt().now() - start;
-    swarm.close().await;
-    took
 }
 
 /// Connects, says `said`, and then holds on until the other end has had enough.
@@ -71,7 +53,7 @@ fn nobody_is_delayed(seed: u64, count: u32, said: &[u8]) {
 
     sim.block_on(async {
         let addr = listen(&swarm, &server).await;
-        let idle = visit(&honest, &addr).await;
+        let idle = visit(builder(&honest, 1), &addr).await;
         for (n, host) in (0..count).zip(crowd.iter().cycle()) {
             let (rt, to, said) = (host.rt(), addr.clone(), said.to_vec());
             let at = rt.now() + FLOOD * n / count;
@@ -83,7 +65,7 @@ fn nobody_is_delayed(seed: u64, count: u32, said: &[u8]) {
         let start = swarm.rt().now();
         let mut worst = Duration::ZERO;
         while swarm.rt().now() - start < FLOOD {
-            worst = worst.max(visit(&honest, &addr).await);
+            worst = worst.max(visit(builder(&honest, 1), &addr).await);
         }
         assert!(worst <= idle * 2, "{worst:?} instead of {idle:?}");
         let evicted = swarm.stats().limits_hit;

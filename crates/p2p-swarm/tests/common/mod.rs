@@ -4,6 +4,7 @@
     reason = "each test file is a crate of its own and uses a part"
 )]
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -122,6 +123,23 @@ pub(crate) async fn ask(swarm: &Swarm, to: Multiaddr, data: &[u8]) -> io::Result
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
     Ok(answer)
+}
+
+/// Dials `to` from a new swarm, asks for one echo, and leaves; how long that took.
+pub(crate) async fn visit(new: SwarmBuilder, to: &Multiaddr) -> Duration {
+    let swarm = new.build().expect("a valid configuration");
+    let start = swarm.rt().now();
+    let answer = ask(&swarm, to.clone(), b"hello").await;
+    assert_eq!(answer.expect("an echo"), b"hello", "at {start:?}");
+    let took = swarm.rt().now() - start;
+    swarm.close().await;
+    took
+}
+
+/// A host in a network of its own.
+pub(crate) fn elsewhere(sim: &Sim, name: &str, n: u16) -> Host {
+    let [a, b] = n.to_be_bytes();
+    sim.host_at(name, [IpAddr::from([203, a, b, 1])])
 }
 
 /// The same, but says nothing of multiplexers: they are negotiated.
