@@ -8,13 +8,16 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct Config {
     /// Peers of the list to be connected with; the others are tried when these are lost.
-    /// Default: 4.
-    pub min_connected: NonZeroUsize,
+    /// Default: none, which means all of them.
+    pub min_connected: Option<NonZeroUsize>,
     /// Dials under way at the same time. Default: 4.
     pub max_dials: NonZeroUsize,
-    /// How long to wait after a peer could not be dialed; twice as long after each further
-    /// failure. Default: 1 s.
+    /// How long to wait after a peer was lost or could not be dialed; twice as long after each
+    /// further failure. Default: 1 s.
     pub first_wait: Duration,
+    /// How long a connection must have lasted not to be one more failure when it ends. Some
+    /// implementations hang up on whoever wants nothing of them for ten seconds. Default: 2 min.
+    pub settled_after: Duration,
     /// The longest that this can become. Default: 5 min.
     pub longest_wait: Duration,
     /// The part of each wait by which it is shortened or lengthened at random, so that nodes that
@@ -25,9 +28,10 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            min_connected: NonZeroUsize::new(4).unwrap_or(NonZeroUsize::MIN),
+            min_connected: None,
             max_dials: NonZeroUsize::new(4).unwrap_or(NonZeroUsize::MIN),
             first_wait: Duration::from_secs(1),
+            settled_after: Duration::from_secs(120),
             longest_wait: Duration::from_secs(300),
             jitter: 0.2,
         }

@@ -1,5 +1,6 @@
 //! Who is to be dialed when. Pure.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use p2p_core::{Instant, PeerId};
@@ -15,13 +16,14 @@ pub(crate) struct Roster {
 struct Entry {
     peer: PeerId,
     state: State,
-    /// Failures in a row.
+    /// Failures since it was last connected for long.
     failures: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Connected,
+    /// Since then.
+    Connected(Instant),
     Dialing,
     /// May be dialed from then on.
     Waiting(Instant),
@@ -62,9 +64,10 @@ impl Roster {
                 .filter(|entry| wanted(entry.state))
                 .count()
         };
-        let connected = count(|state| state == State::Connected);
+        let connected = count(|state| matches!(state, State::Connected(_)));
         let dialing = count(|state| state == State::Dialing);
-        let wanted = self.config.min_connected.get();
+        let wanted = self.config.min_connected;
+        let wanted = wanted.map_or(usize::MAX, NonZeroUsize::get);
         if connected + dialing >= wanted || dialing >= self.config.max_dials.get() {
             return Next::Wait;
         }
@@ -74,7 +77,7 @@ impl Roster {
             .iter_mut()
             .filter_map(|entry| match entry.state {
                 State::Waiting(from) => Some((from, entry)),
-                State::Connected | State::Dialing => None,
+                State::Connected(_) | State::Dialing => None,
             });
         match waiting.min_by_key(|(from, _)| *from) {
             None => Next::Wait,
@@ -87,49 +90,55 @@ impl Roster {
     }
 
     /// We are connected with `peer`, whoever dialed.
-    pub(crate) fn handle_connected(&mut self, peer: &PeerId) {
+    pub(crate) fn handle_connected(&mut self, peer: &PeerId, now: Instant) {
         self.change(peer, |entry, _| {
-            entry.state = State::Connected;
-            entry.failures = 0;
+            if !matches!(entry.state, State::Connected(_)) {
+                entry.state = State::Connected(now);
+            }
         });
     }
 
     /// The last connection with `peer` is over.
     pub(crate) fn handle_disconnected(&mut self, peer: &PeerId, now: Instant, luck: f64) {
         self.change(peer, |entry, config| {
-            if entry.state == State::Connected {
-                entry.state = State::Waiting(now + scattered(config.first_wait, config, luck));
+            if !matches!(entry.state, State::Connected(_)) {
+                return;
             }
+            if entry.is_settled(config, now) {
+                entry.failures = 0;
+            }
+            entry.fail(config, now, luck);
         });
     }
 
     /// A dial failed. `luck` between 0 and 1 scatters the wait.
     pub(crate) fn handle_failure(&mut self, peer: &PeerId, now: Instant, luck: f64) {
         self.change(peer, |entry, config| {
-            if entry.state != State::Dialing {
-                return;
+            if entry.state == State::Dialing {
+                entry.fail(config, now, luck);
             }
-            let doubled = 2u32.saturating_pow(entry.failures);
-            entry.failures = entry.failures.saturating_add(1);
-            let wait = config
-                .first_wait
-                .saturating_mul(doubled)
-                .min(config.longest_wait);
-            entry.state = State::Waiting(now + scattered(wait, config, luck));
         });
     }
 
-    /// For each peer: whether it is connected, its failures in a row, and when it is tried again.
-    pub(crate) fn status(&self) -> impl Iterator<Item = (PeerId, bool, u32, Option<Instant>)> {
-        self.entries.iter().map(|entry| {
+    /// For each peer: whether it is connected, how often it failed, and when it is tried again.
+    pub(crate) fn status(
+        &self,
+        now: Instant,
+    ) -> impl Iterator<Item = (PeerId, bool, u32, Option<Instant>)> {
+        self.entries.iter().map(move |entry| {
+            let failures = if entry.is_settled(&self.config, now) {
+                0
+            } else {
+                entry.failures
+            };
             let again = match entry.state {
                 State::Waiting(from) => Some(from),
-                State::Connected | State::Dialing => None,
+                State::Connected(_) | State::Dialing => None,
             };
             (
                 entry.peer,
-                entry.state == State::Connected,
-                entry.failures,
+                matches!(entry.state, State::Connected(_)),
+                failures,
                 again,
             )
         })
@@ -140,6 +149,25 @@ impl Roster {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.peer == *peer) {
             change(entry, config);
         }
+    }
+}
+
+impl Entry {
+    /// Whether it is connected, and has been for long.
+    fn is_settled(&self, config: &Config, now: Instant) -> bool {
+        match self.state {
+            State::Connected(since) => now - since >= config.settled_after,
+            State::Dialing | State::Waiting(_) => false,
+        }
+    }
+
+    /// Is to be dialed again, the later the more often it failed.
+    fn fail(&mut self, config: &Config, now: Instant, luck: f64) {
+        let doubled = 2u32.saturating_pow(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        let wait = config.first_wait.saturating_mul(doubled);
+        let wait = wait.min(config.longest_wait);
+        self.state = State::Waiting(now + scattered(wait, config, luck));
     }
 }
 
@@ -154,7 +182,6 @@ fn scattered(wait: Duration, config: &Config, luck: f64) -> Duration {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::num::NonZeroUsize;
 
     fn peer(n: u8) -> PeerId {
         PeerId::from_bytes(&[0, 1, n]).unwrap()
@@ -162,7 +189,7 @@ mod tests {
 
     fn roster(count: u8, wanted: usize, dials: usize) -> Roster {
         let config = Config {
-            min_connected: NonZeroUsize::new(wanted).unwrap(),
+            min_connected: NonZeroUsize::new(wanted),
             max_dials: NonZeroUsize::new(dials).unwrap(),
             jitter: 0.0,
             ..Config::default()
@@ -177,14 +204,23 @@ mod tests {
         assert_eq!(roster.next(now), Next::Dial(peer(0)));
         assert_eq!(roster.next(now), Next::Dial(peer(1)));
         assert_eq!(roster.next(now), Next::Wait);
-        roster.handle_connected(&peer(0));
+        roster.handle_connected(&peer(0), now);
         assert_eq!(roster.next(now), Next::Wait);
         roster.handle_failure(&peer(1), now, 0.5);
         assert_eq!(roster.next(now), Next::Dial(peer(2)));
     }
 
     #[test]
-    fn each_failure_doubles_the_wait_and_a_connection_ends_that() {
+    fn without_a_number_all_of_the_list_are_wanted() {
+        let mut roster = roster(3, 0, 9);
+        for n in 0..3 {
+            assert_eq!(roster.next(Instant::ZERO), Next::Dial(peer(n)));
+        }
+        assert_eq!(roster.next(Instant::ZERO), Next::Wait);
+    }
+
+    #[test]
+    fn each_failure_doubles_the_wait_and_a_lasting_connection_ends_that() {
         let mut roster = roster(1, 1, 1);
         let mut now = Instant::ZERO;
         for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
@@ -194,13 +230,15 @@ mod tests {
             assert_eq!(roster.next(now), Next::WaitUntil(until));
             now = until;
         }
-        assert_eq!(roster.next(now), Next::Dial(peer(0)));
-        roster.handle_connected(&peer(0));
-        roster.handle_disconnected(&peer(0), now, 0.5);
-        assert_eq!(
-            roster.next(now),
-            Next::WaitUntil(now + Duration::from_secs(1))
-        );
+        for (lasts, wait) in [(119, 300), (120, 1), (0, 2), (60, 4), (200, 1)] {
+            assert_eq!(roster.next(now), Next::Dial(peer(0)));
+            roster.handle_connected(&peer(0), now);
+            now += Duration::from_secs(lasts);
+            roster.handle_disconnected(&peer(0), now, 0.5);
+            let until = now + Duration::from_secs(wait);
+            assert_eq!(roster.next(now), Next::WaitUntil(until));
+            now = until;
+        }
     }
 
     proptest! {
@@ -215,7 +253,7 @@ mod tests {
                 now += Duration::from_secs(wait);
                 match op {
                     0 => { while let Next::Dial(_) = roster.next(now) {} }
-                    1 => roster.handle_connected(&peer(who)),
+                    1 => roster.handle_connected(&peer(who), now),
                     2 => roster.handle_disconnected(&peer(who), now, luck),
                     _ => roster.handle_failure(&peer(who), now, luck),
                 }

@@ -42,7 +42,8 @@ pub struct PeerStatus {
     pub peer: PeerId,
     /// Whether we are connected.
     pub connected: bool,
-    /// Dials in a row that failed.
+    /// Dials that failed, and connections that did not last, since it was last connected for
+    /// [`Config::settled_after`].
     pub failures: u32,
     /// When it is tried again, if more connections are needed then. `None`: it is connected or
     /// being dialed.
@@ -51,7 +52,7 @@ pub struct PeerStatus {
 
 impl Bootstrap {
     /// Adds the addresses of `list` to the swarm's address book, dials its peers, and keeps
-    /// connected with [`Config::min_connected`] of them until the swarm ends.
+    /// connected with all of them, or with [`Config::min_connected`], until the swarm ends.
     ///
     /// # Errors
     /// [`BootstrapError::Nobody`] if nobody else is on the list.
@@ -67,10 +68,11 @@ impl Bootstrap {
         }
         let rt = swarm.rt().clone();
         let keep: Vec<KeepAlive> = peers.iter().map(|peer| swarm.keep_alive(*peer)).collect();
-        let mut roster = Roster::new(peers, config, rt.now());
+        let now = rt.now();
+        let mut roster = Roster::new(peers, config, now);
         let events = swarm.events();
         for peer in swarm.peers() {
-            roster.handle_connected(&peer);
+            roster.handle_connected(&peer, now);
         }
         let shared = Arc::new(Shared {
             rt,
@@ -87,14 +89,15 @@ impl Bootstrap {
     /// How it stands with each peer, in the order of the list.
     pub fn status(&self) -> Vec<PeerStatus> {
         let roster = self.shared.roster();
-        let status = roster
-            .status()
-            .map(|(peer, connected, failures, again)| PeerStatus {
-                peer,
-                connected,
-                failures,
-                again,
-            });
+        let status =
+            roster
+                .status(self.shared.rt.now())
+                .map(|(peer, connected, failures, again)| PeerStatus {
+                    peer,
+                    connected,
+                    failures,
+                    again,
+                });
         status.collect()
     }
 }
@@ -165,7 +168,7 @@ impl Shared {
 
     fn dialed(&self, peer: &PeerId, result: Result<(), DialError>) {
         match result {
-            Ok(()) => self.roster().handle_connected(peer),
+            Ok(()) => self.roster().handle_connected(peer, self.rt.now()),
             Err(error) => {
                 tracing::debug!(%peer, %error, "bootstrap peer not reached");
                 let (now, luck) = (self.rt.now(), self.luck());
@@ -176,7 +179,7 @@ impl Shared {
 
     fn happened(&self, swarm: &WeakSwarm, event: Event) {
         if let Event::Connected { info } = &event {
-            self.roster().handle_connected(&info.peer);
+            self.roster().handle_connected(&info.peer, info.established);
         } else if let Event::Disconnected {
             peer, remaining: 0, ..
         } = &event
@@ -194,10 +197,13 @@ impl Shared {
             return;
         };
         let mut roster = self.roster();
-        let peers: Vec<PeerId> = roster.status().map(|(peer, ..)| peer).collect();
+        let peers: Vec<PeerId> = roster
+            .status(self.rt.now())
+            .map(|(peer, ..)| peer)
+            .collect();
         for peer in peers {
             if swarm.is_connected(&peer) {
-                roster.handle_connected(&peer);
+                roster.handle_connected(&peer, self.rt.now());
             } else {
                 // Changes nothing unless it was connected.
                 roster.handle_disconnected(&peer, self.rt.now(), 0.5);

@@ -140,6 +140,12 @@ pub trait Listener: Send {
     /// An error is about one connection or about resources, never about the listener: wait a
     /// little and call again. Cancel-safe: no connection is lost by dropping the future.
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Incoming>>;
+
+    /// What it refused by itself, before anybody could accept it: the limit and how often since
+    /// this was last asked. Default: nothing.
+    fn refusals(&mut self) -> Option<(Exceeded, u64)> {
+        None
+    }
 }
 
 /// Why a transport could not dial or listen. Nothing stays open.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
 use futures::channel::oneshot;
-use p2p_core::{Elapsed, ErrorCode, Multiaddr, PeerId, Rt};
+use p2p_core::{Elapsed, ErrorCode, Exceeded, Multiaddr, PeerId, Rt};
 use p2p_keys::{Keypair, RecordSeq, SignError};
 use p2p_swarm::{
     Connection, ConnectionId, HandleError, HandlerOptions, Publisher, Reach, Stream, Swarm,
@@ -214,6 +214,15 @@ impl Shared {
         let peer = connection.peer();
         if !self.state().may_push(&peer, self.rt.now(), &self.config) {
             tracing::debug!(%peer, "pushes too often");
+            let burst = usize::try_from(self.config.push_burst).unwrap_or(usize::MAX);
+            let name = "identify pushes of a peer";
+            connection.budget().refused(&Exceeded {
+                name,
+                setting: "push_burst, push_interval",
+                limit: burst,
+                used: burst,
+                wanted: 1,
+            });
             stream.reset(ErrorCode::RATE_LIMITED);
             return Ok(());
         }

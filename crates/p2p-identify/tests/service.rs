@@ -181,6 +181,7 @@ fn a_flood_of_pushes_is_reset_beyond_its_rate_and_the_connection_stays() {
     let (alice, bob) = (sim.host("alice"), sim.host("bob"));
     let (a, b) = (patient(&alice, 1), patient(&bob, 2));
     let (ia, _ib) = (identify(&a, 1), identify(&b, 2));
+    let mut events = a.events();
 
     sim.block_on(async {
         let addr = listen(&b, &bob).await;
@@ -205,6 +206,74 @@ fn a_flood_of_pushes_is_reset_beyond_its_rate_and_the_connection_stays() {
         assert!((29..=31).contains(&taken), "{taken}");
         assert!(connection.end().is_none());
     });
+    let mut told = 0;
+    while let Some(Some(event)) = events.next().now_or_never() {
+        if let p2p_swarm::Event::LimitHit { exceeded, peer, .. } = event {
+            assert!(exceeded.setting.contains("push_burst"), "{exceeded}");
+            assert_eq!(peer, Some(b.local_peer()));
+            told += 1;
+        }
+    }
+    assert!((90..=101).contains(&told), "once a second: {told}");
+}
+
+#[test]
+fn a_storm_of_pushes_from_many_peers_delays_nobody() {
+    let sim = sim(8);
+    let (alice, bob, carol) = (sim.host("alice"), sim.host("bob"), sim.host("carol"));
+    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let _ia = identify(&a, 1);
+    sim.block_on(async {
+        let addr = listen(&a, &alice).await;
+        let friend = b.dial(addr.clone()).await.unwrap();
+        let idle = (meet(&carol, &addr).await, asked(&friend).await);
+        for (n, host) in (100..200).zip(sim.hosts(100)) {
+            let (swarm, addr) = (patient(&host, u8::try_from(n).unwrap()), addr.clone());
+            host.spawn("pusher", async move {
+                // One network may not have all of them pending at once.
+                swarm.rt().sleep(LATENCY * (n - 100)).await;
+                let connection = swarm.dial(addr).await.unwrap();
+                loop {
+                    let mut stream = connection.open(&PUSH_PROTOCOL).await.unwrap();
+                    let _ = p2p_identify::send(&mut stream, b"\x32\x01x").await;
+                    let _ = stream.read(&mut [0]).await;
+                }
+            });
+        }
+        let start = a.rt().now();
+        let mut worst = (Duration::ZERO, Duration::ZERO);
+        while a.rt().now() - start < Duration::from_secs(20) {
+            worst.0 = worst.0.max(meet(&carol, &addr).await);
+            worst.1 = worst.1.max(asked(&friend).await);
+        }
+        assert!(
+            worst.0 <= idle.0 * 2 && worst.1 <= idle.1 * 2,
+            "{worst:?} instead of {idle:?}"
+        );
+        let hits = a.stats().limits_hit["push_burst, push_interval"];
+        assert!(hits > 5000, "{hits}");
+        assert!(a.usage().memory < 64 << 20, "{}", a.usage().memory);
+    });
+}
+
+/// From dialing to knowing who is there.
+async fn meet(host: &p2p_sim::Host, to: &Multiaddr) -> Duration {
+    let swarm = patient(host, 3);
+    let identify = identify(&swarm, 3);
+    let start = swarm.rt().now();
+    let connection = swarm.dial(to.clone()).await.unwrap();
+    identify.identified(&connection).await.unwrap();
+    let took = swarm.rt().now() - start;
+    swarm.close().await;
+    took
+}
+
+/// How long it takes to be told again who is there, on a connection that there is.
+async fn asked(connection: &p2p_swarm::Connection) -> Duration {
+    let start = connection.rt().now();
+    let mut stream = connection.open(&PROTOCOL).await.unwrap();
+    assert_ne!(stream.read(&mut [0]).await.unwrap(), 0);
+    connection.rt().now() - start
 }
 
 #[test]

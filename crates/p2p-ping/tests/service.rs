@@ -6,7 +6,7 @@ mod common;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
-use common::{LATENCY, keys, listen, patient, sim, swarm};
+use common::{LATENCY, frugal, keys, listen, patient, sim, swarm};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use p2p_core::{Blame, ConnectionEnd, ErrorCode, StreamReset};
 use p2p_ping::{Config, Event, PROTOCOL, Ping, PingError, SIZE};
@@ -105,7 +105,7 @@ fn a_watched_connection_is_measured_each_interval_until_it_ends() {
 fn watching_does_not_keep_a_connection_alive_even_if_the_remote_ends_idle_streams() {
     let sim = sim(4);
     let (alice, bob) = (sim.host("alice"), sim.host("bob"));
-    let (a, b) = (swarm(&alice, 1), swarm(&bob, 2));
+    let (a, b) = (frugal(&alice, 1), frugal(&bob, 2));
     let mut config = Config::default();
     config.interval = Duration::from_secs(11);
     let pings = Ping::new(&a, config).unwrap();
@@ -135,7 +135,7 @@ fn watching_does_not_keep_a_connection_alive_even_if_the_remote_ends_idle_stream
 fn being_pinged_does_not_keep_a_connection_alive() {
     let sim = sim(5);
     let (alice, bob) = (sim.host("alice"), sim.host("bob"));
-    let (a, b) = (swarm(&alice, 1), swarm(&bob, 2));
+    let (a, b) = (frugal(&alice, 1), frugal(&bob, 2));
     let _answers = unwatched(&b);
 
     sim.block_on(async {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt};
 use p2p_core::{
-    Dialed, Incoming, Link, Listener, Multiaddr, PeerId, Rt, Transport, TransportError,
+    Dialed, Exceeded, Incoming, Link, Listener, Multiaddr, PeerId, Rt, Transport, TransportError,
 };
 
 use crate::{PreSharedKey, Protected};
@@ -97,5 +97,9 @@ impl Listener for Listening {
             })
         }
         .boxed()
+    }
+
+    fn refusals(&mut self) -> Option<(Exceeded, u64)> {
+        self.below.refusals()
     }
 }

@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use p2p_core::{Budget, Datagram, Instant, Permit, Received, Rt, UdpOptions, UdpSocket};
+use p2p_core::{Budget, Datagram, Exceeded, Instant, Permit, Received, Rt, UdpOptions, UdpSocket};
 use quinn_proto::{
     ClientConfig, ConnectionEvent, ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointEvent,
     Incoming, ServerConfig, Transmit,
@@ -57,6 +57,8 @@ struct Inner {
     /// First datagrams that wait for the listener. Each holds a permit of `handshakes`.
     arrivals: VecDeque<Arrival>,
     handshakes: Budget,
+    /// First datagrams refused for want of room since somebody asked.
+    refusals: Option<(Exceeded, u64)>,
     listener: Listener,
     receiver: Option<Waker>,
     /// Nobody needs the socket any more.
@@ -347,6 +349,8 @@ impl Inner {
         match self.handshakes.reserve(1) {
             Err(error) => {
                 tracing::debug!(from = %incoming.remote_address(), %error, "refused");
+                let before = self.refusals.take().map_or(0, |(_, times)| times);
+                self.refusals = Some((error, before + 1));
                 (None, Some(self.quic.refuse(incoming, answer)))
             }
             Ok(permit) => {
@@ -408,6 +412,7 @@ impl Attached {
                     "max_handshakes",
                     config.max_handshakes,
                 ),
+                refusals: None,
                 listener,
                 receiver: None,
                 released: false,
@@ -430,6 +435,11 @@ impl Attached {
         let name = to.ip().to_string();
         let (handle, quic) = inner.quic.connect(now, client, to, &name)?;
         Ok(self.start(&mut inner, handle, quic))
+    }
+
+    /// What was refused for want of room since this was last asked.
+    pub(crate) fn refusals(&self) -> Option<(Exceeded, u64)> {
+        self.lock().refusals.take()
     }
 
     /// Starts the handshake with `arrival`. Its place is free again when the permit is dropped.

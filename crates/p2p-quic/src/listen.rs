@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt, poll_fn};
-use p2p_core::{Incoming, Link, Listener, Multiaddr, TransportError};
+use p2p_core::{Exceeded, Incoming, Link, Listener, Multiaddr, TransportError};
 
 use crate::addr::multiaddr;
 use crate::endpoint::{Arrival, Attached};
@@ -68,6 +68,10 @@ impl Listener for Listening {
             }
         }
         .boxed()
+    }
+
+    fn refusals(&mut self) -> Option<(Exceeded, u64)> {
+        self.endpoint.refusals()
     }
 }
 

@@ -63,6 +63,9 @@ fn handshakes_that_nobody_finishes_are_bounded_and_others_refused() {
         let outcomes = dials.await;
         let waiting = outcomes.iter().filter(|dialed| dialed.is_err()).count();
         assert_eq!(waiting, 4, "they wait for the listener");
+        let (exceeded, times) = listener.refusals().unwrap();
+        assert_eq!((exceeded.setting, times), ("max_handshakes", 6));
+        assert!(listener.refusals().is_none(), "told once");
         for refused in outcomes.into_iter().flatten() {
             let Err(TransportError::Handshake(error)) = refused else {
                 panic!("connected, or another error");

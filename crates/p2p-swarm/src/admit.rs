@@ -255,7 +255,8 @@ impl Shared {
     /// Closes the least useful connections if there are too many.
     fn trim(&self) {
         let (low, high) = self.config.water();
-        if self.connections.used() <= high {
+        let open = self.connections.used();
+        if open <= high {
             return;
         }
         let now = self.rt.now();
@@ -284,7 +285,13 @@ impl Shared {
         );
         self.counters.trimmed(chosen.len());
         for inner in chosen {
-            inner.close(ErrorCode::RESOURCE_LIMIT_EXCEEDED);
+            inner.trim(Exceeded {
+                name: "connections",
+                setting: "high_water",
+                limit: high,
+                used: high,
+                wanted: open.saturating_sub(high),
+            });
         }
     }
 

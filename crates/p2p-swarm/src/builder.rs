@@ -92,7 +92,7 @@ impl SwarmBuilder {
         let (state, closing) = State::new(&config, self.store.is_some());
         let refusals = Refusals::new(Rt::clone(&self.rt));
         let tell = refusals.clone();
-        let tell = Arc::new(move |peer, exceeded: &Exceeded| tell.tell(Some(peer), exceeded));
+        let tell = Arc::new(move |peer, exceeded: &Exceeded| tell.tell(Some(peer), exceeded, 1));
         let shared = Arc::new(Shared {
             shares: Arc::new(Shares::new(memory.clone(), streams.clone(), limits, tell)),
             memory,

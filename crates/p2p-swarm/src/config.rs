@@ -26,7 +26,11 @@ pub struct Config {
     pub upgrade_timeout: Duration,
     /// How long the protocol of a stream may be negotiated. Default: 10 s.
     pub negotiation_timeout: Duration,
-    /// How long a connection is kept that nobody uses. Default: 60 s.
+    /// How long a connection is kept that nobody uses while there are more than `low_water`.
+    /// Default: 60 s.
+    ///
+    /// With no more than that, unused connections cost little and are kept: whoever dialed us may
+    /// rely on it. Zero as `low_water` closes all of them.
     pub idle_timeout: Duration,
     /// How long the lesser of two connections with the same peer, dialed from both sides at once,
     /// is kept after its last use. Default: 5 s.
@@ -37,8 +41,8 @@ pub struct Config {
     /// Connections from which on some are closed, the least useful first. Default: none, which
     /// means seven eighths of [`Limits::max_connections`].
     pub high_water: Option<usize>,
-    /// Connections that are left then. Default: none, which means three quarters of
-    /// [`Limits::max_connections`].
+    /// Connections that are left then, and up to which unused ones are kept. Default: none, which
+    /// means three quarters of [`Limits::max_connections`].
     pub low_water: Option<usize>,
     /// How old a connection must be to be closed for that reason. Default: 20 s.
     pub trim_grace: Duration,

@@ -16,13 +16,14 @@ use futures::future::{AbortHandle, BoxFuture, Shared as SharedFuture, abortable}
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{AsyncWriteExt, FutureExt};
 use p2p_core::{
-    BoxStream, Budget, ConnectionEnd, ErrorCode, Instant, Muxer, PeerId, Permit, Protocol, Rt,
+    BoxStream, Budget, ConnectionEnd, ErrorCode, Exceeded, Instant, Muxer, PeerId, Permit,
+    Protocol, Rt,
 };
 use p2p_multistream::{self as multistream, Negotiated};
 use tracing::Instrument;
 
 use crate::admit::Place;
-use crate::error::OpenError;
+use crate::error::{OpenError, StreamError};
 use crate::info::{ConnectionId, ConnectionInfo};
 use crate::share::{Share, StreamShare};
 use crate::shared::Shared;
@@ -58,7 +59,7 @@ pub(crate) struct Inner {
     place: Mutex<Option<Place>>,
     /// Ends its task where it stands, once that runs.
     stop: OnceLock<AbortHandle>,
-    /// Why, if it was us who stopped it.
+    /// Why, if it was us who ended it because of a limit.
     verdict: OnceLock<ConnectionEnd>,
     /// Places for streams that we open, per protocol that asked for a limit.
     opening: Mutex<BTreeMap<Protocol, Slots>>,
@@ -68,6 +69,13 @@ impl Inner {
     pub(crate) fn close(&self, code: ErrorCode) {
         self.closing.store(true, Ordering::Relaxed);
         self.muxer.close(code);
+    }
+
+    /// Closes it in order, because of a limit: the remote hears of it, and we say which.
+    pub(crate) fn trim(&self, exceeded: Exceeded) {
+        // Whoever was first to say why is right.
+        let _ = self.verdict.set(ConnectionEnd::Limit(exceeded));
+        self.close(ErrorCode::RESOURCE_LIMIT_EXCEEDED);
     }
 
     /// Ends it where it stands, because of `end`, and takes what it held of the limits. `None` if
@@ -463,11 +471,11 @@ async fn accept_stream(
     let (protocol, mut io) = match inner.rt.timeout(timeout, agreed).await {
         Ok(Ok(agreed)) => agreed,
         Ok(Err(error)) => {
-            tracing::debug!(%peer, %error, "no protocol agreed on for an incoming stream");
+            shared.stream_failed(&inner, StreamError::Negotiation(Arc::new(error)));
             return None;
         }
         Err(_) => {
-            tracing::debug!(%peer, ?timeout, "protocol of an incoming stream not named in time");
+            shared.stream_failed(&inner, StreamError::Timeout(timeout));
             return None;
         }
     };
@@ -502,11 +510,13 @@ async fn accept_stream(
     Some(entry.handler.serve(stream))
 }
 
-/// Closes the connection when nobody has used it for `idle_timeout`, and up to twice that after.
+/// Closes the connection when nobody has used it for `idle_timeout` and there are more than
+/// `low_water`. Where it was only kept, or one of few, that is looked at again `idle_timeout` later.
 ///
 /// Looks only now and then instead of being woken by every stream: use must cost nothing.
 async fn idle(shared: Arc<Shared>, inner: Arc<Inner>) -> Option<ConnectionEnd> {
     let timeout = shared.config.idle_timeout;
+    let (low, _) = shared.config.water();
     let mut timer = inner.rt.timer(inner.rt.now() + timeout);
     loop {
         (&mut timer).await;
@@ -514,7 +524,9 @@ async fn idle(shared: Arc<Shared>, inner: Arc<Inner>) -> Option<ConnectionEnd> {
         let due = inner.last_used() + timeout;
         if now < due {
             timer.reset(due);
-        } else if lock(&shared.state).manager.is_kept(&inner.info.peer) {
+        } else if shared.connections.used() <= low
+            || lock(&shared.state).manager.is_kept(&inner.info.peer)
+        {
             timer.reset(now + timeout);
         } else {
             inner.close(ErrorCode::GARBAGE_COLLECTED);

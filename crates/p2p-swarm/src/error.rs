@@ -290,6 +290,36 @@ impl OpenError {
     }
 }
 
+/// Why an incoming stream ended before it had a protocol.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// No protocol could be agreed on.
+    #[error("no protocol agreed on for an incoming stream: {0}")]
+    Negotiation(#[source] Arc<p2p_multistream::Error>),
+    /// The remote did not name a protocol in time.
+    #[error("no protocol named for an incoming stream within {0:?} (setting: negotiation_timeout)")]
+    Timeout(Duration),
+}
+
+impl StreamError {
+    /// Who to hold responsible.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Negotiation(error) => error.blame(),
+            Self::Timeout(_) => Blame::Remote,
+        }
+    }
+
+    /// For counting.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Negotiation(_) => "stream negotiation",
+            Self::Timeout(_) => "stream timeout",
+        }
+    }
+}
+
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

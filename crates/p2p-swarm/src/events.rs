@@ -5,7 +5,7 @@ use std::sync::Arc;
 use p2p_core::{ConnectionEnd, Exceeded, Multiaddr, PeerId};
 
 use crate::broadcast::{Lag, Subscription};
-use crate::{ConnectionId, ConnectionInfo, DialError, UpgradeError};
+use crate::{ConnectionId, ConnectionInfo, DialError, StreamError, UpgradeError};
 
 /// Something that happened in a swarm.
 #[derive(Clone, Debug)]
@@ -63,6 +63,18 @@ pub enum Event {
     ListenAddrGone(Multiaddr),
     /// The set of protocols that we answer changed.
     ProtocolsChanged,
+    /// An incoming stream ended before it had a protocol. At most once a second for each kind of
+    /// error.
+    StreamFailed {
+        /// Who opened the last of them.
+        peer: PeerId,
+        /// On which connection.
+        connection: ConnectionId,
+        /// Why.
+        error: StreamError,
+        /// How many since this was last reported.
+        times: u64,
+    },
 }
 
 /// A subscription to the events of a swarm: a stream that ends with the swarm.

@@ -33,6 +33,8 @@ pub(crate) struct External {
     said: BTreeMap<Multiaddr, Said>,
     /// What the application says.
     own: Vec<Multiaddr>,
+    /// Whether somebody will call [`External::expire`] in time.
+    forgetting: bool,
 }
 
 #[derive(Default)]
@@ -50,6 +52,7 @@ impl External {
             max,
             said: BTreeMap::new(),
             own: Vec::new(),
+            forgetting: false,
         }
     }
 
@@ -61,20 +64,50 @@ impl External {
         now: Instant,
     ) -> Vec<Change> {
         let mut changes = self.expire(now);
-        if !self.said.contains_key(&addr) && self.said.len() >= self.max && !self.make_room() {
-            return changes;
-        }
         let said = self.said.entry(addr.clone()).or_default();
         if said.by.len() < MAX_OBSERVERS || said.by.contains_key(&observer) {
             said.by.insert(observer, now + self.ttl);
         }
-        if !said.confirmed && said.by.len() >= self.needed {
+        // The newcomer is not confirmed yet: there is always something to take back.
+        while self.said.len() > self.max {
+            self.take_back();
+        }
+        let said = self.said.get_mut(&addr).filter(|said| !said.confirmed);
+        if let Some(said) = said.filter(|said| said.by.len() >= self.needed) {
             said.confirmed = true;
             if !self.own.contains(&addr) {
                 changes.push(Change::Confirmed(addr));
             }
         }
         changes
+    }
+
+    /// When to call [`External::expire`], if somebody must and nobody has said that he will.
+    pub(crate) fn start_forgetting(&mut self) -> Option<Instant> {
+        if self.forgetting {
+            return None;
+        }
+        self.go_on_forgetting()
+    }
+
+    /// When to call [`External::expire`] again, if ever: otherwise the promise to do so is over.
+    pub(crate) fn go_on_forgetting(&mut self) -> Option<Instant> {
+        let next = self.next_loss();
+        self.forgetting = next.is_some();
+        next
+    }
+
+    /// When the next confirmed address is lost if nobody says it again.
+    fn next_loss(&self) -> Option<Instant> {
+        let confirmed = self.said.values().filter(|said| said.confirmed);
+        let until = confirmed.filter_map(|said| {
+            let mut all: Vec<Instant> = said.by.values().copied().collect();
+            all.sort_unstable();
+            // As long as this word holds there are enough.
+            let last = all.len().checked_sub(self.needed)?;
+            all.get(last).copied()
+        });
+        until.min()
     }
 
     /// Forgets words that have expired.
@@ -129,15 +162,28 @@ impl External {
         self.said.get(addr).is_some_and(|said| said.confirmed)
     }
 
-    /// Forgets the unconfirmed address with the fewest observers.
-    fn make_room(&mut self) -> bool {
-        let open = self.said.iter().filter(|(_, said)| !said.confirmed);
-        let fewest = open.min_by_key(|(_, said)| said.by.len());
-        let Some(addr) = fewest.map(|(addr, _)| addr.clone()) else {
-            return false;
+    /// Makes whoever says most of what is not confirmed take back the oldest of it. Fair shares:
+    /// who invents addresses crowds out its own.
+    fn take_back(&mut self) {
+        let mut words: BTreeMap<Observer, usize> = BTreeMap::new();
+        let open = || self.said.iter().filter(|(_, said)| !said.confirmed);
+        for observer in open().flat_map(|(_, said)| said.by.keys()) {
+            *words.entry(*observer).or_default() += 1;
+        }
+        let most = words.into_iter().max_by_key(|(_, count)| *count);
+        let oldest = most.and_then(|(observer, _)| {
+            let his = open().filter_map(|(addr, said)| Some((said.by.get(&observer)?, addr)));
+            Some((observer, his.min()?.1.clone()))
+        });
+        let Some((observer, addr)) = oldest else {
+            return;
         };
-        self.said.remove(&addr);
-        true
+        if let Some(said) = self.said.get_mut(&addr) {
+            said.by.remove(&observer);
+            if said.by.is_empty() {
+                self.said.remove(&addr);
+            }
+        }
     }
 }
 
@@ -203,6 +249,31 @@ mod tests {
         assert_eq!(external.confirmed(), [addr(1)]);
         assert!(external.remove(&addr(1)) && !external.remove(&addr(1)));
         assert!(external.confirmed().is_empty());
+    }
+
+    #[test]
+    fn a_liar_cannot_crowd_out_what_is_not_confirmed_yet() {
+        let mut external = External::new(2, TTL, 4);
+        external.observe(observer(1), addr(1), at(0));
+        for n in 2..200 {
+            external.observe(observer(9), addr(n), at(1));
+        }
+        assert_eq!(external.said.len(), 4);
+        let change = external.observe(observer(2), addr(1), at(2));
+        assert_eq!(change, [Change::Confirmed(addr(1))]);
+    }
+
+    #[test]
+    fn the_next_loss_is_when_one_word_too_few_is_left() {
+        let mut external = External::new(2, TTL, 4);
+        assert_eq!(external.next_loss(), None);
+        for (who, time) in [(1, 0), (2, 20), (3, 10)] {
+            external.observe(observer(who), addr(1), at(time));
+        }
+        // The words end at 100, 110 and 120 s: at 110 s one is left.
+        assert_eq!(external.next_loss(), Some(at(110)));
+        assert_eq!(external.expire(at(109)), []);
+        assert_eq!(external.expire(at(110)), [Change::Lost(addr(1))]);
     }
 
     #[test]

@@ -74,7 +74,8 @@ pub use builder::SwarmBuilder;
 pub use config::Config;
 pub use connection::Connection;
 pub use error::{
-    Attempt, BuildError, Chain, DialError, HandleError, ListenError, OpenError, Step, UpgradeError,
+    Attempt, BuildError, Chain, DialError, HandleError, ListenError, OpenError, Step, StreamError,
+    UpgradeError,
 };
 pub use events::{Event, Events};
 pub use gates::GateList;

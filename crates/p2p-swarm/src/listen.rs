@@ -104,8 +104,10 @@ async fn run(shared: Arc<Shared>, mut listener: Box<dyn Listener>, everywhere: O
                 timer.reset(rt.now() + interval);
             }
             expand(&shared, listener.as_ref(), everywhere);
+            tell_refusals(&shared, listener.as_mut());
             continue;
         };
+        tell_refusals(&shared, listener.as_mut());
         match accepted {
             Ok(incoming) => admit(&shared, incoming),
             Err(error) => {
@@ -113,6 +115,12 @@ async fn run(shared: Arc<Shared>, mut listener: Box<dyn Listener>, everywhere: O
                 rt.sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+fn tell_refusals(shared: &Shared, listener: &mut dyn Listener) {
+    if let Some((exceeded, times)) = listener.refusals() {
+        shared.refusals.tell(None, &exceeded, times);
     }
 }
 

@@ -41,6 +41,11 @@ fn write_all(text: &mut Text, swarm: &Swarm) -> fmt::Result {
         "Streams that others opened",
         stats.streams_accepted,
     )?;
+    text.counter(
+        "streams_failed",
+        "Streams that others opened and that ended before they had a protocol",
+        stats.streams_failed,
+    )?;
     if swarm.config().count_bytes {
         text.family(
             "traffic_bytes",

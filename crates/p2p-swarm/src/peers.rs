@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use p2p_core::{AddrExt, Instant, Multiaddr, PeerId, Protocol, Role};
+use p2p_core::{AddrExt, Instant, Multiaddr, PeerId, Protocol, Role, Rt};
 
 use crate::backoff::Backoff;
 use crate::book::{AddrSource, KnownAddr};
@@ -222,6 +222,31 @@ impl Swarm {
             state.external.observe(observer, addr, shared.rt.now())
         };
         shared.tell_external(changes);
+        self.forget_in_time();
+    }
+
+    /// Sees to it that an address is lost when too few still say it, though nobody asks.
+    fn forget_in_time(&self) {
+        let shared = self.shared();
+        let Some(mut until) = lock(&shared.state).external.start_forgetting() else {
+            return;
+        };
+        let (rt, swarm) = (Rt::clone(&shared.rt), self.downgrade());
+        self.spawn("external addresses", async move {
+            loop {
+                rt.sleep_until(until).await;
+                let Some(swarm) = swarm.upgrade() else { return };
+                let shared = swarm.shared();
+                let (changes, next) = {
+                    let mut state = lock(&shared.state);
+                    let changes = state.external.expire(rt.now());
+                    (changes, state.external.go_on_forgetting())
+                };
+                shared.tell_external(changes);
+                let Some(next) = next else { return };
+                until = next;
+            }
+        });
     }
 
     /// Adds an address at which we can be reached from elsewhere, such as that of a forwarded

@@ -26,8 +26,9 @@ impl Refusals {
         }
     }
 
-    pub(crate) fn tell(&self, peer: Option<PeerId>, exceeded: &Exceeded) {
-        if let Some(times) = self.counters.limit_hit(exceeded, self.rt.now()) {
+    /// `exceeded` has refused something `times` times.
+    pub(crate) fn tell(&self, peer: Option<PeerId>, exceeded: &Exceeded, times: u64) {
+        if let Some(times) = self.counters.limit_hit(exceeded, times, self.rt.now()) {
             self.events.publish(&Event::LimitHit {
                 exceeded: exceeded.clone(),
                 peer,

@@ -18,7 +18,7 @@ use crate::broadcast::Publisher;
 use crate::config::Config;
 use crate::connection::{Connection, Inner};
 use crate::dial::{Plan, dial};
-use crate::error::{Chain, DialError, UpgradeError};
+use crate::error::{Chain, DialError, StreamError, UpgradeError};
 use crate::events::Event;
 use crate::external::{Change, External};
 use crate::gates::Gates;
@@ -290,6 +290,9 @@ impl Shared {
         addr: &Multiaddr,
         error: Option<&UpgradeError>,
     ) {
+        if let Some(UpgradeError::Limit(exceeded)) = error {
+            self.limit_hit(peer, exceeded);
+        }
         let now = self.rt.now();
         let mut state = lock(&self.state);
         match error {
@@ -324,9 +327,23 @@ impl Shared {
             .publish(&Event::IncomingFailed { remote, error });
     }
 
+    /// An incoming stream that found no handler.
+    pub(crate) fn stream_failed(&self, inner: &Inner, error: StreamError) {
+        let (peer, connection) = (inner.info.peer, inner.info.id);
+        tracing::debug!(%peer, connection = connection.0, %error, "incoming stream failed");
+        if let Some(times) = self.counters.stream_failed(&error, self.rt.now()) {
+            self.events.publish(&Event::StreamFailed {
+                peer,
+                connection,
+                error,
+                times,
+            });
+        }
+    }
+
     /// Counts a refusal, and now and then tells of it.
     pub(crate) fn limit_hit(&self, peer: Option<PeerId>, exceeded: &Exceeded) {
-        self.refusals.tell(peer, exceeded);
+        self.refusals.tell(peer, exceeded, 1);
     }
 
     /// Tells of changes of our external addresses.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use p2p_core::{Blame, Exceeded, Instant, Role};
 
-use crate::error::Step;
+use crate::error::{Step, StreamError};
 use crate::tasks::lock;
 
 /// What a swarm has done since it was built.
@@ -30,6 +30,8 @@ pub struct Stats {
     pub streams_opened: u64,
     /// Streams that others opened and that found a handler.
     pub streams_accepted: u64,
+    /// Streams that others opened and that ended before they had a protocol.
+    pub streams_failed: u64,
     /// Refusals, by the setting that raises the limit.
     pub limits_hit: BTreeMap<&'static str, u64>,
     /// Connections closed because there were more than the high water mark.
@@ -95,15 +97,16 @@ pub(crate) struct Counters {
     pub(crate) traffic: Arc<Traffic>,
     /// Everything that happens at most a few times per connection.
     rare: Mutex<Stats>,
-    limits: Mutex<BTreeMap<&'static str, Hits>>,
+    /// By the setting or the kind of error. Our own names, so there are few.
+    reports: Mutex<BTreeMap<&'static str, Report>>,
 }
 
-/// Refusals by one limit.
+/// Something that remotes can make happen as often as they like.
 #[derive(Default)]
-struct Hits {
-    /// Those not reported yet.
-    unreported: u64,
-    reported: Option<Instant>,
+struct Report {
+    /// How often since it was last told.
+    untold: u64,
+    told: Option<Instant>,
 }
 
 impl Counters {
@@ -173,23 +176,32 @@ impl Counters {
         lock(&self.rare).connections_supplanted += 1;
     }
 
-    /// Counts a refusal; returns how many there were if it is time to report them. The settings
-    /// are our own names, so there are few.
-    pub(crate) fn limit_hit(&self, exceeded: &Exceeded, now: Instant) -> Option<u64> {
+    /// Counts so many refusals; returns how many there were if it is time to report them.
+    pub(crate) fn limit_hit(&self, exceeded: &Exceeded, times: u64, now: Instant) -> Option<u64> {
         let setting = exceeded.setting;
-        *lock(&self.rare).limits_hit.entry(setting).or_default() += 1;
-        let mut limits = lock(&self.limits);
-        let hits = limits.entry(setting).or_default();
-        hits.unreported += 1;
-        if hits.reported.is_some_and(|last| now - last < REPORT_PAUSE) {
+        *lock(&self.rare).limits_hit.entry(setting).or_default() += times;
+        self.report(setting, times, now)
+    }
+
+    /// Counts an incoming stream that failed; returns how many did if it is time to report them.
+    pub(crate) fn stream_failed(&self, error: &StreamError, now: Instant) -> Option<u64> {
+        lock(&self.rare).streams_failed += 1;
+        self.report(error.kind(), 1, now)
+    }
+
+    fn report(&self, what: &'static str, times: u64, now: Instant) -> Option<u64> {
+        let mut reports = lock(&self.reports);
+        let report = reports.entry(what).or_default();
+        report.untold += times;
+        if report.told.is_some_and(|last| now - last < REPORT_PAUSE) {
             return None;
         }
-        hits.reported = Some(now);
-        Some(std::mem::take(&mut hits.unreported))
+        report.told = Some(now);
+        Some(std::mem::take(&mut report.untold))
     }
 }
 
-/// Between two reports of the same limit: a flood must not drown what else happens.
+/// Between two reports of the same thing: a flood must not drown what else happens.
 const REPORT_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -217,10 +229,10 @@ mod tests {
             wanted: 1,
         };
         let at = |millis| Instant::ZERO + Duration::from_millis(millis);
-        assert_eq!(counters.limit_hit(&exceeded, at(0)), Some(1));
-        assert_eq!(counters.limit_hit(&exceeded, at(1)), None);
-        assert_eq!(counters.limit_hit(&exceeded, at(999)), None);
-        assert_eq!(counters.limit_hit(&exceeded, at(1000)), Some(3));
+        assert_eq!(counters.limit_hit(&exceeded, 1, at(0)), Some(1));
+        assert_eq!(counters.limit_hit(&exceeded, 1, at(1)), None);
+        assert_eq!(counters.limit_hit(&exceeded, 1, at(999)), None);
+        assert_eq!(counters.limit_hit(&exceeded, 1, at(1000)), Some(3));
         assert_eq!(counters.stats().limits_hit["max_things"], 4);
     }
 }

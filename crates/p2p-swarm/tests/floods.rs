@@ -3,15 +3,17 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::{Credulous, ECHO, LATENCY, builder, echo, elsewhere, listen, peer, sim, visit};
-use futures::{AsyncWriteExt, StreamExt};
+use common::{Credulous, ECHO, LATENCY, ask, builder, echo, elsewhere, listen, peer, sim, visit};
+use futures::{AsyncWriteExt, FutureExt, StreamExt};
 use p2p_core::{
-    AddrExt, Budget, Instant, Multiaddr, Multiplex, PeerId, Role, Rt, Security, TcpOptions,
+    AddrExt, Budget, ConnectionEnd, Instant, Multiaddr, Multiplex, PeerId, Role, Rt, Security,
+    TcpOptions,
 };
 use p2p_sim::{Host, Sim};
-use p2p_swarm::{Config, Event, Swarm, UpgradeError};
+use p2p_swarm::{Config, Event, Events, StreamError, Swarm, UpgradeError};
 
 /// How far an attacker goes before it stalls.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -83,11 +85,21 @@ async fn skip_answers(mut io: p2p_core::BoxIo) -> Option<p2p_core::BoxIo> {
 }
 
 struct Outcome {
-    idle: Duration,
-    worst: Duration,
+    /// A dial with an echo, and an echo on a connection that was there before.
+    idle: (Duration, Duration),
+    worst: (Duration, Duration),
     server: Swarm,
     config: Config,
     peak_memory: usize,
+    events: Events,
+}
+
+/// An echo on the connection that there is; how long that took.
+async fn ping(friend: &Swarm, to: &Multiaddr) -> Duration {
+    let start = friend.rt().now();
+    let answer = ask(friend, to.clone(), b"ping").await;
+    assert_eq!(answer.expect("an echo"), b"ping", "at {start:?}");
+    friend.rt().now() - start
 }
 
 /// Floods a server with `count` attackers from `prefixes` networks while an honest host visits it.
@@ -98,13 +110,21 @@ fn flood(seed: u64, stage: Stage, count: u32, prefixes: u16) -> (Sim, Outcome) {
     let crowd: Vec<Host> = (0..prefixes)
         .map(|n| elsewhere(&sim, &format!("m{n}"), n))
         .collect();
-    let config = Config::default();
+    let mut config = Config::default();
+    // Every event is looked at afterwards.
+    config.event_backlog = 50_000;
     let swarm = builder(&server, 2).config(config.clone()).build().unwrap();
     swarm.handle(ECHO, echo).unwrap();
+    let friend = builder(&honest, 3).build().unwrap();
+    let events = swarm.events();
 
     let (idle, worst, peak_memory) = sim.block_on(async {
         let addr = listen(&swarm, &server).await;
-        let idle = visit(builder(&honest, 1), &addr).await;
+        friend.dial(addr.clone()).await.unwrap();
+        let idle = (
+            visit(builder(&honest, 1), &addr).await,
+            ping(&friend, &addr).await,
+        );
         for (n, host) in (0..count).zip(crowd.iter().cycle()) {
             let rt = host.rt();
             // All within four seconds.
@@ -115,15 +135,18 @@ fn flood(seed: u64, stage: Stage, count: u32, prefixes: u16) -> (Sim, Outcome) {
                 stall(rt, to, stage, n).await;
             });
         }
-        let (mut worst, mut peak) = (Duration::ZERO, 0);
+        let (mut worst, mut peak) = ((Duration::ZERO, Duration::ZERO), 0);
         let start: Instant = swarm.rt().now();
         while swarm.rt().now() - start < Duration::from_secs(8) {
-            worst = worst.max(visit(builder(&honest, 1), &addr).await);
+            worst.0 = worst.0.max(visit(builder(&honest, 1), &addr).await);
+            worst.1 = worst.1.max(ping(&friend, &addr).await);
             let usage = swarm.usage();
             peak = peak.max(usage.memory);
             assert!(usage.pending_incoming <= config.limits.max_pending_incoming);
             assert!(usage.connections <= config.limits.max_connections);
         }
+        assert_eq!(friend.stats().connections_dialed, 1, "never lost");
+        friend.close().await;
         (idle, worst, peak)
     });
     let outcome = Outcome {
@@ -132,18 +155,22 @@ fn flood(seed: u64, stage: Stage, count: u32, prefixes: u16) -> (Sim, Outcome) {
         server: swarm,
         config,
         peak_memory,
+        events,
     };
     (sim, outcome)
 }
 
 fn assert_harmless(outcome: &Outcome) {
     let Outcome { idle, worst, .. } = outcome;
-    assert!(*worst <= *idle * 2, "idle {idle:?}, under attack {worst:?}");
+    assert!(
+        worst.0 <= idle.0 * 2 && worst.1 <= idle.1 * 2,
+        "idle {idle:?}, under attack {worst:?}"
+    );
     assert!(outcome.peak_memory <= outcome.config.limits.memory_budget);
 }
 
 fn stalled_handshakes(seed: u64, stage: Stage, count: u32, prefixes: u16) {
-    let (sim, outcome) = flood(seed, stage, count, prefixes);
+    let (sim, mut outcome) = flood(seed, stage, count, prefixes);
     assert_harmless(&outcome);
     sim.run_for(outcome.config.upgrade_timeout + LATENCY * 2);
     let usage = outcome.server.usage();
@@ -152,9 +179,26 @@ fn stalled_handshakes(seed: u64, stage: Stage, count: u32, prefixes: u16) {
         (0, 0),
         "everything stalled is gone"
     );
-    let stats = outcome.server.stats();
-    let failed: u64 = stats.incoming_failed.values().sum();
-    assert_eq!(failed, u64::from(count), "and accounted for: {stats:?}");
+    // Each of them is an event with its cause: its time was up, or a limit that is named.
+    let mut causes: BTreeMap<String, u32> = BTreeMap::new();
+    for event in pending(&mut outcome.events) {
+        if let Event::IncomingFailed { error, .. } = event {
+            let cause = if let UpgradeError::Limit(exceeded) = &*error {
+                exceeded.setting.to_owned()
+            } else {
+                assert!(matches!(*error, UpgradeError::Timeout { .. }), "{error}");
+                error.step().to_string()
+            };
+            *causes.entry(cause).or_default() += 1;
+        }
+    }
+    assert_eq!(causes.values().sum::<u32>(), count, "{causes:?}");
+    assert!(causes.contains_key("security"), "{causes:?}");
+    assert!(causes.contains_key("max_pending_per_prefix") || prefixes > 1);
+}
+
+fn pending(events: &mut Events) -> Vec<Event> {
+    std::iter::from_fn(|| events.next().now_or_never().flatten()).collect()
 }
 
 #[test]
@@ -184,7 +228,7 @@ fn handshakes_stalled_by_one_network_delay_nobody() {
 
 #[test]
 fn five_thousand_identities_that_want_nothing_keep_nobody_out() {
-    let (sim, outcome) = flood(6, Stage::Idle, 5000, 60);
+    let (sim, mut outcome) = flood(6, Stage::Idle, 5000, 60);
     assert_harmless(&outcome);
     let limits = &outcome.config.limits;
     let server = &outcome.server;
@@ -192,6 +236,12 @@ fn five_thousand_identities_that_want_nothing_keep_nobody_out() {
     let stats = server.stats();
     assert!(stats.connections_trimmed >= 1, "{stats:?}");
     assert!(stats.limits_hit["max_connections"] > 3000, "{stats:?}");
+    let events = pending(&mut outcome.events);
+    let evicted = events.iter().filter(|event| {
+        matches!(event, Event::Disconnected { end: ConnectionEnd::Limit(exceeded), .. }
+            if exceeded.setting == "max_connections")
+    });
+    assert!(evicted.count() >= 1, "and who had to go is told of");
     for n in 0..60 {
         // No network has more than twice a fair share.
         let network = format!("/ip4/203.0.{n}.1");
@@ -206,7 +256,9 @@ fn five_thousand_identities_that_want_nothing_keep_nobody_out() {
         );
     }
     sim.run_for(Duration::from_secs(200));
-    assert_eq!(server.usage().connections, 0, "nobody used them");
+    let (low, _) = outcome.config.water();
+    let left = server.usage().connections;
+    assert!(left <= low, "nobody used the others: {left}");
 }
 
 #[test]
@@ -253,15 +305,23 @@ fn a_flood_of_streams_that_name_no_protocol_delays_only_its_own_connection() {
             );
         }
     });
-    sim.run_for(Duration::from_secs(300));
+    // Sixty-four at a time, each for ten seconds.
+    sim.run_for(Duration::from_secs(900));
 
-    assert_eq!(swarm.usage().streams, 0);
-    assert_eq!(swarm.usage().memory, 0);
-    let ended = std::iter::from_fn(|| futures::FutureExt::now_or_never(events.next()).flatten());
-    let ends: Vec<Event> = ended
-        .filter(|event| matches!(event, Event::Disconnected { .. }))
-        .collect();
-    assert!(!ends.is_empty());
+    assert_eq!(swarm.usage().streams, 0, "everything stalled is gone");
+    let (mut timed_out, mut refused) = (0, 0);
+    for event in pending(&mut events) {
+        if let Event::StreamFailed { error, times, .. } = event {
+            assert!(matches!(error, StreamError::Timeout(_)), "{error}");
+            timed_out += times;
+        } else if let Event::LimitHit { times, .. } = event {
+            refused += times;
+        }
+    }
+    assert!(timed_out > 1000, "{timed_out} timed out, {refused} refused");
+    // The last batch may come within a second of the one before.
+    let counted = swarm.stats().streams_failed;
+    assert!((timed_out..timed_out + 64).contains(&counted), "{counted}");
 }
 
 /// Opens streams as fast as they are taken and says nothing on them.
@@ -318,7 +378,7 @@ fn whoever_is_evicted_is_told_of_with_the_setting_that_did_it() {
         }
         server.rt().sleep(LATENCY * 4).await;
         let mut evicted = Vec::new();
-        while let Some(Some(event)) = futures::FutureExt::now_or_never(events.next()) {
+        for event in pending(&mut events) {
             if let Event::IncomingFailed { remote, error } = event {
                 assert!(matches!(*error, UpgradeError::Limit(_)), "{error}");
                 assert!(

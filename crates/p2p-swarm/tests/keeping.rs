@@ -16,6 +16,13 @@ fn pending(events: &mut Events) -> Vec<Event> {
     std::iter::from_fn(|| events.next().now_or_never().flatten()).collect()
 }
 
+/// Keeps no unused connection for longer than a minute.
+fn frugal(host: &Host, n: u8) -> Swarm {
+    let mut config = Config::default();
+    config.low_water = Some(0);
+    swarm_with(host, n, config)
+}
+
 /// A server for at most `high` connections before it tidies up to `low`.
 fn tidy(host: &Host, low: usize, high: usize) -> Swarm {
     let mut config = Config::default();
@@ -60,11 +67,10 @@ fn above_the_high_water_mark_the_least_useful_connections_go() {
     let mut gone = Vec::new();
     for event in pending(&mut events) {
         if let Event::Disconnected { peer, end, .. } = event {
-            let code = ErrorCode::RESOURCE_LIMIT_EXCEEDED;
-            assert!(
-                matches!(end, ConnectionEnd::Local(why) if why == code),
-                "{end}"
-            );
+            let ConnectionEnd::Limit(exceeded) = end else {
+                panic!("{end}");
+            };
+            assert_eq!((exceeded.setting, exceeded.limit), ("high_water", 5));
             gone.push(peer);
         }
     }
@@ -74,10 +80,56 @@ fn above_the_high_water_mark_the_least_useful_connections_go() {
 }
 
 #[test]
+fn unused_connections_are_kept_up_to_the_low_water_mark_and_closed_above_it() {
+    let sim = sim(11);
+    let bob = sim.host("bob");
+    let mut config = Config::default();
+    config.low_water = Some(2);
+    let b = swarm_with(&bob, 2, config);
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let mut others = Vec::new();
+        for (n, host) in (10..14).zip(sim.hosts(4)) {
+            let other = swarm(&host, n);
+            other.dial(addr.clone()).await.unwrap();
+            others.push(other);
+        }
+        bob.rt().sleep(Duration::from_secs(600)).await;
+        assert_eq!(b.peers().len(), 2);
+    });
+}
+
+#[test]
+fn a_dial_beyond_max_connections_is_a_limit_hit() {
+    let sim = sim(12);
+    let (alice, bob, carol) = (sim.host("alice"), sim.host("bob"), sim.host("carol"));
+    let (b, c) = (swarm(&bob, 2), swarm(&carol, 3));
+    let mut config = Config::default();
+    config.limits.max_connections = 1;
+    let a = swarm_with(&alice, 1, config);
+    let mut events = a.events();
+    sim.block_on(async {
+        let (to_b, to_c) = (listen(&b, &bob).await, listen(&c, &carol).await);
+        a.dial(to_b).await.unwrap();
+        a.dial(to_c).await.unwrap_err();
+    });
+    let hits = pending(&mut events).into_iter().filter_map(|event| {
+        let Event::LimitHit { exceeded, peer, .. } = event else {
+            return None;
+        };
+        Some((exceeded.setting, peer))
+    });
+    assert_eq!(
+        hits.collect::<Vec<_>>(),
+        [("max_connections", Some(peer(3)))]
+    );
+}
+
+#[test]
 fn a_keep_alive_handle_keeps_an_unused_connection() {
     let sim = sim(2);
     let (alice, bob) = (sim.host("alice"), sim.host("bob"));
-    let (a, b) = (swarm(&alice, 1), swarm(&bob, 2));
+    let (a, b) = (frugal(&alice, 1), frugal(&bob, 2));
 
     sim.block_on(async {
         let addr = listen(&b, &bob).await;

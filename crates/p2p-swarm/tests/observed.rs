@@ -6,8 +6,9 @@ mod common;
 use std::net::IpAddr;
 
 use common::{LATENCY, listen, peer, sim, swarm};
+use futures::StreamExt;
 use p2p_core::Multiaddr;
-use p2p_swarm::{ConnectionInfo, Swarm};
+use p2p_swarm::{ConnectionInfo, Event, Swarm};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -45,6 +46,44 @@ fn announced(said: &[&str], change: impl Fn(&mut ConnectionInfo)) -> Vec<String>
 fn where_peers_of_three_networks_see_us_is_believed() {
     let seen = "/ip4/8.8.8.8/tcp/4001";
     assert_eq!(announced(&[seen], |_| ()), [seen]);
+}
+
+#[test]
+fn an_address_that_nobody_sees_any_more_is_lost_although_nobody_asks() {
+    let sim = sim(2);
+    let bob = sim.host_at("bob", [ip("203.0.113.1")]);
+    let b = swarm(&bob, 2);
+    let mut events = b.events();
+    let seen: Multiaddr = "/ip4/8.8.8.8/tcp/4001".parse().unwrap();
+    sim.block_on(async {
+        let addr = listen(&b, &bob).await;
+        let mut held = Vec::new();
+        for (n, from) in (10..).zip(["198.51.100.1", "192.0.2.1", "192.0.3.1"]) {
+            let from = sim.host_at(from, [ip(from)]);
+            let dialer: Swarm = swarm(&from, n);
+            held.push((dialer.dial(addr.clone()).await.unwrap(), dialer));
+            from.rt().sleep(LATENCY * 4).await;
+            let connection = b.connections(&peer(n)).remove(0);
+            b.observed(connection.info(), &seen);
+        }
+    });
+    let told = b.rt().now();
+    sim.block_on(async {
+        let mut came = None;
+        loop {
+            let event = events.next().await.unwrap();
+            if let Event::ExternalAddr(addr) = event {
+                came = Some(addr);
+            } else if let Event::ExternalAddrGone(addr) = event {
+                break assert_eq!(came, Some(addr));
+            }
+        }
+    });
+    let kept = b.rt().now() - told;
+    let ttl = b.config().observation_ttl;
+    assert!(kept <= ttl && kept + LATENCY * 40 > ttl, "{kept:?}");
+    let left = b.census().tasks;
+    assert!(!left.contains(&"external addresses"), "{left:?}");
 }
 
 #[test]

@@ -332,7 +332,9 @@ fn deaf(host: &Host) -> Multiaddr {
 fn an_idle_connection_is_closed_and_a_used_one_is_not() {
     let sim = sim(13);
     let (alice, bob) = (sim.host("alice"), sim.host("bob"));
-    let (a, b) = (swarm(&alice, 1), swarm(&bob, 2));
+    let mut config = Config::default();
+    config.low_water = Some(0);
+    let (a, b) = (swarm_with(&alice, 1, config), swarm(&bob, 2));
 
     sim.block_on(async {
         let addr = listen(&b, &bob).await;

@@ -9,7 +9,7 @@ use async_tungstenite::{accept_async_with_config, client_async_with_config};
 use futures::future::{BoxFuture, FutureExt};
 use futures_rustls::{TlsAcceptor, TlsConnector};
 use p2p_core::{
-    BoxIo, Dialed, Incoming, Link, Listener, Multiaddr, PeerId, Transport, TransportError,
+    BoxIo, Dialed, Exceeded, Incoming, Link, Listener, Multiaddr, PeerId, Transport, TransportError,
 };
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
@@ -201,6 +201,10 @@ impl Listener for Listening {
             })
         }
         .boxed()
+    }
+
+    fn refusals(&mut self) -> Option<(Exceeded, u64)> {
+        self.below.refusals()
     }
 }
 

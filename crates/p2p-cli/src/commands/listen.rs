@@ -157,6 +157,23 @@ fn tell(output: Output, event: &Event) {
             output.line(format!("others see us at {addr}"));
             output.record(&Record::new("external_addr").text("addr", addr));
         }
+        Event::ExternalAddrGone(addr) => {
+            output.line(format!("others no longer see us at {addr}"));
+            output.record(&Record::new("external_addr_gone").text("addr", addr));
+        }
+        Event::StreamFailed {
+            peer, error, times, ..
+        } => {
+            output.line(format!(
+                "{times} streams failed, the last of {peer}: {}",
+                clean(error)
+            ));
+            let record = Record::new("stream_failed")
+                .text("peer", peer)
+                .with("times", *times)
+                .text("cause", error);
+            output.record(&record);
+        }
         // Said when they were asked for, or of no interest here.
         Event::DialFailed { .. }
         | Event::ListenAddr(_)

@@ -41,6 +41,13 @@ pub(crate) fn patient(host: &Host, n: u8) -> Swarm {
     swarm_with(host, n, config)
 }
 
+/// The same, but every connection that is idle for a minute is closed.
+pub(crate) fn frugal(host: &Host, n: u8) -> Swarm {
+    let mut config = Config::default();
+    config.low_water = Some(0);
+    swarm_with(host, n, config)
+}
+
 pub(crate) fn swarm_with(host: &Host, n: u8, config: Config) -> Swarm {
     let (rt, keys) = (host.rt(), keys(n));
     Swarm::builder(rt.clone(), keys.to_peer_id())

@@ -122,6 +122,7 @@ impl Plan {
             return config;
         }
         config.idle_timeout = Duration::from_secs(dice.between(5, 60) as u64);
+        config.low_water = Some(0);
         if self.limits == Limits::Tight {
             config.limits.memory_budget = TIGHT_MEMORY;
             config.limits.peer_memory = TIGHT_MEMORY / 2;
