@@ -4,6 +4,7 @@ mod key;
 mod pubsub;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -277,6 +278,10 @@ pub(crate) struct Top {
     /// Look once
     #[arg(long)]
     pub(crate) once: bool,
+
+    /// End after so many looks
+    #[arg(long, value_name = "N", hide = true)]
+    pub(crate) frames: Option<NonZeroU32>,
 }
 
 /// Measure the round trip to a node

@@ -19,6 +19,8 @@ use crate::state;
 
 /// The longest request that is read, in bytes.
 const MAX_REQUEST: usize = 4096;
+/// What a request without a body ends with.
+const END: &[u8] = b"\r\n\r\n";
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 16 << 20;
 /// How long one exchange may take.
@@ -57,45 +59,68 @@ pub(crate) async fn serve(rt: Rt, mut listener: Box<dyn TcpListener>, swarm: Wea
 }
 
 async fn answer(mut stream: Box<dyn TcpStream>, swarm: &WeakSwarm) -> io::Result<()> {
-    let mut request = Vec::new();
-    let mut buffer = [0; 512];
-    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-        let read = stream.read(&mut buffer).await?;
-        request.extend_from_slice(buffer.get(..read).unwrap_or_default());
-        if read == 0 || request.len() > MAX_REQUEST {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-    }
-    let line = request
-        .split(|byte| *byte == b'\r')
-        .next()
-        .unwrap_or_default();
-    let answer = page(&String::from_utf8_lossy(line), swarm);
+    let answer = match request_line(&mut stream).await? {
+        Some(line) => page(&line, swarm),
+        None => response(
+            "431 Request Header Fields Too Large",
+            "text/plain",
+            "a request has at most 4096 bytes\n",
+        ),
+    };
     stream.write_all(answer.as_bytes()).await?;
     stream.close().await
 }
 
+/// The first line of a request, once all of it is here; `None` if it is too long.
+async fn request_line(stream: &mut Box<dyn TcpStream>) -> io::Result<Option<String>> {
+    let mut request = Vec::new();
+    let mut buffer = [0; 512];
+    loop {
+        let read = stream.read(&mut buffer).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        // The end may have begun in what was read before.
+        let fresh = request.len().saturating_sub(END.len() - 1);
+        request.extend_from_slice(buffer.get(..read).unwrap_or_default());
+        let mut tails = request.get(fresh..).unwrap_or_default().windows(END.len());
+        if tails.any(|tail| tail == END) {
+            break;
+        }
+        if request.len() > MAX_REQUEST {
+            return Ok(None);
+        }
+    }
+    let line = request.split(|byte| *byte == b'\r').next();
+    let line = line.unwrap_or_default();
+    Ok(Some(String::from_utf8_lossy(line).into_owned()))
+}
+
 /// The answer to a request that begins with `line`.
 fn page(line: &str, swarm: &WeakSwarm) -> String {
-    let mut words = line.split(' ');
-    let (method, path) = (words.next(), words.next());
-    let Some(swarm) = swarm.upgrade() else {
-        return response(
-            "503 Service Unavailable",
-            "text/plain",
-            "the node is ending\n",
-        );
+    let words: Vec<&str> = line.split(' ').collect();
+    let [method, target, version] = words[..] else {
+        return response("400 Bad Request", "text/plain", "this is no HTTP\n");
     };
-    match (method, path) {
-        (Some("GET"), Some("/metrics")) => {
-            response("200 OK", metrics::CONTENT_TYPE, &metrics::render(&swarm))
-        }
-        (Some("GET"), Some("/top")) => {
+    if !version.starts_with("HTTP/1.") {
+        return response("505 HTTP Version Not Supported", "text/plain", "HTTP/1.1\n");
+    }
+    if method != "GET" {
+        // With the header that has to be there.
+        let status = "405 Method Not Allowed\r\nAllow: GET";
+        return response(status, "text/plain", "only GET\n");
+    }
+    let Some(swarm) = swarm.upgrade() else {
+        let why = "the node is ending\n";
+        return response("503 Service Unavailable", "text/plain", why);
+    };
+    match target.split('?').next() {
+        Some("/metrics") => response("200 OK", metrics::CONTENT_TYPE, &metrics::render(&swarm)),
+        Some("/top") => {
             let text = state::of(&swarm).to_string();
             response("200 OK", "application/json", &text)
         }
-        (Some("GET"), _) => response("404 Not Found", "text/plain", "try /metrics or /top\n"),
-        _ => response("405 Method Not Allowed", "text/plain", "only GET\n"),
+        Some(_) | None => response("404 Not Found", "text/plain", "try /metrics or /top\n"),
     }
 }
 

@@ -22,6 +22,7 @@ mod output;
 mod pattern;
 mod progress;
 mod roads;
+mod screen;
 mod signals;
 mod sim;
 mod state;

@@ -42,7 +42,11 @@ pub(crate) struct Roads {
 
 impl Roads {
     /// Adds what was asked for.
-    pub(crate) fn add_to(&self, mut builder: HostBuilder) -> Result<HostBuilder, Failure> {
+    pub(crate) fn add_to(
+        &self,
+        output: Output,
+        mut builder: HostBuilder,
+    ) -> Result<HostBuilder, Failure> {
         if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {
             let mut config = websocket::Config::default();
             config.certificate = Some(certificate(cert, key)?);
@@ -57,18 +61,31 @@ impl Roads {
             builder = builder.bootstrap(list, bootstrap::Config::default());
         }
         if let Some(file) = &self.book {
-            let opened = RedbStore::open(file).map_err(|error| {
-                Failure::new("cannot use the address book", "start", Chain(&error))
-                    .tried(file.display().to_string())
-                    .help("a file that no other node uses, or the name of a new one")
-            })?;
-            builder = builder.book_store(opened.store);
+            builder = builder.book_store(open_book(output, file)?);
         }
         if self.mdns {
             builder = builder.mdns(Some(mdns::Config::default()));
         }
         Ok(builder)
     }
+}
+
+/// Opens the address book; says so if it had to start with a new one.
+fn open_book(output: Output, file: &Path) -> Result<RedbStore, Failure> {
+    let opened = RedbStore::open(file).map_err(|error| {
+        Failure::new("cannot use the address book", "start", Chain(&error))
+            .tried(file.display().to_string())
+            .help("a file that no other node uses, or the name of a new one")
+    })?;
+    if let Some(aside) = &opened.moved_aside {
+        let (file, aside) = (file.display(), aside.display());
+        output.line(format!(
+            "the address book {file} is damaged: moved to {aside}, starting with an empty one"
+        ));
+        let record = Record::new("book_moved_aside");
+        output.record(&record.text("file", file).text("moved_to", aside));
+    }
+    Ok(opened.store)
 }
 
 /// Shows who is found in the local network, if the node looks.

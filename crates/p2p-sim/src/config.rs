@@ -79,6 +79,12 @@ pub struct Tcp {
     ///
     /// Linux lets the reader have it first; other systems do not.
     pub reset_discards: bool,
+    /// Whether connections over an address that their host loses fail there at once.
+    /// Default: false.
+    ///
+    /// Linux keeps them, since the address may come back; other systems, such as Android, end
+    /// them. See [`Host::set_addrs`](crate::Host::set_addrs).
+    pub abort_on_lost_addr: bool,
 }
 
 impl Default for Tcp {
@@ -89,6 +95,7 @@ impl Default for Tcp {
             give_up: Duration::from_secs(924),
             orphan_give_up: Duration::from_secs(60),
             reset_discards: false,
+            abort_on_lost_addr: false,
         }
     }
 }

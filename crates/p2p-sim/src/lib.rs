@@ -51,7 +51,8 @@
 //! [`Link`] sets latency, jitter, rate, loss, reordering and duplication, for one pair of hosts
 //! ([`Sim::link`]) or all others ([`Sim::default_link`]), at any time. [`Sim::partition`] cuts
 //! hosts off, [`Host::crash`] pulls the plug, [`Sim::nat`] puts hosts behind a NAT,
-//! [`Host::bandwidth`] limits a network card, [`Host::clock_ahead`] sets a clock wrong.
+//! [`Host::set_addrs`] takes addresses away and gives new ones, [`Host::bandwidth`] limits a network
+//! card, [`Host::clock_ahead`] sets a clock wrong.
 //!
 //! # Assert, and see a failure again
 //!

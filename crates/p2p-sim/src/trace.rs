@@ -49,6 +49,12 @@ pub(crate) enum Kind {
 /// An event. Connections, tasks and datagrams have numbers in the order of their making.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum What {
+    AddrAdded {
+        addr: IpAddr,
+    },
+    AddrRemoved {
+        addr: IpAddr,
+    },
     Accepted {
         conn: u64,
         from: SocketAddr,
@@ -244,6 +250,8 @@ fn encode(out: &mut Vec<u8>, at: Nanos, host: Option<HostId>, what: What) {
         What::TaskEnded { serial, name } => out.tag(23).number(serial).text(name),
         What::TaskSpawned { serial, name } => out.tag(24).number(serial).text(name),
         What::TimerFired => out.tag(25),
+        What::AddrAdded { addr } => out.tag(26).socket(SocketAddr::new(addr, 0)),
+        What::AddrRemoved { addr } => out.tag(27).socket(SocketAddr::new(addr, 0)),
     };
 }
 
@@ -291,6 +299,8 @@ fn line(record: Record, hosts: &[HostState]) -> String {
     );
     // Writing to a string cannot fail.
     let _ = match record.what {
+        What::AddrAdded { addr } => write!(line, "has the address {addr} now"),
+        What::AddrRemoved { addr } => write!(line, "has LOST the address {addr}"),
         What::Accepted { conn, from } => write!(line, "accept #{conn} from {from}"),
         What::ClockSet { ahead } => write!(line, "clock set, {ahead} ns ahead"),
         What::Closed { conn } => write!(line, "close #{conn}"),

@@ -20,7 +20,7 @@ use p2p_core::{
     Protocol, Rt,
 };
 use p2p_multistream::{self as multistream, Negotiated};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::admit::Place;
 use crate::error::{OpenError, StreamError};
@@ -61,6 +61,8 @@ pub(crate) struct Inner {
     stop: OnceLock<AbortHandle>,
     /// Why, if it was us who ended it because of a limit.
     verdict: OnceLock<ConnectionEnd>,
+    /// What its streams are logged in, if anybody listens to that, until it ends.
+    span: Mutex<Option<Arc<Span>>>,
     /// Places for streams that we open, per protocol that asked for a limit.
     opening: Mutex<BTreeMap<Protocol, Slots>>,
 }
@@ -101,16 +103,38 @@ impl Inner {
         Some(ended.unwrap_or(ConnectionEnd::Dropped))
     }
 
-    /// A stream that proposes `protocol` with its first bytes.
+    /// A stream that proposes `protocol` with its first bytes, and what it is logged in.
     pub(crate) async fn open(
         &self,
         protocol: &Protocol,
-    ) -> Result<Negotiated<BoxStream>, OpenError> {
+    ) -> Result<(Negotiated<BoxStream>, Span), OpenError> {
+        let (stream, span) = self.open_unnamed().await?;
+        span.record("protocol", protocol.as_str());
+        let info = &self.info;
+        span.in_scope(|| {
+            tracing::debug!(peer = %info.peer, connection = info.id.0, %protocol, "stream opened");
+        });
+        Ok((multistream::dial_lazy(stream, protocol.clone()), span))
+    }
+
+    /// A stream whose protocol is not known yet.
+    async fn open_unnamed(&self) -> Result<(BoxStream, Span), OpenError> {
         let stream = self.muxer.open().await?;
         self.counters.stream_opened();
-        let info = &self.info;
-        tracing::debug!(peer = %info.peer, connection = info.id.0, %protocol, "stream opened");
-        Ok(multistream::dial_lazy(stream, protocol.clone()))
+        let span = tracing::debug_span!(
+            parent: &*self.span(),
+            "stream",
+            direction = "out",
+            number = stream.id(),
+            protocol = tracing::field::Empty
+        );
+        Ok((stream, span))
+    }
+
+    /// What its streams are logged in.
+    fn span(&self) -> Arc<Span> {
+        let span = lock(&self.span).clone();
+        span.unwrap_or_else(|| Arc::new(Span::none()))
     }
 
     pub(crate) async fn ended(&self) -> ConnectionEnd {
@@ -200,14 +224,10 @@ impl Connection {
     /// # Errors
     /// [`OpenError::Muxer`] if the connection is over or takes no streams.
     pub async fn open(&self, protocol: &Protocol) -> Result<Stream, OpenError> {
-        let io = self.0.open(protocol).await?;
+        let (io, span) = self.0.open(protocol).await?;
         let within = Some(self.0.negotiation_timeout);
-        Ok(Stream::new(
-            io,
-            protocol.clone(),
-            self.clone().into(),
-            within,
-        ))
+        let keep = self.clone().into();
+        Ok(Stream::new(io, protocol.clone(), keep, within).logged_in(span))
     }
 
     /// Waits for one of `max` places for `protocol` on this connection, for callers that limit
@@ -234,13 +254,15 @@ impl Connection {
         if let [only] = protocols {
             return self.open(only).await;
         }
-        let stream = self.0.muxer.open().await?;
-        self.0.counters.stream_opened();
+        let (stream, span) = self.0.open_unnamed().await?;
         let config = multistream::Config::default();
-        let agreed = multistream::dial(stream, protocols, &config);
+        let agreed = multistream::dial(stream, protocols, &config).instrument(span.clone());
         let timeout = self.0.negotiation_timeout;
         match self.0.rt.timeout(timeout, agreed).await {
-            Ok(Ok((protocol, io))) => Ok(Stream::new(io, protocol, self.clone().into(), None)),
+            Ok(Ok((protocol, io))) => {
+                span.record("protocol", protocol.as_str());
+                Ok(Stream::new(io, protocol, self.clone().into(), None).logged_in(span))
+            }
             Ok(Err(error)) => Err(OpenError::Negotiation(Arc::new(error))),
             Err(_) => Err(OpenError::Timeout(timeout)),
         }
@@ -350,6 +372,7 @@ impl Task {
             place: Mutex::new(Some(place)),
             stop: OnceLock::new(),
             verdict: OnceLock::new(),
+            span: Mutex::default(),
             opening: Mutex::default(),
         });
         Self {
@@ -396,6 +419,9 @@ impl Task {
         let info = &stoppable.info;
         let span = tracing::debug_span!("connection", peer = %info.peer, id = info.id.0,
             role = %info.role, remote = %info.remote);
+        if !span.is_disabled() {
+            *lock(&stoppable.span) = Some(Arc::new(span.clone()));
+        }
         let (served, stop) = abortable(served.instrument(span));
         // Run once.
         let _ = stoppable.stop.set(stop);
@@ -414,10 +440,13 @@ async fn accept(shared: Arc<Shared>, inner: Arc<Inner>) -> Option<ConnectionEnd>
             Ok(permit) => {
                 let place = (slot, permit);
                 let span = tracing::debug_span!(
+                    parent: &*inner.span(),
                     "stream",
+                    direction = "in",
                     number = stream.id(),
                     protocol = tracing::field::Empty
                 );
+                let stream = (stream, span.clone());
                 let served = serve(Arc::clone(&shared), Arc::clone(&inner), stream, place);
                 let served = served.instrument(span);
                 shared.tasks.spawn("stream", served);
@@ -436,7 +465,7 @@ async fn accept(shared: Arc<Shared>, inner: Arc<Inner>) -> Option<ConnectionEnd>
 async fn serve(
     shared: Arc<Shared>,
     inner: Arc<Inner>,
-    stream: BoxStream,
+    stream: (BoxStream, Span),
     (slot, permit): (Slot, Permit),
 ) {
     // In a box of its own: what the negotiation needs is given back before the handler begins,
@@ -452,7 +481,7 @@ async fn serve(
 async fn accept_stream(
     shared: Arc<Shared>,
     inner: Arc<Inner>,
-    stream: BoxStream,
+    (stream, span): (BoxStream, Span),
     permit: Permit,
 ) -> Option<BoxFuture<'static, ()>> {
     let handlers = shared.handlers();
@@ -479,7 +508,7 @@ async fn accept_stream(
             return None;
         }
     };
-    tracing::Span::current().record("protocol", protocol.as_str());
+    span.record("protocol", protocol.as_str());
     let entry = handlers.find(&protocol)?.clone();
     drop(handlers);
     let (max, setting) = match entry.options.max_streams {
@@ -506,7 +535,8 @@ async fn accept_stream(
     } else {
         WeakConnection::new(inner).into()
     };
-    let stream = Stream::new(io, protocol, keep, None).paid_by((permit, served));
+    let stream = Stream::new(io, protocol, keep, None);
+    let stream = stream.paid_by((permit, served)).logged_in(span);
     Some(entry.handler.serve(stream))
 }
 
@@ -548,6 +578,8 @@ impl Drop for Goodbye {
     fn drop(&mut self) {
         // Whoever hears of the end finds the limits free and the books in order.
         self.share = None;
+        let span = lock(&self.inner.span).take();
+        drop(span);
         let place = lock(&self.inner.place).take();
         drop(place);
         if let Some(verdict) = self.inner.verdict.get() {

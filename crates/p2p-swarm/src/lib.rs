@@ -20,6 +20,19 @@
 //! Features: `redb` keeps the address book in a file (`RedbStore`); `metrics` renders what happens
 //! as OpenMetrics text.
 //!
+//! # What is logged
+//!
+//! With [`tracing`], at debug level unless something is wrong. Two spans say where an event
+//! belongs:
+//!
+//! | span | from, to | fields |
+//! |---|---|---|
+//! | `connection` | ready for streams, ended | `peer`, `id` (the number of [`ConnectionId`]), `role` (`dialer`, `listener`), `remote` (its address) |
+//! | `stream`, in its `connection` | opened, dropped | `direction` (`in`, `out`), `number` (the multiplexer's, if it has one), `protocol` (once it is known) |
+//!
+//! Handlers run in the span of their stream. For streams that we open, [`Stream::span`] is there to
+//! be entered. Nobody who listens: no span is made.
+//!
 //! Specs: libp2p/specs `connections/README.md`, `connections/inlined-muxer-negotiation.md`.
 
 mod admission;

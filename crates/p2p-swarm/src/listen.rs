@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{AbortHandle, Either, abortable, select};
-use p2p_core::{AddrExt, Incoming, Link, Listener, Multiaddr, Role};
+use p2p_core::{AddrExt, Incoming, Instant, Link, Listener, Multiaddr, Role};
 
 use crate::admission::{Arrived, PendingId};
 use crate::admit::Admitted;
@@ -90,7 +90,7 @@ pub(crate) fn unlisten(shared: &Shared, addr: &Multiaddr) -> bool {
 async fn run(shared: Arc<Shared>, mut listener: Box<dyn Listener>, everywhere: Option<u64>) {
     let rt = &shared.rt;
     let interval = shared.config.interface_interval;
-    let mut look = everywhere.map(|_| rt.timer(rt.now() + interval));
+    let mut look = everywhere.map(|_| rt.timer(next_look(rt.now(), interval)));
     loop {
         let accepted = match &mut look {
             None => Some(listener.accept().await),
@@ -101,7 +101,7 @@ async fn run(shared: Arc<Shared>, mut listener: Box<dyn Listener>, everywhere: O
         };
         let Some(accepted) = accepted else {
             if let Some(timer) = &mut look {
-                timer.reset(rt.now() + interval);
+                timer.reset(next_look(rt.now(), interval));
             }
             expand(&shared, listener.as_ref(), everywhere);
             tell_refusals(&shared, listener.as_mut());
@@ -122,6 +122,16 @@ fn tell_refusals(shared: &Shared, listener: &mut dyn Listener) {
     if let Some((exceeded, times)) = listener.refusals() {
         shared.refusals.tell(None, &exceeded, times);
     }
+}
+
+/// The next multiple of `interval`: all listeners look at the same time, so that whoever tells
+/// others of a change tells them once.
+fn next_look(now: Instant, interval: Duration) -> Instant {
+    let interval = u64::try_from(interval.as_nanos())
+        .unwrap_or(u64::MAX)
+        .max(1);
+    let past = now.as_nanos() / interval;
+    Instant::from_nanos(past.saturating_add(1).saturating_mul(interval))
 }
 
 /// Follows the interfaces: tells which addresses came and went.

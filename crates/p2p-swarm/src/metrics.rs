@@ -161,7 +161,6 @@ fn write_gauges(text: &mut Text, swarm: &Swarm) -> fmt::Result {
             Some(limits.max_pending_dials),
         ),
         ("incoming_streams", usage.streams, Some(limits.max_streams)),
-        ("memory_bytes", usage.memory, Some(limits.memory_budget)),
         (
             "known_peers",
             usage.known_peers,
@@ -180,6 +179,14 @@ fn write_gauges(text: &mut Text, swarm: &Swarm) -> fmt::Result {
             text.labelled("limit", "what", what, count(limit))?;
         }
     }
+    // Families of their own: one family has one unit.
+    let (held, budget) = (count(usage.memory), count(limits.memory_budget));
+    text.gauge("memory_bytes", "Memory held on behalf of remotes", held)?;
+    text.gauge("memory_budget_bytes", "The most memory that may be", budget)?;
+    write_connected(text, swarm)
+}
+
+fn write_connected(text: &mut Text, swarm: &Swarm) -> fmt::Result {
     let snapshot = swarm.snapshot();
     let mut security: BTreeMap<&str, u64> = BTreeMap::new();
     let mut streams = 0;
@@ -202,16 +209,25 @@ fn write_gauges(text: &mut Text, swarm: &Swarm) -> fmt::Result {
     for (protocol, count) in serving {
         text.labelled("serving", "protocol", protocol.as_str(), count)?;
     }
-    text.family(
+    text.gauge(
         "open_streams",
-        "gauge",
         "Streams that are open, both directions together",
-    )?;
-    text.sample("open_streams", streams)
+        streams,
+    )
 }
 
 fn count(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+/// A bound as the specification wants numbers in labels: `0.003`, `0.1`, `10.0`.
+fn seconds(millis: u64) -> String {
+    let text = format!("{}.{:03}", millis / 1000, millis % 1000);
+    let short = text.trim_end_matches('0');
+    match short.ends_with('.') {
+        true => format!("{short}0"),
+        false => short.to_owned(),
+    }
 }
 
 /// Text under way. Label values are names of ours: nothing needs to be escaped.
@@ -241,6 +257,11 @@ impl Text {
         writeln!(self.0, "p2p_swarm_{name}{{{label}=\"{is}\"}} {value}")
     }
 
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.family(name, "gauge", help)?;
+        self.sample(name, value)
+    }
+
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         self.family(name, "counter", help)?;
         self.sample(&format!("{name}_total"), value)
@@ -260,8 +281,7 @@ impl Text {
         let mut below = 0;
         for (bound, count) in Histogram::BOUNDS.iter().zip(histogram.counts) {
             below += count;
-            let bound = format!("{}.{:03}", bound / 1000, bound % 1000);
-            self.labelled(&bucket, "le", &bound, below)?;
+            self.labelled(&bucket, "le", &seconds(*bound), below)?;
         }
         self.labelled(&bucket, "le", "+Inf", histogram.count())?;
         self.sample(&format!("{name}_count"), histogram.count())?;

@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::io::{AsyncRead, AsyncWrite, IoSlice};
 use p2p_core::{BoxStream, ErrorCode, PeerId, Permit, Protocol, Timer};
 use p2p_multistream::{Negotiated, NegotiationError};
+use tracing::Span;
 
 use crate::connection::Connection;
 use crate::info::ConnectionInfo;
@@ -30,6 +31,8 @@ pub struct Stream {
     protocol: Protocol,
     connection: Keep,
     answer: Answer,
+    /// What it is logged in, if anybody listens to that.
+    span: Option<Box<Span>>,
     /// For the stream, and for its being served.
     _permits: Option<(Permit, Serving)>,
 }
@@ -74,6 +77,7 @@ impl Stream {
             protocol,
             connection,
             answer: answer_within.map_or(Answer::Given, Answer::Awaited),
+            span: None,
             _permits: None,
         }
     }
@@ -81,6 +85,18 @@ impl Stream {
     pub(crate) fn paid_by(mut self, permits: (Permit, Serving)) -> Self {
         self._permits = Some(permits);
         self
+    }
+
+    pub(crate) fn logged_in(mut self, span: Span) -> Self {
+        self.span = (!span.is_disabled()).then(|| Box::new(span));
+        self
+    }
+
+    /// The span of this stream, which ends when the stream is dropped: work on a stream that we
+    /// opened is logged in it with [`tracing::Instrument::instrument`]. Handlers run in theirs.
+    /// Disabled if nobody listens to spans at debug level.
+    pub fn span(&self) -> Span {
+        self.span.as_deref().cloned().unwrap_or_else(Span::none)
     }
 
     /// The agreed protocol.
@@ -143,6 +159,7 @@ impl Stream {
     /// The remote has said yes or no to the protocol, or the stream failed before it could.
     fn answered(&mut self, error: Option<&io::Error>) {
         self.answer = Answer::Given;
+        let _in_span = self.span.as_deref().map(Span::enter);
         let info = self.info();
         let (peer, connection, protocol) = (info.peer, info.id.0, &self.protocol);
         match error {

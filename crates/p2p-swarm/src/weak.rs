@@ -51,14 +51,10 @@ impl WeakConnection {
     /// # Errors
     /// [`OpenError::Muxer`] if the connection is over or takes no streams.
     pub async fn open(&self, protocol: &Protocol) -> Result<Stream, OpenError> {
-        let io = self.0.open(protocol).await?;
+        let (io, span) = self.0.open(protocol).await?;
         let within = Some(self.0.negotiation_timeout);
-        Ok(Stream::new(
-            io,
-            protocol.clone(),
-            self.clone().into(),
-            within,
-        ))
+        let keep = self.clone().into();
+        Ok(Stream::new(io, protocol.clone(), keep, within).logged_in(span))
     }
 
     /// The same as [`Connection::close`].

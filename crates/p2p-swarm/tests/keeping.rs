@@ -312,8 +312,11 @@ fn the_metrics_are_open_metrics_text() {
         "p2p_swarm_used{what=\"connections\"} 1",
         "p2p_swarm_limit{what=\"connections\"} 1024",
         "p2p_swarm_streams_opened_total 1",
-        "p2p_swarm_transport_seconds_bucket{le=\"0.100\"} 1",
-        "p2p_swarm_transport_seconds_bucket{le=\"0.030\"} 0",
+        "p2p_swarm_memory_budget_bytes 268435456",
+        "# UNIT p2p_swarm_memory_bytes bytes",
+        "p2p_swarm_lifetime_seconds_bucket{le=\"3600.0\"} 0",
+        "p2p_swarm_transport_seconds_bucket{le=\"0.1\"} 1",
+        "p2p_swarm_transport_seconds_bucket{le=\"0.03\"} 0",
         "p2p_swarm_transport_seconds_sum 0.100000000",
         "# UNIT p2p_swarm_transport_seconds seconds",
     ] {

@@ -22,7 +22,7 @@ pub(crate) async fn run(output: Output, args: Listen) -> Result<(), Failure> {
     let mut config = p2p::Config::default();
     config.count_bytes = args.metrics.is_some();
     let builder = node::builder(&args.node, config, ANSWER)?;
-    let host = node::run(args.roads.add_to(builder)?).await?;
+    let host = node::run(args.roads.add_to(output, builder)?).await?;
     roads::show_neighbours(output, &host);
     for protocol in ECHO {
         serve_echo(&host, protocol)?;

@@ -38,8 +38,8 @@ impl Listener {
                 "ended early: {read}"
             );
         }
-        let first: Value = serde_json::from_str(read.lines().next().unwrap()).unwrap();
-        let addr = first["addr"].as_str().unwrap().to_owned();
+        let addr = first(&read, "listening")["addr"].clone();
+        let addr = addr.as_str().unwrap().to_owned();
         Self {
             addr,
             child,
@@ -56,12 +56,7 @@ impl Listener {
 
     /// Where it shows its metrics.
     pub(crate) fn metrics(&self) -> String {
-        let records = self
-            .read
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap());
-        let is_metrics = |record: &Value| record["event"] == "metrics";
-        let record: Value = { records }.find(is_metrics).unwrap();
+        let record = first(&self.read, "metrics");
         record["addr"].as_str().unwrap().to_owned()
     }
 
@@ -96,6 +91,15 @@ impl Listener {
             stderr: String::new(),
         }
     }
+}
+
+/// The first record of `event`.
+fn first(read: &str, event: &str) -> Value {
+    let mut records = read
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let found = records.find(|record| record["event"] == event);
+    found.unwrap_or_else(|| panic!("no {event} in {read}"))
 }
 
 impl Drop for Listener {

@@ -1,7 +1,7 @@
 //! What one end of a connection sends, until it is received.
 //!
 //! Segments arrive in the order in which they were sent. While the path is cut, or the remote
-//! host is down, a lane is *stalled*: it tries again after 200 ms, twice that, and so on, and
+//! host is down, or either end has lost its address, a lane is *stalled*: it tries again after 200 ms, twice that, and so on, and
 //! fails its own end when it has tried long enough.
 
 use std::collections::VecDeque;
@@ -144,7 +144,7 @@ impl State {
             true => self.tap_send(from, to, payload.len()),
             false => 0,
         };
-        let reachable = self.reachable(from, to) && self.nat_carries(key, side);
+        let reachable = self.carries(key, side);
         let Some(conn) = self.net.tcp.conns.get_mut(key) else {
             return;
         };
@@ -207,13 +207,18 @@ impl State {
             return;
         };
         let (from, stage) = (end.host, end.stage);
-        let reachable = self.reachable(from, to) && self.nat_carries(key, side);
+        let reachable = self.carries(key, side);
         let limit = match stage {
             Stage::Open => nanos(self.config.tcp.give_up),
             Stage::Embryo | Stage::Closed | Stage::Gone => nanos(self.config.tcp.orphan_give_up),
         };
         if stage == Stage::Gone || (!reachable && self.now - stall.since >= limit) {
             return self.give_up(key, side);
+        }
+        if !reachable && self.meets_a_stranger(key, side) {
+            // It knows nothing of this connection, and says so.
+            self.fail(key, side, Failure::Reset);
+            return self.cleanup(key);
         }
         let Some(conn) = self.net.tcp.conns.get_mut(key) else {
             return;
@@ -257,11 +262,9 @@ impl State {
             return;
         }
         let (serial, from) = (conn.serial, conn.end(side).host);
-        let (sender_gone, to) = (
-            conn.end(side).stage == Stage::Gone,
-            conn.end(side.other()).host,
-        );
-        if !self.reachable(from, to) {
+        let other = conn.end(side.other());
+        let (sender_gone, to) = (conn.end(side).stage == Stage::Gone, other.host);
+        if !self.reachable(from, to) || !self.has_addr(to, other.local.ip()) {
             // What a crashed host had sent is not sent again.
             return match sender_gone {
                 true => self.give_up(key, side),

@@ -1,5 +1,6 @@
 //! The simulated network: who has which address, and what is under way.
 
+mod addrs;
 pub(crate) mod lane;
 pub(crate) mod link;
 pub(crate) mod listener;

@@ -117,6 +117,7 @@ pub(crate) enum Stage {
 /// Why an end failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
+    AddrGone,
     Reset,
     TimedOut,
 }
@@ -124,6 +125,10 @@ pub(crate) enum Failure {
 impl From<Failure> for io::Error {
     fn from(failure: Failure) -> Self {
         match failure {
+            Failure::AddrGone => Self::new(
+                io::ErrorKind::ConnectionAborted,
+                "the host has lost the address of this end",
+            ),
             Failure::Reset => Self::new(io::ErrorKind::ConnectionReset, "reset by the remote"),
             Failure::TimedOut => Self::new(io::ErrorKind::TimedOut, "the remote does not answer"),
         }

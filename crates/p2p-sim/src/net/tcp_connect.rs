@@ -147,6 +147,7 @@ impl State {
         let wire = self.outbound(Proto::Tcp, host, from, to);
         let why = match self.destination(Proto::Tcp, wire) {
             None => "nobody has this address",
+            Some(_) if !self.has_addr(host, from.ip()) => "the sender has lost its address",
             Some(there) if !self.reachable(host, there) => "the path is cut or the host down",
             Some(there) if self.loses(host, there) => "lost",
             Some(there) => {
@@ -254,7 +255,9 @@ impl State {
         let to = arrival.to;
         let why = "nobody listens there";
         self.note(arrival.host, What::SynDropped { to, why });
-        if self.reachable(arrival.host, host) {
+        let local = self.net.tcp.dials.get(key).map(|dial| dial.local.ip());
+        let hears = local.is_some_and(|local| self.has_addr(host, local));
+        if hears && self.reachable(arrival.host, host) {
             let delay = self.delay(arrival.host, host);
             self.after(delay, NetEvent::Refused { dial: key });
         }
@@ -297,6 +300,15 @@ impl State {
         if let Some(DialStage::Trying) = self.net.tcp.dials.get(key).map(|dial| dial.stage) {
             let message = "nobody listens there";
             self.dial_fails(key, io::ErrorKind::ConnectionRefused, message);
+        }
+    }
+
+    /// The host of a dial has lost the address that it dials from.
+    pub(crate) fn dial_aborted(&mut self, key: Key) {
+        let stage = self.net.tcp.dials.get(key).map(|dial| dial.stage);
+        if let Some(DialStage::Trying | DialStage::Answered(..)) = stage {
+            let message = "the host has lost the address of this end";
+            self.dial_fails(key, io::ErrorKind::ConnectionAborted, message);
         }
     }
 

@@ -165,7 +165,11 @@ impl State {
                 from
             }
             None if at.ip().is_unspecified() => self.source_ip(host, to.ip())?,
-            None => at.ip(),
+            None => {
+                // It may be lost by now.
+                self.check_local(host, at.ip())?;
+                at.ip()
+            }
         };
         let from = SocketAddr::new(from, at.port());
         let size = datagram.segment.unwrap_or(datagram.contents.len()).max(1);
