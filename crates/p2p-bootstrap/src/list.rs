@@ -166,7 +166,7 @@ mod tests {
         );
         let text = says("one.example:4001");
         assert!(
-            text.starts_with("line 1: \"one.example:4001\" is not an address: "),
+            text.starts_with("line 1: \"one.example:4001\" is not an address such as "),
             "{text}"
         );
         let long = says(&"x".repeat(10_000));
