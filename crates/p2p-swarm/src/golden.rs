@@ -203,6 +203,8 @@ fn refusals() -> Vec<String> {
     admission.connect(&addr()).unwrap();
     all.push(admission.connect(&addr()).unwrap_err());
     all.push(admission.evicted());
+    all.push(limits.check_one_more_of_peer(8).unwrap_err());
+    all.push(limits.dials().reserve(1000).unwrap_err());
 
     let memory = Budget::new("memory of the host", "memory_budget", 64 << 20);
     let streams = Budget::new("incoming streams", "max_streams", 1);
@@ -230,6 +232,14 @@ fn refusals() -> Vec<String> {
             .serve(&echo, 1, "max_streams_per_protocol")
             .unwrap_err(),
     );
+    let of_peer = Limits {
+        max_streams_per_peer: 0,
+        ..limits
+    };
+    let tell: crate::share::OnRefusal = Arc::new(|_, _| ());
+    let streams = Budget::new("incoming streams", "max_streams", 1);
+    let none = Arc::new(Shares::new(Budget::unlimited(), streams, &of_peer, tell));
+    all.push(none.share(peer(1)).streams.accept().unwrap_err());
     let mut texts: Vec<String> = all.iter().map(ToString::to_string).collect();
     let list = GateList::default();
     list.deny_peer(peer(1));
