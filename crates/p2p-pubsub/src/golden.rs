@@ -2,6 +2,10 @@
 //!
 //! `P2P_BLESS=1 cargo test -p p2p-pubsub --lib golden` writes `tests/golden/texts.txt` anew: read
 //! the difference as a user would.
+#![expect(
+    clippy::field_reassign_with_default,
+    reason = "as users write it, who have no struct expressions for settings"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;

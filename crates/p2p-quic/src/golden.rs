@@ -34,7 +34,7 @@ fn every_error_and_refusal_reads_as_it_should() {
 
 /// rustls without the suite that QUIC's first packets need.
 fn no_suite() -> SetupError {
-    let suites = vec![rustls::crypto::aws_lc_rs::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256];
+    let suites = vec![aws_lc_rs::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256];
     let provider = CryptoProvider {
         cipher_suites: suites,
         ..aws_lc_rs::default_provider()

@@ -394,8 +394,9 @@ impl Golden {
         }
         let is_explained = |line: &&String| named.iter().any(|(_, text)| text.fits(line));
         let others = lines.len() - lines.iter().filter(is_explained).count();
-        if others < nameless.len() {
-            let (file, _) = nameless[0];
+        if let Some((file, _)) = nameless.first()
+            && others < nameless.len()
+        {
             let (file, wanted) = (file.display(), nameless.len());
             missing.push(format!(
                 "{file}: {owner}: {wanted} variants without words of their own, {others} lines"
