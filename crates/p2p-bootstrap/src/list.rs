@@ -15,6 +15,9 @@ pub struct List {
     peers: Vec<(PeerId, Vec<Multiaddr>)>,
 }
 
+/// How much of a line an error shows, in characters.
+const SHOWN: usize = 128;
+
 /// A line of a list is wrong. Nothing of the list is used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {text:?} {wrong}")]
@@ -45,7 +48,10 @@ impl fmt::Display for Wrong {
         match self {
             Self::NoAddress => f.write_str("says who, but not where: put an address in front"),
             Self::NoPeer => f.write_str("does not end in /p2p/<peer id>"),
-            Self::NotAnAddress(why) => write!(f, "is not an address: {why}"),
+            Self::NotAnAddress(why) => {
+                let example = "/ip4/192.0.2.1/tcp/4001/p2p/<peer id>";
+                write!(f, "is not an address such as {example}: {why}")
+            }
         }
     }
 }
@@ -112,7 +118,7 @@ impl FromStr for List {
             };
             let addr: Multiaddr = line
                 .parse()
-                .map_err(|error| wrong(Wrong::NotAnAddress(format!("{error}"))))?;
+                .map_err(|error| wrong(Wrong::NotAnAddress(escaped(&error))))?;
             list.push(addr).map_err(|(_, why)| wrong(why))?;
         }
         Ok(list)
@@ -120,7 +126,13 @@ impl FromStr for List {
 }
 
 fn cut(text: &str) -> String {
-    text.chars().take(128).collect()
+    text.chars().take(SHOWN).collect()
+}
+
+/// What the parser says repeats the line, which may hold anything.
+fn escaped(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    text.escape_debug().take(SHOWN).collect()
 }
 
 #[cfg(test)]
@@ -154,7 +166,7 @@ mod tests {
         );
         let text = says("one.example:4001");
         assert!(
-            text.starts_with("line 1: \"one.example:4001\" is not an address: "),
+            text.starts_with("line 1: \"one.example:4001\" is not an address such as "),
             "{text}"
         );
         let long = says(&"x".repeat(10_000));

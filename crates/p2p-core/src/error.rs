@@ -1,4 +1,4 @@
-//! Whose fault an error is, and the numbers that tell a remote why.
+//! Whose fault an error is, how it reads, and the numbers that tell a remote why.
 
 use std::fmt;
 
@@ -23,6 +23,26 @@ impl fmt::Display for Blame {
             Self::Remote => "remote",
             Self::Network => "network",
         })
+    }
+}
+
+/// Prints an error with its sources, innermost last, leaving out sources that repeat.
+pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = self.0.to_string();
+        f.write_str(&last)?;
+        let mut next = self.0.source();
+        while let Some(source) = next {
+            let text = source.to_string();
+            if !last.ends_with(&text) {
+                write!(f, ": {text}")?;
+            }
+            last = text;
+            next = source.source();
+        }
+        Ok(())
     }
 }
 
@@ -77,6 +97,7 @@ impl ErrorCode {
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name() {
+            _ if *self == Self::NONE => f.write_str("no reason given"),
             Some(name) => write!(f, "{:#x} ({name})", self.0),
             None => write!(f, "{:#x}", self.0),
         }

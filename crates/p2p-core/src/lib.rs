@@ -26,18 +26,22 @@ pub mod conformance;
 mod error;
 pub mod frame;
 mod gate;
+#[cfg(any(test, feature = "conformance"))]
+pub mod golden;
 mod io;
 mod muxer;
 mod protocol;
 mod runtime;
 mod security;
+#[cfg(test)]
+mod texts;
 mod time;
 mod transport;
 pub mod uvarint;
 
 pub use addr::AddrExt;
 pub use budget::{Budget, Exceeded, Permit};
-pub use error::{Blame, ErrorCode};
+pub use error::{Blame, Chain, ErrorCode};
 pub use futures::future::BoxFuture;
 pub use futures::io::{AsyncRead, AsyncWrite};
 pub use gate::{AllowAll, Denied, Gate};

@@ -84,12 +84,20 @@ pub type BoxStream = Box<dyn MuxedStream>;
 
 /// A stream was reset. Found inside an [`io::Error`] of kind `ConnectionReset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("stream reset by {by}: {code}")]
+#[error("stream reset by {}: {code}", in_words(*.by))]
 pub struct StreamReset {
     /// Who reset it: `Us` or `Remote`.
     pub by: Blame,
     /// The reason given.
     pub code: ErrorCode,
+}
+
+fn in_words(by: Blame) -> &'static str {
+    match by {
+        Blame::Us => "us",
+        Blame::Remote => "the remote",
+        Blame::Network => "the network",
+    }
 }
 
 impl StreamReset {

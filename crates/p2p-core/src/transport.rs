@@ -178,7 +178,9 @@ pub enum TransportError {
     #[error(transparent)]
     Security(#[from] SecurityError),
     /// No transport speaks this kind of address.
-    #[error("no transport for {addr}: it needs one that is not enabled, or is not complete")]
+    #[error(
+        "no transport for {addr}: the address is not complete, or its transport is not enabled"
+    )]
     Unsupported {
         /// The address.
         addr: Multiaddr,

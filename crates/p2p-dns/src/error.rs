@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use p2p_core::{Blame, Denied, Multiaddr, TransportError};
+use p2p_core::{Blame, Chain, Denied, Multiaddr, TransportError};
 
 /// Why a name did not become an address. Cheap to clone: it is remembered for a while.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum ResolveError {
     #[error(transparent)]
     Denied(#[from] Denied),
     /// It has `/dnsaddr` records, but none for the peer that was asked for.
-    #[error("{name} has {records} dnsaddr records, none of them ends with {suffix}")]
+    #[error("none of the dnsaddr records of {name} ({records}) ends with {suffix}")]
     NoMatch {
         /// The name.
         name: String,
@@ -63,7 +63,7 @@ pub enum ResolveError {
         source: Arc<io::Error>,
     },
     /// No name server answered in time.
-    #[error("no answer for {name} from {servers} name servers (setting: timeout)")]
+    #[error("no name server answered for {name} ({servers} asked; setting: timeout)")]
     Timeout {
         /// The name.
         name: String,
@@ -113,7 +113,7 @@ impl From<ResolveError> for io::Error {
 
 /// A name came to several addresses, and none of them could be dialed.
 #[derive(Debug, thiserror::Error)]
-#[error("none of {} addresses: {}", .attempts.len(), list(.attempts))]
+#[error("none of {} addresses worked: {}", .attempts.len(), list(.attempts))]
 pub struct AllFailed {
     /// Each address with its error.
     pub attempts: Vec<(Multiaddr, TransportError)>,
@@ -122,12 +122,16 @@ pub struct AllFailed {
 fn list(attempts: &[(Multiaddr, TransportError)]) -> String {
     const SHOWN: usize = 8;
     let shown = attempts.iter().take(SHOWN);
-    let lines: Vec<String> = shown
+    let mut lines: Vec<String> = shown
         .map(|(addr, error)| {
-            let cause = std::error::Error::source(error)
-                .map_or_else(|| error.to_string(), ToString::to_string);
-            format!("{addr} ({cause})")
+            // Its own text names the address again.
+            let cause = std::error::Error::source(error).unwrap_or(error);
+            format!("{addr} ({})", Chain(cause))
         })
         .collect();
+    let more = attempts.len().saturating_sub(SHOWN);
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
     lines.join(", ")
 }

@@ -69,6 +69,8 @@ impl IdentifyError {
             | Self::TooManyParts { .. }
             | Self::Unsupported
             | Self::WrongKey => Blame::Remote,
+            // A length that is no varint.
+            Self::Io(error) if error.kind() == io::ErrorKind::InvalidData => Blame::Remote,
             Self::Ended | Self::Io(_) | Self::TimedOut { .. } => Blame::Network,
             Self::Limit(_) => Blame::Us,
             Self::Open(error) => error.blame(),

@@ -1,5 +1,6 @@
 //! What can go wrong, and whose fault it is.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -15,12 +16,21 @@ pub enum Blame {
     Remote,
 }
 
+impl fmt::Display for Blame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Us => "us",
+            Self::Remote => "remote",
+        })
+    }
+}
+
 /// Why bytes are not a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeKeyError {
     /// Keys of this type were left out of this build.
-    #[error("{0} keys are not supported by this build")]
+    #[error("{0} keys are left out of this build: enable the feature secp256k1 of p2p-keys")]
     Disabled(KeyType),
     /// The key data is not a valid key of its type.
     #[error("not a valid {key_type} key: {reason}")]
@@ -71,10 +81,10 @@ impl DecodeKeyError {
 #[non_exhaustive]
 pub enum GenerateError {
     /// The cryptography library failed: no entropy or no memory.
-    #[error("cannot generate a {0} key: the system gives no randomness or no memory")]
+    #[error("cannot generate a key of type {0}: the system gives no randomness or no memory")]
     Backend(KeyType),
     /// Keys of this type were left out of this build.
-    #[error("{0} keys are not supported by this build")]
+    #[error("{0} keys are left out of this build: enable the feature secp256k1 of p2p-keys")]
     Disabled(KeyType),
     /// Only 2048, 3072, 4096 and 8192 bits can be generated.
     #[error("cannot generate an RSA key of {bits} bits: choose 2048, 3072, 4096 or 8192")]
@@ -93,7 +103,7 @@ impl GenerateError {
 
 /// The cryptography library could not sign: no entropy or no memory. Ed25519 never fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot sign with a {key_type} key")]
+#[error("cannot sign with a key of type {key_type}: the system gives no randomness or no memory")]
 pub struct SignError {
     /// The type of the key.
     pub key_type: KeyType,
@@ -245,7 +255,7 @@ pub enum RecordError {
     #[error("malformed peer record: {0}")]
     Malformed(&'static str),
     /// Somebody signed a record about somebody else.
-    #[error("peer record of {peer}, signed by {signer}")]
+    #[error("the peer record of {peer} is signed by {signer}")]
     NotTheSigner {
         /// Who the record is about.
         peer: Box<PeerId>,

@@ -29,6 +29,8 @@
 //! Spec: libp2p/specs `mplex/README.md`.
 
 mod config;
+#[cfg(test)]
+mod golden;
 mod session;
 pub mod wire;
 

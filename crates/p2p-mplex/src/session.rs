@@ -259,19 +259,23 @@ fn broken(what: impl ToString) -> ConnectionEnd {
     }
 }
 
+pub(crate) fn no_id_left() -> Exceeded {
+    Exceeded {
+        name: "stream ids of a connection",
+        setting: "none; a new connection starts anew",
+        limit: usize::MAX,
+        used: usize::MAX,
+        wanted: 1,
+    }
+}
+
 impl Machine for Session {
     fn open(&mut self) -> Poll<Result<Key, OpenError>> {
         if self.went_away {
             return Poll::Ready(Err(OpenError::GoneAway));
         }
         if self.next_id > MAX_ID {
-            return Poll::Ready(Err(OpenError::Limit(Exceeded {
-                name: "stream ids of a connection",
-                setting: "none: a new connection starts anew",
-                limit: usize::MAX,
-                used: usize::MAX,
-                wanted: 1,
-            })));
+            return Poll::Ready(Err(no_id_left().into()));
         }
         let key = self
             .table

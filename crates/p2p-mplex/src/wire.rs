@@ -60,8 +60,8 @@ impl std::fmt::Display for HeaderError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Varint(error) => write!(f, "frame header: {error}"),
-            Self::Flag => f.write_str("flag 7"),
-            Self::TooLong(len) => write!(f, "frame of {len} bytes"),
+            Self::Flag => f.write_str("unknown flag 7"),
+            Self::TooLong(len) => write!(f, "frame of {len} bytes, at most {MAX_LEN} allowed"),
         }
     }
 }

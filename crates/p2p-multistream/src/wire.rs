@@ -36,13 +36,13 @@ pub enum Token<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// The length prefix is not a varint of at most two bytes in shortest form.
-    #[error("bad length prefix")]
+    #[error("the length is no varint of at most two bytes")]
     Length,
     /// The token does not end with a newline.
-    #[error("no newline at the end")]
+    #[error("there is no newline at the end")]
     NoNewline,
     /// The token is longer than allowed.
-    #[error("token of {len} bytes, at most {max} allowed")]
+    #[error("token of {len} bytes, at most {max} allowed (setting: max_token)")]
     TooLong {
         /// The announced length, in bytes.
         len: usize,

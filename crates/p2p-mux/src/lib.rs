@@ -29,6 +29,8 @@ mod copy;
 mod driver;
 mod ending;
 mod entry;
+#[cfg(test)]
+mod golden;
 mod inbox;
 mod input;
 mod machine;

@@ -36,7 +36,9 @@ pub enum HandshakeError {
     #[error("the remote's identity did not sign its static key")]
     BadSignature,
     /// A message was not sealed with the key that we have in common, or was changed on the way.
-    #[error("a handshake message could not be opened")]
+    #[error(
+        "a handshake message could not be opened: it was changed on the way, or is of another handshake"
+    )]
     Decrypt,
     /// The system gives no randomness for our ephemeral key.
     #[error("cannot generate a key: the system gives no randomness")]

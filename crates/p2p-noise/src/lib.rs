@@ -54,6 +54,8 @@ mod channel;
 mod cipher;
 mod config;
 mod error;
+#[cfg(test)]
+mod golden;
 pub mod handshake;
 mod incoming;
 mod noise;

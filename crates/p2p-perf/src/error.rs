@@ -25,13 +25,13 @@ pub enum PerfError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// Nothing moved for too long.
-    #[error("nothing moved for {after:?}")]
+    #[error("nothing moved for {after:?} (setting: patience)")]
     Stalled {
         /// [`Config::patience`](crate::Config::patience).
         after: Duration,
     },
     /// The remote asks for more than it may.
-    #[error("asked for {wanted} bytes, and {max} are allowed")]
+    #[error("the remote asked for {wanted} bytes, at most {max} allowed (setting: max_bytes)")]
     TooMuch {
         /// What it asked for.
         wanted: u64,

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use futures::future::{BoxFuture, try_join};
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use p2p_core::{Blame, BoxIo, PeerId, Protocol, Role, Secured, Security, SecurityError, frame};
+use p2p_core::{
+    Blame, BoxIo, Chain, PeerId, Protocol, Role, Secured, Security, SecurityError, frame,
+};
 use p2p_keys::{Keypair, PublicKey};
 
 use crate::{Config, PlaintextError, proto};
@@ -124,7 +126,7 @@ fn protocol(error: PlaintextError) -> SecurityError {
 
 fn read_failed(error: frame::Error) -> SecurityError {
     match error.blame() {
-        Blame::Remote => protocol(PlaintextError::Malformed(error.to_string())),
+        Blame::Remote => protocol(PlaintextError::Malformed(Chain(&error).to_string())),
         Blame::Us | Blame::Network => SecurityError::Io(error.into()),
     }
 }

@@ -212,17 +212,12 @@ impl Base {
         now: Instant,
     ) -> Result<MessageId, PublishError> {
         let (len, max) = (message.raw().len(), self.config.max_message_size);
-        if len > max {
-            return Err(PublishError::TooLarge { len, max });
-        }
+        check_len("message", "max_message_size", len, max)?;
         let view = MessageView::parse(message.raw()).map_err(|_| SignatureError::Invalid)?;
         self.config.policy.check_fields(&view)?;
         let mut id = Vec::new();
         self.compute_id(&view, message.topic(), &mut id);
-        let (len, max) = (id.len(), self.config.max_id_len);
-        if len > max {
-            return Err(PublishError::TooLarge { len, max });
-        }
+        check_len("message id", "max_id_len", id.len(), self.config.max_id_len)?;
         if self.seen.contains(&id, now) {
             return Err(PublishError::Duplicate);
         }
@@ -402,4 +397,21 @@ impl Base {
         let flights = self.flights.by_ticket.len() + self.flights.by_id.len();
         self.table.entries() + flights
     }
+}
+
+fn check_len(
+    what: &'static str,
+    setting: &'static str,
+    len: usize,
+    max: usize,
+) -> Result<(), PublishError> {
+    if len <= max {
+        return Ok(());
+    }
+    Err(PublishError::TooLarge {
+        what,
+        setting,
+        len,
+        max,
+    })
 }

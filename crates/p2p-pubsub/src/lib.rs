@@ -43,6 +43,8 @@ mod base;
 mod check;
 mod config;
 mod floodsub;
+#[cfg(test)]
+mod golden;
 mod gossipsub;
 mod ids;
 mod message;

@@ -76,7 +76,7 @@ impl fmt::Debug for Parts {
 #[non_exhaustive]
 pub enum PartialError {
     /// We do not take part in the partial messages of this topic.
-    #[error("no part in the partial messages of this topic")]
+    #[error("we take no part in the partial messages of this topic: subscribe to its parts first")]
     NotInTopic,
     /// The group's name or the metadata is empty or longer than allowed.
     #[error("{what} of {len} bytes, 1 to {max} allowed")]

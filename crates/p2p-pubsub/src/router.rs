@@ -275,8 +275,12 @@ pub enum PublishError {
     #[error("the message does not fit the signature policy")]
     Policy(#[from] SignatureError),
     /// The message or its id is longer than allowed.
-    #[error("message of {len} bytes, at most {max} allowed")]
+    #[error("{what} of {len} bytes, at most {max} allowed (setting: {setting})")]
     TooLarge {
+        /// Which of them.
+        what: &'static str,
+        /// What allows more.
+        setting: &'static str,
         /// Its length.
         len: usize,
         /// The limit.

@@ -161,7 +161,7 @@ impl Pubsub {
         let (swarm, base) = (node.swarm(), config.base.clone());
         let rt = swarm.rt();
         let seed = u64::from_be_bytes(rt.random());
-        let budget = budget(swarm, &base);
+        let budget = budget(swarm.budget(), &base);
         let router = Gossipsub::new(swarm.local_peer(), config, budget, seed, rt.now())?;
         Ok(Self::start(node, base, Box::new(router))?)
     }
@@ -173,7 +173,7 @@ impl Pubsub {
     pub fn flood(node: &impl Node, config: Config) -> Result<Self, StartError> {
         let swarm = node.swarm();
         let seed = u64::from_be_bytes(swarm.rt().random());
-        let budget = budget(swarm, &config);
+        let budget = budget(swarm.budget(), &config);
         let router = Floodsub::new(swarm.local_peer(), config.clone(), budget, seed);
         Ok(Self::start(node, config, Box::new(router))?)
     }
@@ -452,10 +452,8 @@ async fn tick(shared: Arc<Shared>) {
     }
 }
 
-fn budget(swarm: &Swarm, config: &Config) -> Budget {
-    let limit = config.memory_budget;
-    let swarm = swarm.budget();
-    swarm.child("messages of pubsub", "memory_budget", limit)
+pub(crate) fn budget(swarm: &Budget, config: &Config) -> Budget {
+    swarm.child("messages of pubsub", "memory_budget", config.memory_budget)
 }
 
 /// The first pause before we try again to open a stream; each next one is twice as long.

@@ -33,23 +33,23 @@ pub enum SignaturePolicy {
 #[non_exhaustive]
 pub enum SignatureError {
     /// The author is not a peer id.
-    #[error("author is not a peer id")]
+    #[error("the author is not a peer id")]
     BadAuthor,
     /// The public key is not the author's, or not a key.
-    #[error("public key is not the author's")]
+    #[error("the public key is not the author's")]
     BadKey,
     /// The sequence number does not have eight bytes.
-    #[error("sequence number does not have 8 bytes")]
+    #[error("the sequence number does not have 8 bytes")]
     BadSeqno,
     /// The signature is not one of this message by its author.
-    #[error("wrong signature")]
+    #[error("the signature is wrong")]
     Invalid,
     /// It has no signature or no author, under [`SignaturePolicy::StrictSign`].
-    #[error("not signed")]
+    #[error("the message is not signed")]
     Missing,
     /// It has an author, sequence number, signature or key, under
     /// [`SignaturePolicy::StrictNoSign`].
-    #[error("signed, or with an author, where nothing may be")]
+    #[error("the message is signed or names its author, where none may")]
     Unexpected,
 }
 

@@ -105,13 +105,11 @@ impl Shared {
     }
 
     fn poll_open(self: &Arc<Self>, waker: &Waker) -> Poll<Result<BoxStream, OpenError>> {
-        let max = self.config.max_outbound;
         let opened = self.with(|state| {
             if let Some(end) = &state.ended {
                 return Poll::Ready(Err(end.clone().into()));
             }
-            let name = "streams of ours in a connection";
-            Exceeded::check_one_more(name, "max_outbound", max, state.outbound)?;
+            check_outbound(&self.config, state.outbound)?;
             match state.quic.streams().open(Dir::Bi) {
                 Some(id) => {
                     state.outbound += 1;
@@ -323,4 +321,10 @@ impl Waiting {
     fn wake(&mut self, wakes: &mut Vec<Waker>) {
         wakes.append(&mut self.0);
     }
+}
+
+/// Whether we may open one more stream where `open` are ours.
+pub(crate) fn check_outbound(config: &Config, open: usize) -> Result<(), Exceeded> {
+    let name = "streams of ours in a connection";
+    Exceeded::check_one_more(name, "max_outbound", config.max_outbound, open)
 }

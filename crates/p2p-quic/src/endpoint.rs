@@ -407,11 +407,7 @@ impl Attached {
                 connections: BTreeMap::new(),
                 lingering: VecDeque::new(),
                 arrivals: VecDeque::new(),
-                handshakes: Budget::new(
-                    "unfinished QUIC handshakes",
-                    "max_handshakes",
-                    config.max_handshakes,
-                ),
+                handshakes: handshakes(config),
                 refusals: None,
                 listener,
                 receiver: None,
@@ -535,4 +531,10 @@ fn whole(to: SocketAddr, contents: &[u8]) -> Datagram<'_> {
         segment: None,
         ecn: 0,
     }
+}
+
+/// One for each incoming handshake that is not finished.
+pub(crate) fn handshakes(config: &Config) -> Budget {
+    let name = "unfinished QUIC handshakes";
+    Budget::new(name, "max_handshakes", config.max_handshakes)
 }

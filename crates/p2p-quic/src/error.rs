@@ -14,7 +14,7 @@ use crate::Config;
 #[non_exhaustive]
 pub enum SetupError {
     /// TLS has no suite for the first packets.
-    #[error("cannot set QUIC up")]
+    #[error("QUIC cannot be set up")]
     Quic(#[from] quinn_proto::crypto::rustls::NoInitialCipherSuite),
     /// No certificate could be made for the identity.
     #[error(transparent)]

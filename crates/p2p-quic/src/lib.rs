@@ -53,6 +53,8 @@ mod connection;
 mod driver;
 mod endpoint;
 mod error;
+#[cfg(test)]
+mod golden;
 mod handshake;
 mod ids;
 mod listen;

@@ -157,7 +157,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.why, self.code)
+        write!(f, "{} (the remote is told: {})", self.why, self.code)
     }
 }
 

@@ -17,13 +17,13 @@ pub enum SocksError {
     #[error("the proxy does not speak SOCKS5: {0}")]
     NotSocks(&'static str),
     /// User or password are wrong.
-    #[error("the proxy refuses the login")]
+    #[error("the proxy refuses the login: user or password is wrong (setting: login)")]
     Login,
     /// User, password or name are longer than the protocol allows.
     #[error("{0} is longer than 255 bytes")]
     TooLong(&'static str),
     /// The proxy itself cannot be reached, or hung up.
-    #[error("the proxy cannot be reached")]
+    #[error("the proxy cannot be reached, or hung up")]
     Unreachable(#[source] io::Error),
     /// The proxy did not connect us.
     #[error("the proxy refuses: {0}")]

@@ -43,12 +43,12 @@ pub async fn connect<Io: AsyncRead + AsyncWrite + Unpin>(
         ([VERSION, NO_LOGIN], _) => {}
         ([VERSION, PASSWORD], Some(login)) => log_in(io, login).await?,
         ([VERSION, _], _) => return Err(SocksError::Method),
-        _ => return Err(SocksError::NotSocks("the version of its greeting")),
+        _ => return Err(SocksError::NotSocks("its greeting has another version")),
     }
     send(io, &request).await?;
     let [version, reply, _, kind] = receive(io).await?;
     if version != VERSION {
-        return Err(SocksError::NotSocks("the version of its answer"));
+        return Err(SocksError::NotSocks("its answer has another version"));
     }
     if reply != 0 {
         return Err(SocksError::Refused(Refused(reply)));
@@ -61,7 +61,11 @@ pub async fn connect<Io: AsyncRead + AsyncWrite + Unpin>(
             let [len] = receive(io).await?;
             usize::from(len)
         }
-        _ => return Err(SocksError::NotSocks("the address in its answer")),
+        _ => {
+            return Err(SocksError::NotSocks(
+                "its answer has an unknown kind of address",
+            ));
+        }
     };
     let mut rest = vec![0; len + 2];
     io.read_exact(&mut rest)

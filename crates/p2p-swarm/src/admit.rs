@@ -185,10 +185,11 @@ impl Shared {
     ) -> Result<Option<Arc<Inner>>, Exceeded> {
         let list = state.connections.get(&new.upgraded.peer);
         let held = list.map_or(0, Vec::len);
-        let limit = self.config.limits.max_connections_per_peer;
-        if held < limit {
+        let limits = &self.config.limits;
+        let Err(exceeded) = limits.check_one_more_of_peer(held) else {
             return Ok(None);
-        }
+        };
+        let limit = limits.max_connections_per_peer;
         if self.is_preferred(new.upgraded.peer, new.role) && held == limit {
             let mut list = list.into_iter().flatten();
             let lesser = list.find(|inner| inner.info.role != new.role && !inner.is_over());
@@ -196,13 +197,7 @@ impl Shared {
                 return Ok(Some(Arc::clone(lesser)));
             }
         }
-        Err(Exceeded {
-            name: "connections with one peer",
-            setting: "max_connections_per_peer",
-            limit,
-            used: held,
-            wanted: 1,
-        })
+        Err(exceeded)
     }
 
     /// Whether both ends prefer this one of two connections dialed from both sides.

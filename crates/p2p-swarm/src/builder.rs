@@ -98,11 +98,7 @@ impl SwarmBuilder {
             memory,
             streams,
             connections: Budget::new("connections", "max_connections", limits.max_connections),
-            pending_dials: Budget::new(
-                "dials under way",
-                "max_pending_dials",
-                limits.max_pending_dials,
-            ),
+            pending_dials: limits.dials(),
             attempts: Slots::new(limits.max_attempts),
             admission: Arc::new(Mutex::new(Admission::new(limits))),
             tasks: Tasks::new(Rt::clone(&self.rt)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use p2p_core::{
-    Blame, Denied, Exceeded, InvalidProtocol, Multiaddr, PeerId, Protocol, SecurityError,
+    Blame, Chain, Denied, Exceeded, InvalidProtocol, Multiaddr, PeerId, Protocol, SecurityError,
     TransportError,
 };
 
@@ -210,26 +210,6 @@ fn list(attempts: &[Attempt], more: usize) -> String {
         text += &format!("\n  and {more} more");
     }
     text
-}
-
-/// Prints an error with its sources, innermost last, leaving out sources that repeat.
-pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut last = self.0.to_string();
-        f.write_str(&last)?;
-        let mut next = self.0.source();
-        while let Some(source) = next {
-            let text = source.to_string();
-            if !last.ends_with(&text) {
-                write!(f, ": {text}")?;
-            }
-            last = text;
-            next = source.source();
-        }
-        Ok(())
-    }
 }
 
 impl DialError {

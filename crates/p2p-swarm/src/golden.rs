@@ -3,48 +3,46 @@
 //! `P2P_BLESS=1 cargo test -p p2p-swarm golden` writes `tests/golden/texts.txt` anew: read the
 //! difference as a user would.
 
-use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use p2p_core::golden::Texts;
 use p2p_core::{
-    Budget, Denied, Exceeded, Gate, Instant, Multiaddr, PeerId, Protocol, SecurityError,
+    Budget, Chain, Denied, Exceeded, Gate, Instant, Multiaddr, PeerId, Protocol, SecurityError,
     TransportError,
 };
 
 use crate::admission::Admission;
 use crate::error::{
-    Attempt, BuildError, Chain, DialError, HandleError, ListenError, OpenError, UpgradeError,
+    Attempt, BuildError, DialError, HandleError, ListenError, OpenError, UpgradeError,
 };
 use crate::share::Shares;
 use crate::{Config, Damaged, Event, GateList, IntoTarget, IpPrefix, Limits, StoreError};
 
 #[test]
 fn every_error_and_refusal_reads_as_it_should() {
-    let mut text = String::new();
-    for (heading, lines) in [
-        ("UpgradeError", upgrades()),
-        ("DialError", dials()),
-        ("OpenError", opens()),
-        ("ListenError", listens()),
-        ("HandleError", handles()),
-        ("BuildError", builds()),
-        ("refusals", refusals()),
-        ("others", others()),
-    ] {
-        writeln!(text, "== {heading}").unwrap();
-        for line in lines {
-            writeln!(text, "{line}").unwrap();
-        }
-    }
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/texts.txt");
-    if std::env::var_os("P2P_BLESS").is_some() {
-        std::fs::write(path, &text).unwrap();
-        return;
-    }
-    let golden = std::fs::read_to_string(path).unwrap();
-    assert_eq!(text, golden, "run with P2P_BLESS=1 to write it anew");
+    let mut texts = Texts::default();
+    texts.lines("UpgradeError", upgrades());
+    texts.blamed("DialError", DialError::blame, dials());
+    texts.blamed("OpenError", OpenError::blame, opens());
+    texts.blamed("ListenError", ListenError::blame, listens());
+    texts.errors("HandleError", handles());
+    texts.errors("BuildError", builds());
+    let garbled = format!("/{}\u{1b}[2J", "long".repeat(9));
+    let targets = ["nowhere", "/ip4/192.0.2.1/tcp", &garbled];
+    let wrong = targets.map(|text| text.into_target().unwrap_err());
+    texts.errors("InvalidTarget", wrong);
+    texts.errors(
+        "InvalidPrefix",
+        ["10.0.0.0/99".parse::<IpPrefix>().unwrap_err()],
+    );
+    let full = "/var/lib/node/book.redb: no space left".to_owned();
+    texts.errors("StoreError", [StoreError(full)]);
+    texts.errors("Damaged", [Damaged]);
+    texts.lines("refusals", refusals());
+    texts.lines("events", [format!("{:?}", Event::Lagged(7))]);
+    texts.compare(env!("CARGO_MANIFEST_DIR"));
 }
 
 fn peer(n: u8) -> PeerId {
@@ -104,7 +102,7 @@ fn upgrades() -> Vec<String> {
     all.iter().map(line).collect()
 }
 
-fn dials() -> Vec<String> {
+fn dials() -> [DialError; 7] {
     let attempt = |error: UpgradeError| Attempt {
         addr: addr(),
         error: Arc::new(error),
@@ -116,7 +114,7 @@ fn dials() -> Vec<String> {
             .collect(),
         more,
     };
-    let all = [
+    [
         failed(1, 0),
         failed(2, 3),
         DialError::Closed,
@@ -124,51 +122,45 @@ fn dials() -> Vec<String> {
         DialError::NoAddress { peer: peer(1) },
         DialError::SelfDial { peer: peer(1) },
         DialError::Target("nowhere".into_target().unwrap_err()),
-    ];
-    let line = |error: &DialError| format!("[blame {}] {error}", error.blame());
-    all.iter().map(line).collect()
+    ]
 }
 
-fn opens() -> Vec<String> {
-    let all = [
+fn opens() -> [OpenError; 6] {
+    [
         OpenError::Dial(DialError::Closed),
         OpenError::Muxer(p2p_core::OpenError::GoneAway),
         OpenError::Muxer(p2p_core::OpenError::Limit(exceeded())),
         OpenError::Negotiation(Arc::new(refused())),
         OpenError::Protocol(Protocol::new("echo").unwrap_err()),
         OpenError::Timeout(Duration::from_secs(10)),
-    ];
-    let line = |error: &OpenError| format!("[blame {}] {}", error.blame(), Chain(error));
-    all.iter().map(line).collect()
+    ]
 }
 
-fn listens() -> Vec<String> {
+fn listens() -> [ListenError; 3] {
     let in_use = TransportError::Listen {
         addr: addr(),
         source: io::ErrorKind::AddrInUse.into(),
     };
-    let all = [
+    [
         ListenError::Closed,
         ListenError::NotOurs { addr: addr() },
         ListenError::Transport(in_use),
-    ];
-    let line = |error: &ListenError| format!("[blame {}] {}", error.blame(), Chain(error));
-    all.iter().map(line).collect()
+    ]
 }
 
-fn handles() -> Vec<String> {
+fn handles() -> [HandleError; 2] {
     let taken = HandleError::Taken(Protocol::from_static("/echo/1.0.0"));
     let wrong = HandleError::Protocol(Protocol::new("echo").unwrap_err());
-    [taken, wrong].iter().map(ToString::to_string).collect()
+    [taken, wrong]
 }
 
 /// Every setting that can be refused, as it is refused.
-fn builds() -> Vec<String> {
+fn builds() -> Vec<BuildError> {
     let mut all = vec![
-        BuildError::Insecure(Protocol::from_static("/plaintext/2.0.0")).to_string(),
-        BuildError::NoMuxer.to_string(),
-        BuildError::NoSecurity.to_string(),
-        BuildError::NoTransport.to_string(),
+        BuildError::Insecure(Protocol::from_static("/plaintext/2.0.0")),
+        BuildError::NoMuxer,
+        BuildError::NoSecurity,
+        BuildError::NoTransport,
     ];
     let changes: [fn(&mut Config); 10] = [
         |config| config.limits.memory_budget = 0,
@@ -185,7 +177,7 @@ fn builds() -> Vec<String> {
     for change in changes {
         let mut config = Config::default();
         change(&mut config);
-        all.push(config.check().unwrap_err().to_string());
+        all.push(config.check().unwrap_err());
     }
     all
 }
@@ -211,6 +203,8 @@ fn refusals() -> Vec<String> {
     admission.connect(&addr()).unwrap();
     all.push(admission.connect(&addr()).unwrap_err());
     all.push(admission.evicted());
+    all.push(limits.check_one_more_of_peer(8).unwrap_err());
+    all.push(limits.dials().reserve(1000).unwrap_err());
 
     let memory = Budget::new("memory of the host", "memory_budget", 64 << 20);
     let streams = Budget::new("incoming streams", "max_streams", 1);
@@ -238,6 +232,14 @@ fn refusals() -> Vec<String> {
             .serve(&echo, 1, "max_streams_per_protocol")
             .unwrap_err(),
     );
+    let of_peer = Limits {
+        max_streams_per_peer: 0,
+        ..limits
+    };
+    let tell: crate::share::OnRefusal = Arc::new(|_, _| ());
+    let streams = Budget::new("incoming streams", "max_streams", 1);
+    let none = Arc::new(Shares::new(Budget::unlimited(), streams, &of_peer, tell));
+    all.push(none.share(peer(1)).streams.accept().unwrap_err());
     let mut texts: Vec<String> = all.iter().map(ToString::to_string).collect();
     let list = GateList::default();
     list.deny_peer(peer(1));
@@ -254,13 +256,4 @@ fn refusals() -> Vec<String> {
         texts.push(denied.unwrap_err().to_string());
     }
     texts
-}
-
-fn others() -> Vec<String> {
-    vec![
-        "10.0.0.0/99".parse::<IpPrefix>().unwrap_err().to_string(),
-        StoreError("/var/lib/node/book.redb: no space left".to_owned()).to_string(),
-        Damaged.to_string(),
-        format!("{:?}", Event::Lagged(7)),
-    ]
 }

@@ -87,7 +87,7 @@ pub use builder::SwarmBuilder;
 pub use config::Config;
 pub use connection::Connection;
 pub use error::{
-    Attempt, BuildError, Chain, DialError, HandleError, ListenError, OpenError, Step, StreamError,
+    Attempt, BuildError, DialError, HandleError, ListenError, OpenError, Step, StreamError,
     UpgradeError,
 };
 pub use events::{Event, Events};
@@ -95,6 +95,7 @@ pub use gates::GateList;
 pub use handler::{Handler, HandlerOptions, Outcome};
 pub use info::{ConnectionId, ConnectionInfo, Timings};
 pub use limits::{LimitRow, Limits, PeerCost, Scope, Unit};
+pub use p2p_core::Chain;
 pub use peers::KeepAlive;
 pub use prefix::{InvalidPrefix, IpPrefix};
 pub use rank::rank_addrs;

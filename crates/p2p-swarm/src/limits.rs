@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use p2p_core::{Budget, Exceeded};
+
 use crate::error::BuildError;
 use crate::prefix::Grain;
 
@@ -207,6 +209,19 @@ pub struct PeerCost {
 }
 
 impl Limits {
+    /// One for each dial under way.
+    pub(crate) fn dials(&self) -> Budget {
+        let most = self.max_pending_dials;
+        Budget::new("dials under way", "max_pending_dials", most)
+    }
+
+    /// Whether there may be one more connection with a peer that has `held`.
+    pub(crate) fn check_one_more_of_peer(&self, held: usize) -> Result<(), Exceeded> {
+        let most = self.max_connections_per_peer;
+        let name = "connections with one peer";
+        Exceeded::check_one_more(name, "max_connections_per_peer", most, held)
+    }
+
     /// The limits for a host that may hold `bytes` on behalf of all remotes: memory in the default
     /// proportions, everything else as by default.
     ///

@@ -7,8 +7,8 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{AbortHandle, BoxFuture, Shared as SharedFuture};
 use p2p_core::{
-    AddrExt, Budget, Denied, ErrorCode, Exceeded, Gate, Multiaddr, PeerId, Role, Rt, Transport,
-    TransportError,
+    AddrExt, Budget, Chain, Denied, ErrorCode, Exceeded, Gate, Multiaddr, PeerId, Role, Rt,
+    Transport, TransportError,
 };
 
 use crate::admission::{Admission, PendingId};
@@ -18,7 +18,7 @@ use crate::broadcast::Publisher;
 use crate::config::Config;
 use crate::connection::{Connection, Inner};
 use crate::dial::{Plan, dial};
-use crate::error::{Chain, DialError, StreamError, UpgradeError};
+use crate::error::{DialError, StreamError, UpgradeError};
 use crate::events::Event;
 use crate::external::{Change, External};
 use crate::gates::Gates;

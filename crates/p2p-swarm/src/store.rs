@@ -68,7 +68,7 @@ pub struct StoredAddr {
 
 /// A stored record is damaged, or of a version that we do not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("damaged record")]
+#[error("the record is damaged")]
 pub struct Damaged;
 
 /// The first byte of a record.

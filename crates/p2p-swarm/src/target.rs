@@ -74,7 +74,8 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, InvalidTarget> {
         let refused = |reason: &dyn std::error::Error| InvalidTarget {
             text: text.chars().take(SHOWN).collect(),
-            reason: reason.to_string(),
+            // It repeats the text, which may hold anything.
+            reason: reason.to_string().escape_debug().take(SHOWN).collect(),
         };
         if text.starts_with('/') {
             text.parse()

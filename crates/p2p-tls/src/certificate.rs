@@ -158,7 +158,9 @@ impl<'a> Parsed<'a> {
         fields.expect(der::INTEGER, "the serial number")?;
         let inner = fields.expect(der::SEQUENCE, "the inner signature algorithm")?;
         if inner.content != algorithm.content {
-            return Err(CertificateError::Malformed("two signature algorithms"));
+            return Err(CertificateError::Malformed(
+                "its two signature algorithms, which differ",
+            ));
         }
         fields.expect(der::SEQUENCE, "the issuer")?;
         let validity = fields.expect(der::SEQUENCE, "the validity")?;
@@ -212,7 +214,7 @@ fn check_version(fields: &mut Der<'_>) -> Result<(), CertificateError> {
     if number.content == [2] {
         Ok(())
     } else {
-        Err(CertificateError::Malformed("it is not version 3"))
+        Err(CertificateError::Malformed("its version, which must be 3"))
     }
 }
 

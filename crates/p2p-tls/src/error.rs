@@ -30,13 +30,13 @@ impl SetupError {
 #[non_exhaustive]
 pub enum CertificateError {
     /// There must be exactly one.
-    #[error("{found} certificates, exactly one is allowed")]
+    #[error("the remote showed {found} certificates, and must show exactly one")]
     Count {
         /// How many there were.
         found: usize,
     },
     /// An extension that must be understood is not.
-    #[error("an unknown extension is critical")]
+    #[error("the certificate has an unknown extension that is critical")]
     CriticalExtension,
     /// The host key is not a usable key.
     #[error("the host key in the certificate is unusable")]
@@ -45,7 +45,7 @@ pub enum CertificateError {
     #[error("the host key did not sign the key of the certificate")]
     HostSignature,
     /// It is not X.509 version 3 in DER, or an extension is not what the spec says.
-    #[error("malformed certificate: {0}")]
+    #[error("the certificate is malformed at {0}")]
     Malformed(&'static str),
     /// There is no libp2p extension.
     #[error("no libp2p extension in the certificate")]

@@ -22,12 +22,18 @@ pub enum InvalidAddr {
 impl std::fmt::Display for InvalidAddr {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoPath => f.write_str("no path behind /unix"),
+            Self::NoPath => f.write_str("no path behind /unix: write it as /unix/run/p2p.sock"),
             Self::Relative(path) => {
-                write!(f, "{} is not an absolute path", path.display())
+                write!(
+                    f,
+                    "{} is not an absolute path: begin it with /",
+                    path.display()
+                )
             }
             Self::NotText(path) => write!(f, "{} is not UTF-8", path.display()),
-            Self::Other(_) => f.write_str("not a multiaddr"),
+            Self::Other(_) => {
+                f.write_str("not an address such as /unix/run/p2p.sock or /ip4/127.0.0.1/tcp/4001")
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use p2p_core::Blame;
 #[non_exhaustive]
 pub enum SetupError {
     /// The certificate, its key or a root is not usable.
-    #[error("the certificate, its key or a root is unusable")]
+    #[error("the certificate, its key or a root is unusable (settings: certificate, roots)")]
     Certificate(#[from] rustls::Error),
 }
 
@@ -27,7 +27,7 @@ impl SetupError {
 #[non_exhaustive]
 pub enum HandshakeError {
     /// TLS: most often the certificate is not that of the name.
-    #[error("TLS of the web failed")]
+    #[error("the TLS handshake of the web failed")]
     Tls(#[source] io::Error),
     /// The other end does not speak HTTP, or refuses to switch to WebSocket.
     #[error("the HTTP upgrade to WebSocket failed")]

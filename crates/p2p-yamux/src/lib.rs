@@ -29,6 +29,8 @@
 //! Spec: libp2p/specs `yamux/README.md`.
 
 mod config;
+#[cfg(test)]
+mod golden;
 mod ping;
 mod session;
 mod windows;

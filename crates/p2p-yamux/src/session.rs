@@ -207,6 +207,16 @@ fn opening_flags(stream: &mut Stream<Windows>) -> Flags {
     flags
 }
 
+pub(crate) fn no_id_left() -> Exceeded {
+    Exceeded {
+        name: "stream ids of a connection",
+        setting: "none; a new connection starts anew",
+        limit: u32::MAX as usize / 2,
+        used: u32::MAX as usize / 2,
+        wanted: 1,
+    }
+}
+
 impl Machine for Session {
     fn open(&mut self) -> Poll<Result<Key, OpenError>> {
         if self.remote_end.is_some() || self.local_end != LocalEnd::Open {
@@ -216,13 +226,7 @@ impl Machine for Session {
             return Poll::Pending;
         }
         let Some(next) = self.next_id.checked_add(2) else {
-            return Poll::Ready(Err(OpenError::Limit(Exceeded {
-                name: "stream ids of a connection",
-                setting: "none: a new connection starts anew",
-                limit: u32::MAX as usize / 2,
-                used: u32::MAX as usize / 2,
-                wanted: 1,
-            })));
+            return Poll::Ready(Err(no_id_left().into()));
         };
         let key = self.table.open(self.next_id.into(), Windows::new())?;
         self.next_id = next;

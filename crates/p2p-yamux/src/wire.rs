@@ -86,8 +86,8 @@ pub enum HeaderError {
 impl std::fmt::Display for HeaderError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Version(version) => write!(f, "version {version}"),
-            Self::Type(kind) => write!(f, "frame type {kind}"),
+            Self::Version(version) => write!(f, "unknown version {version}"),
+            Self::Type(kind) => write!(f, "unknown frame type {kind}"),
         }
     }
 }

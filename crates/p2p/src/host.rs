@@ -38,8 +38,13 @@ pub struct Host {
 #[non_exhaustive]
 pub enum HostListenError {
     /// The text is not an address.
-    #[error("not an address such as /ip4/127.0.0.1/tcp/4001")]
-    Addr(#[source] AddrError),
+    #[error("{text:?} is not an address such as /ip4/127.0.0.1/tcp/4001")]
+    Addr {
+        /// The text, cut to its first 64 characters.
+        text: String,
+        /// What the parser says.
+        source: AddrError,
+    },
     /// The address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -70,7 +75,7 @@ impl Host {
     /// # Errors
     /// See [`HostListenError`].
     pub async fn listen(&self, addr: impl IntoAddr) -> Result<Multiaddr, HostListenError> {
-        let addr = addr.into_addr().map_err(HostListenError::Addr)?;
+        let addr = addr.into_addr()?;
         let fallback = addr.clone();
         let addrs = self.swarm.listen(addr).await?;
         Ok(addrs.into_iter().next().unwrap_or(fallback))
@@ -208,25 +213,28 @@ pub trait IntoAddr {
     /// The address.
     ///
     /// # Errors
-    /// What the parser says.
-    fn into_addr(self) -> Result<Multiaddr, AddrError>;
+    /// [`HostListenError::Addr`].
+    fn into_addr(self) -> Result<Multiaddr, HostListenError>;
 }
 
 impl IntoAddr for Multiaddr {
-    fn into_addr(self) -> Result<Multiaddr, AddrError> {
+    fn into_addr(self) -> Result<Multiaddr, HostListenError> {
         Ok(self)
     }
 }
 
 impl IntoAddr for &Multiaddr {
-    fn into_addr(self) -> Result<Multiaddr, AddrError> {
+    fn into_addr(self) -> Result<Multiaddr, HostListenError> {
         Ok(self.clone())
     }
 }
 
 impl IntoAddr for &str {
-    fn into_addr(self) -> Result<Multiaddr, AddrError> {
-        self.parse()
+    fn into_addr(self) -> Result<Multiaddr, HostListenError> {
+        self.parse().map_err(|source| HostListenError::Addr {
+            text: self.chars().take(64).collect(),
+            source,
+        })
     }
 }
 

@@ -203,11 +203,33 @@ impl Default for GossipConfig {
 #[non_exhaustive]
 pub enum ConfigError {
     /// The sizes of the mesh are not in order.
-    #[error("the mesh must have d_out < d_low <= d <= d_high, d_score <= d, d_out <= d / 2")]
-    Mesh,
+    #[error(
+        "d is {d}, d_low {d_low}, d_high {d_high}, d_score {d_score}, d_out {d_out}: they must \
+         have d_out < d_low <= d <= d_high, d_score <= d and d_out <= d / 2"
+    )]
+    Mesh {
+        /// The value of `d`.
+        d: usize,
+        /// The value of `d_low`.
+        d_low: usize,
+        /// The value of `d_high`.
+        d_high: usize,
+        /// The value of `d_score`.
+        d_score: usize,
+        /// The value of `d_out`.
+        d_out: usize,
+    },
     /// More heartbeats are gossiped about than kept, or none is kept.
-    #[error("history_gossip must be at most history_length, and that above 0")]
-    History,
+    #[error(
+        "history_gossip is {gossip} and history_length {length}: it must be at most as much, and \
+         that above 0"
+    )]
+    History {
+        /// The value of `history_gossip`.
+        gossip: usize,
+        /// The value of `history_length`.
+        length: usize,
+    },
     /// The heartbeat interval is zero.
     #[error("heartbeat_interval must be above zero")]
     Heartbeat,
@@ -238,10 +260,19 @@ impl GossipConfig {
         let ordered = self.d_low <= self.d && self.d <= self.d_high && self.d_score <= self.d;
         let out = self.d_out < self.d_low.max(1) && self.d_out <= self.d / 2;
         if !ordered || !out {
-            return Err(ConfigError::Mesh);
+            return Err(ConfigError::Mesh {
+                d: self.d,
+                d_low: self.d_low,
+                d_high: self.d_high,
+                d_score: self.d_score,
+                d_out: self.d_out,
+            });
         }
         if self.history_length == 0 || self.history_gossip > self.history_length {
-            return Err(ConfigError::History);
+            return Err(ConfigError::History {
+                gossip: self.history_gossip,
+                length: self.history_length,
+            });
         }
         if self.heartbeat_interval.is_zero() {
             return Err(ConfigError::Heartbeat);

@@ -65,7 +65,7 @@ pub enum WireError {
         max: usize,
     },
     /// The bytes end inside a field.
-    #[error("bytes end inside a field")]
+    #[error("the bytes end inside a field")]
     Truncated,
     /// A varint has more than 64 bits.
     #[error("varint has more than 64 bits")]
