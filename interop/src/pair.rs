@@ -105,7 +105,11 @@ impl Ends {
             .then(|| listening.said("listening", "addr"))
             .flatten();
         let Some(address) = address else {
-            listening.close_stdin();
+            // One that is too late already is ended as it stands: whether it would still have left
+            // by itself is nothing to depend on.
+            if now() < until {
+                listening.close_stdin();
+            }
             return Ok(Self {
                 listener: listening.finish(until),
                 dialer: None,
