@@ -167,6 +167,8 @@ pub(crate) enum Test {
     Late,
     /// A protocol that is added is told.
     Push,
+    /// The dialer finds the listener by mDNS, then five pings.
+    Mdns,
     /// Both have an Ed25519 identity.
     #[value(name = "key-ed25519")]
     KeyEd25519,
@@ -207,6 +209,7 @@ impl Test {
             Self::Choose => "choose",
             Self::Late => "late",
             Self::Push => "push",
+            Self::Mdns => "mdns",
             Self::KeyEd25519 => "key-ed25519",
             Self::KeySecp256k1 => "key-secp256k1",
             Self::KeyEcdsa => "key-ecdsa",
@@ -237,6 +240,7 @@ impl Test {
             | Self::KeyRsa
             | Self::KeySecp256k1
             | Self::Late
+            | Self::Mdns
             | Self::Minute
             | Self::Orders
             | Self::Ping
@@ -257,6 +261,15 @@ impl Test {
         }
     }
 
+    /// The event in which the dialer says how it went.
+    pub(crate) fn reported(self) -> &'static str {
+        if self == Self::Mdns {
+            Self::Ping.name()
+        } else {
+            self.spoken()
+        }
+    }
+
     /// The identity that both ends are asked to have.
     pub(crate) fn key(self) -> Option<&'static str> {
         self.name().strip_prefix("key-")
@@ -267,6 +280,8 @@ impl Test {
         let needs = [
             (Self::Big, 240),
             (Self::Close, 75),
+            // py asks again after 5 s, and waits before that, if it was too busy to hear an answer.
+            (Self::Mdns, 120),
             (Self::Minute, 100),
             (Self::Idle, 180),
         ];

@@ -69,7 +69,7 @@ pub(crate) fn check(
     if let Some(messages) = cell.test.messages() {
         return both.check_messages(messages);
     }
-    let event = of("dialer", dialer, cell.test.spoken())?;
+    let event = of("dialer", dialer, cell.test.reported())?;
     match cell.test {
         Test::Big => both.check_big(event),
         Test::Choose | Test::Echo => both.check_echo(event),
@@ -81,6 +81,7 @@ pub(crate) fn check(
             both.check_key(cell.test, event)
         }
         Test::Late => both.check_late(event),
+        Test::Mdns => both.check_mdns(event),
         Test::Minute => check_minute(event),
         Test::Orders => both.check_orders(event),
         Test::Ping => check_ping(event),
@@ -177,6 +178,20 @@ impl Both<'_> {
         let early = early.iter().any(|it| it.flag("early"));
         let muxer = if early { ", muxer agreed early" } else { "" };
         Ok(format!("{} ms{muxer}", event.millis("ms")))
+    }
+
+    /// Found where it is, then reached there.
+    fn check_mdns(&self, pings: &Event) -> Result<String, String> {
+        let (address, listener_id) = (self.address, self.listener_id);
+        let found = of("dialer", self.dialer, "found")?;
+        same("dialer: found: peer", found.text("peer"), listener_id)?;
+        let suffixed = format!("{address}/p2p/{listener_id}");
+        if !found.lists("addrs", address) && !found.lists("addrs", &suffixed) {
+            return Err(format!(
+                "dialer: found: {address} is not among the addresses"
+            ));
+        }
+        check_ping(pings)
     }
 
     fn check_late(&self, event: &Event) -> Result<String, String> {

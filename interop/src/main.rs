@@ -15,6 +15,7 @@ mod faults;
 mod fixture;
 mod install;
 mod matrix;
+mod network;
 mod node;
 mod page;
 mod pair;

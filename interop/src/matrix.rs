@@ -238,7 +238,13 @@ mod tests {
             .iter()
             .filter(|test| !quick.iter().any(|cell| cell.test == **test))
             .collect();
-        let left_out = [Test::Big, Test::KeyEd25519, Test::Minute, Test::Idle];
+        let left_out = [
+            Test::Big,
+            Test::Mdns,
+            Test::KeyEd25519,
+            Test::Minute,
+            Test::Idle,
+        ];
         assert_eq!(missing, left_out.iter().collect::<Vec<_>>());
         assert_eq!(quick, cells(&Selection::default()));
         assert!(quick.iter().all(|cell| all.contains(cell)));

@@ -16,7 +16,8 @@ use crate::{
     cell::{Cell, Outcome, Peer, Row, Test, Transport},
     check::heard_of_added,
     cli::Role,
-    faults,
+    faults, network,
+    network::Network,
     process::{Process, Program, now},
     transcript::{Transcript, Verdict, judge},
 };
@@ -46,18 +47,25 @@ pub(crate) fn run(
     let log = |role: &str| logs.join(format!("{}.{role}.log", file_name(cell, run)));
     let (listener_log, dialer_log) = (log("listener"), log("dialer"));
     let mut started = now();
-    let verdict = match Ends::run(
-        cell,
-        listener,
-        dialer,
-        [&listener_log, &dialer_log],
-        deadline,
-    ) {
-        Ok(ends) => {
-            started = ends.dialed.unwrap_or(started);
-            judge(cell, &ends.listener, ends.dialer.as_ref())
+    let mut meet = |listener: &Program, dialer: &Program| {
+        let logs = [&listener_log, &dialer_log];
+        match Ends::run(cell, listener, dialer, logs, deadline) {
+            Ok(ends) => {
+                started = ends.dialed.unwrap_or(started);
+                judge(cell, &ends.listener, ends.dialer.as_ref())
+            }
+            Err(error) => Verdict::Fail(format!("could not start a peer: {error}")),
         }
-        Err(error) => Verdict::Fail(format!("could not start a peer: {error}")),
+    };
+    let verdict = if cell.test == Test::Mdns && [cell.dialer, cell.listener].contains(&Peer::Rust) {
+        Verdict::Unsupported("libp2p-mdns is not in our peer of rust".into())
+    } else if network::is_wanted(cell) {
+        match Network::open(&log("network"), now() + deadline) {
+            Ok(network) => meet(&network.far(listener), &network.near(dialer)),
+            Err(why) => Verdict::Missing(why),
+        }
+    } else {
+        meet(listener, dialer)
     };
     let ms = u64::try_from((now() - started).as_millis()).unwrap_or(u64::MAX);
     let (outcome, detail) = match verdict {
@@ -108,6 +116,11 @@ impl Ends {
                 dialed: None,
             });
         };
+        let address = match address.rsplit_once("/p2p/") {
+            // It has to be found.
+            Some((_, peer)) if cell.test == Test::Mdns => format!("/p2p/{peer}"),
+            _ => address,
+        };
         let dialed = now();
         let within = deadline.saturating_sub(GIVE_UP);
         let mut dialing = Process::start(dialer, &dial_args(cell, &address, within), dialer_log)?;
@@ -137,7 +150,7 @@ pub(crate) fn listen_args(cell: &Cell) -> Vec<String> {
     let mut args = words(["listen"]);
     args.extend(stack_args(cell, Role::Listen));
     args.extend(words(["--test", cell.test.spoken()]));
-    args.extend(words(["--addr", cell.transport.listen_addr()]));
+    args.extend(words(["--addr", &listen_addr(cell, network::FAR)]));
     args
 }
 
@@ -146,7 +159,20 @@ pub(crate) fn dial_args(cell: &Cell, address: &str, within: Duration) -> Vec<Str
     args.extend(stack_args(cell, Role::Dial));
     args.extend(words(["--test", cell.test.spoken()]));
     args.extend(words(["--deadline", &within.as_secs().to_string()]));
+    if cell.test == Test::Mdns {
+        args.extend(words(["--addr", &listen_addr(cell, network::NEAR)]));
+    }
     args
+}
+
+/// `there` is where a peer is if the two have a network of their own.
+fn listen_addr(cell: &Cell, there: &str) -> String {
+    let loopback = cell.transport.listen_addr();
+    if network::is_wanted(cell) {
+        network::moved(loopback, there)
+    } else {
+        loopback.into()
+    }
 }
 
 fn stack_args(cell: &Cell, role: Role) -> Vec<String> {
@@ -254,6 +280,20 @@ mod tests {
         let expected = "listen --transport tcp --security noise --muxer mplex --test echo \
                         --addr /ip4/127.0.0.1/tcp/0";
         assert_eq!(listen_args(&CELL).join(" "), expected);
+    }
+
+    #[test]
+    fn who_has_to_be_found_is_named_without_an_address() {
+        let cell = Cell {
+            test: Test::Mdns,
+            ..CELL
+        };
+
+        let args = dial_args(&cell, "/p2p/Q", Duration::from_secs(55)).join(" ");
+        assert!(args.starts_with("dial /p2p/Q --transport tcp"), "{args}");
+        assert!(args.ends_with("--addr /ip4/10.9.0.1/tcp/0"), "{args}");
+        let args = listen_args(&cell).join(" ");
+        assert!(args.ends_with("--addr /ip4/10.9.0.2/tcp/0"), "{args}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::cell::{Muxer, Security, Test};
 /// A value of `--test`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pick {
-    /// All that take seconds.
+    /// All that take seconds and need no network of their own.
     All,
     /// What a small change is tried with: ping, identify, echo, transfer.
     Gate,
@@ -59,7 +59,9 @@ impl Pick {
             Self::Keys => test.key().is_some(),
             Self::Pubsub => test.messages().is_some(),
             Self::Long => LONG.contains(&test),
-            Self::All => !LONG.contains(&test) && makes_sense(test, security, muxer),
+            Self::All => {
+                !LONG.contains(&test) && test != Test::Mdns && makes_sense(test, security, muxer)
+            }
             Self::Quick => {
                 GATE.contains(&test)
                     || makes_sense(test, security, muxer)

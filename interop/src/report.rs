@@ -157,6 +157,7 @@ fn short_test(test: Test) -> &'static str {
         Test::Choose => "chose",
         Test::Late => "late",
         Test::Push => "push",
+        Test::Mdns => "mdns",
         Test::KeyEd25519 => "ed",
         Test::KeySecp256k1 => "secp",
         Test::KeyEcdsa => "ecdsa",

@@ -200,6 +200,26 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn who_was_found_has_to_be_the_listener_at_its_address() {
+        let found = |addr: &str| {
+            let found = json!({ "event": "found", "peer": "L", "addrs": [addr] });
+            judge(
+                &cell(Test::Mdns),
+                &listener(&[]),
+                Some(&dialer(&[found, ping(5)])),
+            )
+        };
+
+        let right = found("/ip4/127.0.0.1/tcp/4001/p2p/L");
+        let elsewhere = found("/ip4/127.0.0.1/tcp/4002/p2p/L");
+        let nobody = judge(&cell(Test::Mdns), &listener(&[]), Some(&dialer(&[ping(5)])));
+
+        assert!(matches!(right, Verdict::Pass(_)), "{right:?}");
+        assert!(matches!(elsewhere, Verdict::Fail(text) if text.contains("tcp/4001 is not")));
+        assert_eq!(nobody, Verdict::Fail("dialer: no `found`".into()));
+    }
+
+    #[test]
     fn identify_has_to_work_both_ways() {
         let told = dialer(&[identify("L", &SERVED, "/ip4/127.0.0.1/tcp/4001")]);
         let cell = cell(Test::Identify);

@@ -202,6 +202,10 @@ impl Resolver {
             }
         }
         match error {
+            Some(ResolveError::Nothing { name, .. }) if ips.is_empty() => {
+                let kind = family.noun();
+                Err(ResolveError::Nothing { name, kind })
+            }
             Some(error) if ips.is_empty() => Err(error),
             Some(_) | None => Ok(ips),
         }

@@ -7,7 +7,7 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use p2p_core::{PeerId, Rt, SecurityError, TransportError};
-use p2p_keys::{Keypair, PublicKey};
+use p2p_keys::PublicKey;
 use p2p_tls::{CertificateError, Credentials, Verifier, certificate, refusal};
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn_proto::{
@@ -19,7 +19,7 @@ use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
 use crate::clock::Calendar;
 use crate::error::{HandshakeError, SetupError};
-use crate::{Config, ids, listen};
+use crate::{Config, ids};
 
 /// The application protocol of every connection.
 const ALPN: &[u8] = b"libp2p";
@@ -30,8 +30,8 @@ const BUFFERED: u64 = 8 << 10;
 pub(crate) struct Identity(Credentials);
 
 impl Identity {
-    pub(crate) fn new(rt: &Rt, identity: &Keypair) -> Result<Self, SetupError> {
-        Ok(Self(Credentials::with_runtime(identity, rt.clone())?))
+    pub(crate) fn new(credentials: Credentials) -> Self {
+        Self(credentials)
     }
 
     /// The settings of sockets that listen.
@@ -111,7 +111,9 @@ impl Verdict {
             Some(CertificateError::WrongPeer { expected, found }) => {
                 SecurityError::WrongPeer { expected, found }.into()
             }
-            Some(refused) => listen::failed(HandshakeError::Certificate(refused)),
+            Some(refused) => {
+                SecurityError::Protocol(Box::new(HandshakeError::Certificate(refused))).into()
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use futures::future::{BoxFuture, FutureExt};
 use p2p_core::{Dialed, Link, Listener, Multiaddr, PeerId, Rt, Transport, TransportError};
 use p2p_keys::Keypair;
+use p2p_tls::Credentials;
 use quinn_proto::{ServerConfig, TransportConfig};
 
 use crate::Config;
@@ -40,9 +41,23 @@ impl Quic {
     /// # Errors
     /// [`SetupError`] if no certificate can be made for `identity`.
     pub fn new(rt: Rt, identity: &Keypair, config: Config) -> Result<Self, SetupError> {
+        let credentials = Credentials::with_runtime(identity, rt.clone())?;
+        Self::with_credentials(rt, identity, credentials, config)
+    }
+
+    /// Uses the sockets of `rt` and shows the certificate of `credentials`.
+    ///
+    /// # Errors
+    /// [`SetupError`] if the settings do not go together.
+    pub fn with_credentials(
+        rt: Rt,
+        identity: &Keypair,
+        credentials: Credentials,
+        config: Config,
+    ) -> Result<Self, SetupError> {
         let transport = config.transport();
         let renewal = Renewal::new(identity);
-        let identity = Identity::new(&rt, identity)?;
+        let identity = Identity::new(credentials);
         let server = identity.server(&rt, &transport, &config)?;
         Ok(Self(Arc::new(Inner {
             rt,

@@ -22,8 +22,11 @@ pub enum SocksError {
     /// User, password or name are longer than the protocol allows.
     #[error("{0} is longer than 255 bytes")]
     TooLong(&'static str),
-    /// The proxy itself cannot be reached, or hung up.
-    #[error("the proxy cannot be reached, or hung up")]
+    /// The proxy ended the connection instead of an answer.
+    #[error("the proxy hung up before it answered")]
+    HungUp(#[source] io::Error),
+    /// The proxy itself cannot be reached.
+    #[error("the proxy cannot be reached")]
     Unreachable(#[source] io::Error),
     /// The proxy did not connect us.
     #[error("the proxy refuses: {0}")]
@@ -55,7 +58,9 @@ impl SocksError {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Method | Self::Login | Self::TooLong(_) => Blame::Us,
-            Self::NotSocks(_) | Self::Unreachable(_) | Self::Refused(_) => Blame::Network,
+            Self::HungUp(_) | Self::NotSocks(_) | Self::Unreachable(_) | Self::Refused(_) => {
+                Blame::Network
+            }
         }
     }
 }
@@ -66,7 +71,7 @@ impl From<SocksError> for io::Error {
             SocksError::Method | SocksError::Login => io::ErrorKind::PermissionDenied,
             SocksError::NotSocks(_) => io::ErrorKind::InvalidData,
             SocksError::TooLong(_) => io::ErrorKind::InvalidInput,
-            SocksError::Unreachable(error) => error.kind(),
+            SocksError::HungUp(error) | SocksError::Unreachable(error) => error.kind(),
             SocksError::Refused(_) => io::ErrorKind::ConnectionRefused,
         };
         Self::new(kind, error)

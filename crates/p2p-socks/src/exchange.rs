@@ -68,9 +68,7 @@ pub async fn connect<Io: AsyncRead + AsyncWrite + Unpin>(
         }
     };
     let mut rest = vec![0; len + 2];
-    io.read_exact(&mut rest)
-        .await
-        .map_err(SocksError::Unreachable)
+    io.read_exact(&mut rest).await.map_err(SocksError::HungUp)
 }
 
 fn request(to: &Destination, port: u16) -> Result<Vec<u8>, SocksError> {
@@ -119,13 +117,13 @@ async fn send(io: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Result<(), So
         io.write_all(bytes).await?;
         io.flush().await
     };
-    sent.await.map_err(SocksError::Unreachable)
+    sent.await.map_err(SocksError::HungUp)
 }
 
 async fn receive<const N: usize>(io: &mut (impl AsyncRead + Unpin)) -> Result<[u8; N], SocksError> {
     let mut bytes = [0; N];
     io.read_exact(&mut bytes)
         .await
-        .map_err(SocksError::Unreachable)?;
+        .map_err(SocksError::HungUp)?;
     Ok(bytes)
 }

@@ -130,10 +130,7 @@ fn each_refusal_has_its_name() {
         "{closed}"
     );
     let silent = refused(vec![(3, vec![5])], None);
-    assert!(
-        matches!(cause(&silent), SocksError::Unreachable(_)),
-        "{silent}"
-    );
+    assert!(matches!(cause(&silent), SocksError::HungUp(_)), "{silent}");
 }
 
 #[test]

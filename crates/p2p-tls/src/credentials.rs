@@ -7,7 +7,7 @@ use p2p_core::{PeerId, Rt};
 use p2p_keys::Keypair;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::version::TLS13;
@@ -34,8 +34,9 @@ impl Credentials {
     /// # Errors
     /// [`SetupError`] if the system gives no randomness or the key cannot sign.
     pub fn new(identity: &Keypair) -> Result<Self, SetupError> {
-        let certified = certificate::generate(identity)?;
-        Self::build(identity, certified, Arc::new(DefaultTimeProvider))
+        let Certified { certificate, key } = certificate::generate(identity)?;
+        let time = Arc::new(DefaultTimeProvider);
+        Self::build(identity.to_peer_id(), vec![certificate], key, time)
     }
 
     /// For the peer with this key; certificates are held against the clock of `rt`. On a
@@ -45,22 +46,37 @@ impl Credentials {
     /// # Errors
     /// [`SetupError`] if the system gives no randomness or the key cannot sign.
     pub fn with_runtime(identity: &Keypair, rt: Rt) -> Result<Self, SetupError> {
-        let certified = if rt.is_reproducible() {
+        let Certified { certificate, key } = if rt.is_reproducible() {
             certificate::generate_from_seed(identity, rt.random())?
         } else {
             certificate::generate(identity)?
         };
-        Self::build(identity, certified, Arc::new(ClockOf(rt)))
+        let time = Arc::new(ClockOf(rt));
+        Self::build(identity.to_peer_id(), vec![certificate], key, time)
+    }
+
+    /// For `peer`, with certificates that were made elsewhere, the first of which belongs to `key`.
+    /// They are shown as they are: remotes refuse what is not in order, which makes this a way to
+    /// test them.
+    ///
+    /// # Errors
+    /// [`SetupError`] if the first is no certificate, or that of another key.
+    pub fn with_certificates(
+        peer: PeerId,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        rt: Rt,
+    ) -> Result<Self, SetupError> {
+        Self::build(peer, chain, key, Arc::new(ClockOf(rt)))
     }
 
     fn build(
-        identity: &Keypair,
-        certified: Certified,
+        peer: PeerId,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
         time: Arc<dyn TimeProvider>,
     ) -> Result<Self, SetupError> {
         let provider = Arc::new(provider());
-        let Certified { certificate, key } = certified;
-        let chain = vec![certificate];
         let mut client = ClientConfig::builder_with_details(provider.clone(), time.clone())
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
@@ -75,7 +91,7 @@ impl Credentials {
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
         Ok(Self(Arc::new(Inner {
-            peer: identity.to_peer_id(),
+            peer,
             client,
             server,
         })))

@@ -26,9 +26,15 @@ impl SetupError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
+    /// The other end does not speak TLS.
+    #[error("the remote does not speak TLS: check the port, or leave /tls out")]
+    NotTls(#[source] io::Error),
     /// TLS: most often the certificate is not that of the name.
     #[error("the TLS handshake of the web failed")]
     Tls(#[source] io::Error),
+    /// The certificate is of an authority that we do not trust.
+    #[error("the certificate is not of an authority that we trust (setting: roots)")]
+    UnknownAuthority(#[source] io::Error),
     /// The other end does not speak HTTP, or refuses to switch to WebSocket.
     #[error("the HTTP upgrade to WebSocket failed")]
     Upgrade(#[source] Box<tungstenite::Error>),

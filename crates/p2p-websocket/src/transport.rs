@@ -220,7 +220,20 @@ fn raw(link: Link) -> Result<BoxIo, TransportError> {
 }
 
 fn tls(error: io::Error) -> TransportError {
-    TransportError::Handshake(Box::new(HandshakeError::Tls(error)))
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref());
+    let step = if matches!(cause, Some(rustls::Error::InvalidMessage(_))) {
+        HandshakeError::NotTls
+    } else if matches!(
+        cause,
+        Some(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::UnknownIssuer
+        ))
+    ) {
+        HandshakeError::UnknownAuthority
+    } else {
+        HandshakeError::Tls
+    };
+    TransportError::Handshake(Box::new(step(error)))
 }
 
 fn upgrade(error: async_tungstenite::tungstenite::Error) -> TransportError {

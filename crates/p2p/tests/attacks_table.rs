@@ -1,4 +1,4 @@
-//! docs/ATTACKS.md names tests that exist.
+//! docs/ATTACKS.md and docs/roads.md name tests that exist.
 #![expect(
     clippy::unwrap_used,
     reason = "a file that cannot be read is a failed test"
@@ -30,16 +30,37 @@ fn sources(dir: &Path, text: &mut String) {
 
 #[test]
 fn every_test_in_the_table_of_attacks_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let table = fs::read_to_string(root.join("docs/ATTACKS.md")).unwrap();
-    let named = named(&table);
-    assert!(named.len() > 80, "{}", named.len());
-    for (name, test) in named {
+    let named = check(&read("docs/ATTACKS.md"));
+    assert!(named > 80, "{named}");
+}
+
+#[test]
+fn every_test_in_the_table_of_bad_input_exists() {
+    let page = read("docs/roads.md");
+    let (_, behind) = page.split_once("\n## Bad input\n").unwrap();
+    let table = behind.split("\n## ").next().unwrap();
+    let named = check(table);
+    assert!(named > 25, "{named}");
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(page: &str) -> String {
+    fs::read_to_string(root().join(page)).unwrap()
+}
+
+/// Finds every test that a table names; how many there are.
+fn check(table: &str) -> usize {
+    let named = named(table);
+    for (name, test) in &named {
         let mut text = String::new();
-        sources(&root.join("crates").join(name), &mut text);
+        sources(&root().join("crates").join(name), &mut text);
         assert!(
             text.contains(&format!("fn {test}(")),
             "{name} has no {test}"
         );
     }
+    named.len()
 }

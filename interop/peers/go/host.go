@@ -186,6 +186,11 @@ func listen(opts options) error {
 			reportIdentify(seen.(coreevent.EvtPeerIdentificationCompleted))
 		}
 	}()
+	if opts.test == "mdns" {
+		if _, err := discover(h); err != nil {
+			return err
+		}
+	}
 	for _, addr := range h.Addrs() {
 		event("listening", map[string]any{"addr": fmt.Sprintf("%s/p2p/%s", addr, h.ID())})
 	}
@@ -203,7 +208,11 @@ func dial(ctx context.Context, opts options) error {
 	if !ok && !isPubsub {
 		return unsupported{"test " + opts.test}
 	}
-	h, err := newHost(opts)
+	var listenAddrs []string
+	if opts.test == "mdns" {
+		listenAddrs = append(listenAddrs, opts.addr)
+	}
+	h, err := newHost(opts, listenAddrs...)
 	if err != nil {
 		return err
 	}
@@ -215,7 +224,7 @@ func dial(ctx context.Context, opts options) error {
 			return err
 		}
 	}
-	addr, err := multiaddr.NewMultiaddr(opts.addr)
+	addr, err := multiaddr.NewMultiaddr(opts.remote)
 	if err != nil {
 		return err
 	}
@@ -230,6 +239,11 @@ func dial(ctx context.Context, opts options) error {
 	})
 	if err != nil {
 		return err
+	}
+	if opts.test == "mdns" {
+		if remote, err = find(ctx, h, remote.ID); err != nil {
+			return fmt.Errorf("mdns: %w", err)
+		}
 	}
 	if err := h.Connect(ctx, *remote); err != nil {
 		return fmt.Errorf("dial: %w", err)

@@ -26,6 +26,7 @@ const (
 const usage = `usage:
   peer listen --transport tcp|quic|ws|wss --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
   peer dial ADDR --transport tcp|quic|ws|wss --security .. --muxer .. --test TEST [--deadline SECONDS]
+ADDR of the test mdns is /p2p/ID alone: the listener is found, and --addr is where the dialer listens
 both: [--key ed25519|secp256k1|ecdsa|rsa] [--early on|off] [--tls FOLDER]; tests: interop/README.md`
 
 // options is the command line. Security and muxer are lists, most wanted first.
@@ -34,6 +35,7 @@ type options struct {
 	security  []string
 	muxer     []string
 	addr      string
+	remote    string // whom to dial
 	test      string
 	key       string
 	early     string
@@ -71,7 +73,7 @@ func run(args []string) error {
 		if err != nil {
 			return err
 		}
-		opts.addr = rest[0]
+		opts.remote = rest[0]
 		ctx, cancel := context.WithTimeout(context.Background(), opts.deadline)
 		defer cancel()
 		return dial(ctx, opts)

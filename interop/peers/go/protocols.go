@@ -51,6 +51,7 @@ var tests = map[string]testFunc{
 	"minute":   testMinute,
 	"orders":   testOrders,
 	"ping":     testPing,
+	"mdns":     testPing, // once found
 	"push":     testPush,
 	"reset":    testReset,
 	"slow":     testSlow,

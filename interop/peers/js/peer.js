@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util'
 import { generateKeyPair } from '@libp2p/crypto/keys'
 import { identify, identifyPush } from '@libp2p/identify'
 import { enable } from '@libp2p/logger'
+import { mdns } from '@libp2p/mdns'
 import { mplex } from '@libp2p/mplex'
 import { noise } from '@libp2p/noise'
 import { ping } from '@libp2p/ping'
@@ -28,6 +29,7 @@ import { flavours, Series, service } from './pubsub.js'
 const USAGE = `usage:
   peer listen --transport tcp|quic|ws|wss --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
   peer dial ADDR --transport tcp|quic|ws|wss --security .. --muxer .. --test TEST [--deadline SECONDS]
+ADDR of the test mdns is /p2p/ID alone: the listener is found, and --addr is where the dialer listens
 both: [--key ed25519|secp256k1|ecdsa|rsa] [--early on|off] [--tls FOLDER]; tests: interop/README.md`
 
 const TRANSPORTS = {
@@ -152,6 +154,7 @@ async function createNode (options, listen) {
     privateKey: await generateKeyPair(KEYS[options.key]),
     addresses: { listen },
     nodeInfo: { userAgent: 'p2p-interop-js/js-libp2p' },
+    peerDiscovery: options.test === 'mdns' ? [mdns()] : [],
     transports: pick('transport', TRANSPORTS, options.transport, options),
     services: {
       identify: identify(),
@@ -225,7 +228,9 @@ async function dial (addr, args) {
   const deadline = Number(options.deadline) * 1000
   setTimeout(() => fail(new Error('deadline passed')), deadline).unref()
   const signal = AbortSignal.timeout(deadline)
-  const node = await createNode(options, [])
+  const finds = options.test === 'mdns'
+  const node = await createNode(options, finds ? [options.addr] : [])
+  const discovered = finds ? find(node, addr) : undefined
   await serve(node, event)
   const series = isPubsub ? new Series(node, options.test, 'D', event) : undefined
   // Before the dial: identify starts with the connection.
@@ -233,7 +238,8 @@ async function dial (addr, args) {
   const identified = new Promise(resolve => {
     watchIdentify(node, { onIdentify: resolve, onPush: detail => pushes.push(detail) })
   })
-  const redial = () => node.dial(multiaddr(addr), { signal })
+  const remote = await discovered ?? multiaddr(addr)
+  const redial = () => node.dial(remote, { signal })
   const connection = await redial()
   reportConnection(connection)
   await series?.dial()
@@ -243,6 +249,19 @@ async function dial (addr, args) {
   event('done', { ms: millis(performance.now() - started) })
   await node.stop()
   process.exit(0)
+}
+
+/** The addresses of the peer that `/p2p/ID` names, as soon as the local network tells them. */
+async function find (node, addr) {
+  const wanted = addr.replace('/p2p/', '')
+  return new Promise(resolve => {
+    node.addEventListener('peer:discovery', ({ detail }) => {
+      if (detail.id.toString() === wanted) {
+        event('found', { peer: wanted, addrs: detail.multiaddrs.map(it => it.toString()) })
+        resolve(detail.multiaddrs.map(it => it.encapsulate(addr)))
+      }
+    })
+  })
 }
 
 /** Resolves when whoever started us closes our standard input, or dies. */

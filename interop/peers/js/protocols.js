@@ -27,6 +27,7 @@ export async function serveBasics (node, event) {
 
 export const basics = {
   ping: testPing,
+  mdns: testPing, // once found
   identify: testIdentify,
   echo: testEcho,
   transfer: testTransfer

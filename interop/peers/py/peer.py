@@ -18,6 +18,7 @@ from libp2p import new_host
 from libp2p.abc import INotifee
 from libp2p.crypto import ed25519, rsa, secp256k1
 from libp2p.crypto.x25519 import create_new_key_pair as create_new_x25519_key_pair
+from libp2p.discovery.events.peerDiscovery import peerDiscovery
 from libp2p.host import basic_host
 from libp2p.identity.identify_push import identify_push
 from libp2p.peer.peerinfo import info_from_p2p_addr
@@ -108,7 +109,8 @@ def command_line():
     listening = commands.add_parser("listen", parents=[common])
     listening.add_argument("--addr", default="/ip4/127.0.0.1/tcp/0")
     dialing = commands.add_parser("dial", parents=[common])
-    dialing.add_argument("addr")
+    dialing.add_argument("remote", help="an address; of the test mdns /p2p/ID alone")
+    dialing.add_argument("--addr", default="/ip4/127.0.0.1/tcp/0", help="for mdns")
     return parser.parse_args()
 
 
@@ -141,6 +143,7 @@ def build_host(options, listen_addrs):
             key_pair=keys,
             listen_addrs=listen_addrs,
             enable_quic=True,
+            enable_mDNS=options.test == "mdns",
             disable_identify_address_discovery=True,
         )
     web = web_certificate(options) if options.transport == "wss" else {}
@@ -156,6 +159,7 @@ def build_host(options, listen_addrs):
         listen_addrs=listen_addrs,
         enable_tcp=options.transport == "tcp",
         enable_websocket=options.transport != "tcp",
+        enable_mDNS=options.test == "mdns",
         **web,
         disable_identify_address_discovery=True,
     )
@@ -285,10 +289,14 @@ async def dial(options):
     is_pubsub = options.test in pubsub.FLAVOURS
     if test is None and not is_pubsub:
         raise Unsupported(f"py does not have test {options.test}")
-    host = build_host(options, None)
+    finds = options.test == "mdns"
+    listen_addrs = [multiaddr.Multiaddr(options.addr)] if finds else []
+    # Before the host: it listens to the network as soon as it is made.
+    found = watch_discovery() if finds else None
+    host = build_host(options, listen_addrs or None)
     session = protocols.Session(
         host=host,
-        remote=info_from_p2p_addr(multiaddr.Multiaddr(options.addr)),
+        remote=None if finds else info_from_p2p_addr(multiaddr.Multiaddr(options.remote)),
         event=event,
         identified=trio.Event(),
         pushes=[],
@@ -302,7 +310,9 @@ async def dial(options):
     play.serve(host, event, lambda: reports.ends)
     with trio.fail_after(options.deadline):
         series = pubsub.series(host, options.test, b"D", event)
-        async with host.run(listen_addrs=[]), pubsub.running(series):
+        async with host.run(listen_addrs=listen_addrs), pubsub.running(series):
+            if finds:
+                session.remote = await find(found, options.remote)
             await host.connect(session.remote)
             for connection in host.get_network().get_connections(session.peer):
                 report_connection(connection)
@@ -313,6 +323,27 @@ async def dial(options):
             event("done", {"ms": millis(time.monotonic() - started)})
             await host.close()
             leave(0)
+
+
+def watch_discovery():
+    """Whom the local network tells of. The library calls from a thread of its own."""
+    send, receive = trio.open_memory_channel(64)
+    token = trio.lowlevel.current_trio_token()
+
+    def keep(info):
+        token.run_sync_soon(send.send_nowait, info)
+
+    peerDiscovery.register_peer_discovered_handler(keep)
+    return receive
+
+
+async def find(found, addr):
+    """The peer that `/p2p/ID` names, as soon as the local network tells where it is."""
+    async for info in found:
+        if addr == f"/p2p/{info.peer_id}":
+            addrs = [str(it) for it in info.addrs]
+            event("found", {"peer": str(info.peer_id), "addrs": addrs})
+            return info
 
 
 async def test_identify(session):

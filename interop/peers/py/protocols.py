@@ -148,7 +148,12 @@ async def exchange(session, upload, download):
     return uploaded - started, time.monotonic() - uploaded
 
 
-TESTS = {"ping": test_ping, "echo": test_echo, "transfer": test_transfer}
+TESTS = {
+    "ping": test_ping,
+    "mdns": test_ping,  # once found
+    "echo": test_echo,
+    "transfer": test_transfer,
+}
 
 
 async def read_some(stream, limit=BLOCK):

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! mod (command line) -> stack (a host of what was asked for) -> serve (what listeners do)
-//!                                                            -> basic, streams, lives, pubsub (the tests)
+//!                                                            -> basic, streams, lives, lan, pubsub (the tests)
 //! ```
 #![expect(
     clippy::disallowed_methods,
@@ -11,6 +11,7 @@
 
 mod basic;
 mod error;
+mod lan;
 mod lives;
 mod pattern;
 mod pubsub;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
 use futures::future;
+use p2p::core::AddrExt as _;
 use p2p::{Connection, Host, Multiaddr};
 use serde_json::json;
 
@@ -43,8 +45,11 @@ pub(crate) struct Args {
 enum Command {
     /// Connect to a listener and run one test.
     Dial {
-        /// Ends in `/p2p/<peer id>`.
+        /// Ends in `/p2p/<peer id>`; of `mdns` that is all of it.
         addr: String,
+        /// Where to listen beside that. Default: on loopback.
+        #[arg(long = "addr", value_name = "ADDR")]
+        listen: Option<String>,
         #[command(flatten)]
         stack: Stack,
         #[command(flatten)]
@@ -88,10 +93,16 @@ struct Session {
 pub(crate) fn run(args: &Args) -> Result<(), NodeError> {
     let result = p2p::block_on(async {
         match &args.command {
-            Command::Dial { addr, stack, task } => {
+            Command::Dial {
+                addr,
+                listen,
+                stack,
+                task,
+            } => {
                 let rt = p2p::runtime::default_runtime();
                 let deadline = Duration::from_secs(task.deadline);
-                let work = Box::pin(dial(addr, stack, &task.test));
+                let listen = listen.as_deref().unwrap_or_else(|| stack.listen_addr());
+                let work = Box::pin(dial(addr, listen, stack, &task.test));
                 let done = rt.timeout(deadline, work).await;
                 done.unwrap_or(Err(NodeError::Deadline(deadline)))
             }
@@ -118,6 +129,7 @@ async fn listen(stack: &Stack, test: &str, addr: &str) -> Result<(), NodeError> 
     let reports = Reports::watch(&host);
     serve::serve(&host, &reports)?;
     let bound = host.listen(addr).await?;
+    let _discovery = (test == "mdns").then(|| lan::tell(&host));
     event("listening", json!({ "addr": bound.to_string() }));
     if let Some(mut series) = series {
         let closed = std::pin::pin!(stdin_closed());
@@ -136,12 +148,12 @@ async fn listen(stack: &Stack, test: &str, addr: &str) -> Result<(), NodeError> 
     Ok(())
 }
 
-async fn dial(addr: &str, stack: &Stack, test: &str) -> Result<(), NodeError> {
+async fn dial(addr: &str, listen: &str, stack: &Stack, test: &str) -> Result<(), NodeError> {
     stack.check(test)?;
     let started = Instant::now();
     let host = stack.host().await?;
     // The listener's identify test wants to see an address of ours too.
-    host.listen(stack.listen_addr()).await?;
+    host.listen(listen).await?;
     let reports = Reports::watch(&host);
     serve::serve(&host, &reports)?;
     let addr: Multiaddr = addr.parse().map_err(NodeError::Addr)?;
@@ -154,6 +166,9 @@ async fn dial(addr: &str, stack: &Stack, test: &str) -> Result<(), NodeError> {
         None => None,
     };
     let series = Series::of(test, &host)?;
+    if let ("mdns", Some(peer)) = (test, addr.peer()) {
+        lan::find(&host, peer).await?;
+    }
     let connection = host.dial(&addr).await?;
     let session = Session {
         host: host.clone(),
@@ -181,7 +196,7 @@ async fn perform(test: &str, session: Session) -> Result<(), NodeError> {
         "idle" => lives::idle(connection).await,
         "minute" => lives::minute(&session.host, connection.peer()).await,
         "orders" => streams::orders(connection).await,
-        "ping" => basic::ping(&session.host, connection.peer()).await,
+        "mdns" | "ping" => basic::ping(&session.host, connection.peer()).await,
         "push" => lives::push(&session).await,
         "reset" => streams::reset(connection, "reset", 0).await,
         "slow" => streams::slow(connection).await,
