@@ -23,6 +23,8 @@ mod config;
 mod error;
 mod events;
 mod exchange;
+#[cfg(test)]
+mod golden;
 mod info;
 mod proto;
 mod push;

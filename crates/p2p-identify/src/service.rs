@@ -214,15 +214,9 @@ impl Shared {
         let peer = connection.peer();
         if !self.state().may_push(&peer, self.rt.now(), &self.config) {
             tracing::debug!(%peer, "pushes too often");
-            let burst = usize::try_from(self.config.push_burst).unwrap_or(usize::MAX);
-            let name = "identify pushes of a peer";
-            connection.budget().refused(&Exceeded {
-                name,
-                setting: "push_burst, push_interval",
-                limit: burst,
-                used: burst,
-                wanted: 1,
-            });
+            connection
+                .budget()
+                .refused(&too_many_pushes(self.config.push_burst));
             stream.reset(ErrorCode::RATE_LIMITED);
             return Ok(());
         }
@@ -324,5 +318,17 @@ impl fmt::Debug for Identify {
         f.debug_struct("Identify")
             .field("config", &self.shared.config)
             .finish_non_exhaustive()
+    }
+}
+
+/// Why a push is refused to a peer that may send `burst` in a row.
+pub(crate) fn too_many_pushes(burst: u32) -> Exceeded {
+    let burst = usize::try_from(burst).unwrap_or(usize::MAX);
+    Exceeded {
+        name: "identify pushes of a peer",
+        setting: "push_burst, push_interval",
+        limit: burst,
+        used: burst,
+        wanted: 1,
     }
 }

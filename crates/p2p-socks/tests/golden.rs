@@ -3,6 +3,8 @@
 //! `P2P_BLESS=1 cargo test -p p2p-socks --test golden` writes `tests/golden/texts.txt` anew: read
 //! the difference as a user would.
 
+use std::io;
+
 use p2p_core::golden::{Remote, Texts, block_on};
 use p2p_socks::{Destination, Login, Refused, SocksError, connect};
 
@@ -33,6 +35,9 @@ fn every_error_reads_as_it_should() {
     ];
     let codes = (1..=9).map(|code| via(&[5, 0, 5, code, 0, 1], None, name(9)));
     errors.extend(codes);
+    errors.push(SocksError::Unreachable(
+        io::ErrorKind::ConnectionRefused.into(),
+    ));
     let mut texts = Texts::default();
     texts.blamed("SocksError", SocksError::blame, errors);
     texts.lines("Refused", [Refused(5), Refused(200)]);

@@ -280,13 +280,7 @@ impl Shared {
         );
         self.counters.trimmed(chosen.len());
         for inner in chosen {
-            inner.trim(Exceeded {
-                name: "connections",
-                setting: "high_water",
-                limit: high,
-                used: high,
-                wanted: open.saturating_sub(high),
-            });
+            inner.trim(above(open, high));
         }
     }
 
@@ -317,6 +311,17 @@ impl Shared {
             end: end.clone(),
             remaining,
         });
+    }
+}
+
+/// Why connections are trimmed where `open` of them are more than the mark.
+pub(crate) fn above(open: usize, high: usize) -> Exceeded {
+    Exceeded {
+        name: "connections",
+        setting: "high_water",
+        limit: high,
+        used: high,
+        wanted: open.saturating_sub(high),
     }
 }
 

@@ -15,7 +15,7 @@ use p2p_core::{
 
 use crate::admission::Admission;
 use crate::error::{
-    Attempt, BuildError, DialError, HandleError, ListenError, OpenError, UpgradeError,
+    Attempt, BuildError, DialError, HandleError, ListenError, OpenError, StreamError, UpgradeError,
 };
 use crate::share::Shares;
 use crate::{Config, Damaged, Event, GateList, IntoTarget, IpPrefix, Limits, StoreError};
@@ -26,6 +26,11 @@ fn every_error_and_refusal_reads_as_it_should() {
     texts.lines("UpgradeError", upgrades());
     texts.blamed("DialError", DialError::blame, dials());
     texts.blamed("OpenError", OpenError::blame, opens());
+    let streams = [
+        StreamError::Negotiation(Arc::new(refused())),
+        StreamError::Timeout(Duration::from_secs(10)),
+    ];
+    texts.blamed("StreamError", StreamError::blame, streams);
     texts.blamed("ListenError", ListenError::blame, listens());
     texts.errors("HandleError", handles());
     texts.errors("BuildError", builds());
@@ -203,6 +208,7 @@ fn refusals() -> Vec<String> {
     admission.connect(&addr()).unwrap();
     all.push(admission.connect(&addr()).unwrap_err());
     all.push(admission.evicted());
+    all.push(crate::admit::above(9, 8));
     all.push(limits.check_one_more_of_peer(8).unwrap_err());
     all.push(limits.dials().reserve(1000).unwrap_err());
 

@@ -339,10 +339,10 @@ fn ten_thousand_streams_on_one_connection_leave_nothing_behind() {
         let (one, other) = (sim.host("one"), sim.host("other"));
         sim.block_on(async {
             let build = |machine, n| builder(machine, n).multiplexers(&[muxer]);
-            let (server, addr) = serve(&one, build(&one, 1)).await;
             let mut config = Config::default();
             config.low_water = Some(0);
-            let host = build(&other, 2).config(config).build().await.unwrap();
+            let (server, addr) = serve(&one, build(&one, 1).config(config)).await;
+            let host = build(&other, 2).build().await.unwrap();
             let connection = host.dial(&addr).await.unwrap();
             hello(&host, &addr).await.unwrap();
             let rt = one.rt();

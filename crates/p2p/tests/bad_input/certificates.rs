@@ -92,7 +92,7 @@ fn two_certificates_are_refused_with_their_number() {
     chain.extend(good().0);
     refuse(
         &(chain, key),
-        "handshake failed: 2 certificates, exactly one is allowed",
+        "handshake failed: the remote showed 2 certificates, and must show exactly one",
     );
 }
 
@@ -108,7 +108,7 @@ fn a_certificate_of_the_web_is_refused_as_none_of_libp2p() {
 fn a_malformed_certificate_is_refused_with_what_is_malformed() {
     refuse(
         &web(Some(&[0x30, 0])),
-        "handshake failed: malformed certificate: the host key",
+        "handshake failed: the certificate is malformed at the host key",
     );
 }
 

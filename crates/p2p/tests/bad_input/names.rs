@@ -140,7 +140,7 @@ fn a_name_server_that_refuses_or_is_silent_is_named() {
     let to = "/dns4/far.test/tcp/4001";
     let refused = "name server 10.0.0.2:53: Refused";
     lead_nowhere(to, Says::Refused, "40.0ms", refused);
-    let silent = "no answer for far.test from 1 name servers (setting: timeout)";
+    let silent = "no name server answered for far.test (1 asked; setting: timeout)";
     lead_nowhere(to, Says::Silence, "4.0s", silent);
 }
 

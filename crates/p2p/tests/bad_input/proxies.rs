@@ -66,7 +66,7 @@ fn each_step_at_which_a_proxy_fails_us_is_named() {
         &[(4, &[5, 2]), (11, &[1, 1])],
         true,
         "60.0ms",
-        "the proxy refuses the login",
+        "the proxy refuses the login: user or password is wrong (setting: login)",
     );
     let not_socks = "the proxy does not speak SOCKS5: the version of its greeting";
     refuse(&[(3, b"HTTP/1.1 400")], false, "40.0ms", not_socks);

@@ -51,7 +51,7 @@ fn refuse(name: &str, until: i32, trusted: bool, expected: &str) {
 
 #[test]
 fn an_expired_certificate_of_the_web_is_refused() {
-    let expected = "TLS of the web failed: invalid peer certificate: certificate expired: verification time ..";
+    let expected = "the TLS handshake of the web failed: invalid peer certificate: certificate expired: verification time ..";
     refuse("far.test", 1999, true, expected);
 }
 
@@ -64,7 +64,7 @@ fn a_certificate_of_an_unknown_authority_is_refused() {
 
 #[test]
 fn a_certificate_of_the_web_for_another_name_is_refused() {
-    let expected = "TLS of the web failed: invalid peer certificate: certificate not valid for name \
+    let expected = "the TLS handshake of the web failed: invalid peer certificate: certificate not valid for name \
                     \"far.test\"; certificate is only valid for DnsName(\"other.test\")";
     refuse("other.test", 4096, true, expected);
 }

@@ -1,18 +1,18 @@
 //! Every text that a user of this crate can be shown for something that went wrong.
 //!
-//! `P2P_BLESS=1 cargo test -p p2p-identify --test golden` writes `tests/golden/texts.txt` anew: read
+//! `P2P_BLESS=1 cargo test -p p2p-identify golden` writes `tests/golden/texts.txt` anew: read
 //! the difference as a user would.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
 use p2p_core::golden::{Remote, Texts, block_on};
 use p2p_core::{Budget, frame};
-use p2p_identify::{IdentifyError, Limits, request};
 use p2p_keys::Keypair;
 use p2p_swarm::{DialError, OpenError};
+
+use crate::service::too_many_pushes;
+use crate::{IdentifyError, Limits, request};
 
 #[test]
 fn every_error_reads_as_it_should() {
@@ -22,6 +22,7 @@ fn every_error_reads_as_it_should() {
     let mut texts = Texts::default();
     texts.errors("DecodeError", [decode]);
     texts.blamed("IdentifyError", IdentifyError::blame, errors());
+    texts.lines("refusals", [too_many_pushes(10)]);
     texts.compare(env!("CARGO_MANIFEST_DIR"));
 }
 
