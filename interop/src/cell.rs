@@ -280,7 +280,7 @@ impl Test {
         let needs = [
             (Self::Big, 240),
             (Self::Close, 75),
-            // py asks again after 5 s, and waits before that, if it was too busy to hear an answer.
+            // On a busy machine py was seen to take more than a minute.
             (Self::Mdns, 120),
             (Self::Minute, 100),
             (Self::Idle, 180),
