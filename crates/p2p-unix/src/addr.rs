@@ -143,7 +143,8 @@ mod tests {
     #[test]
     fn a_relative_path_has_no_address() {
         let error = addr(Path::new("p2p.sock")).unwrap_err();
-        assert_eq!(error.to_string(), "p2p.sock is not an absolute path");
+        let text = "p2p.sock is not an absolute path: begin it with /";
+        assert_eq!(error.to_string(), text);
         let absolute = addr(Path::new("/run/p2p.sock")).unwrap();
         assert_eq!(path_of(&absolute), Some("/run/p2p.sock".into()));
     }

@@ -65,8 +65,11 @@ fn handshakes() -> Vec<HandshakeError> {
         let done = accept_async(Remote::saying(said));
         upgrade(block_on(done).map(drop).unwrap_err())
     };
+    let tls = || io::Error::other("what TLS says");
     vec![
-        HandshakeError::Tls(io::Error::other("what TLS says")),
+        HandshakeError::NotTls(tls()),
+        HandshakeError::Tls(tls()),
+        HandshakeError::UnknownAuthority(tls()),
         dialed(b"HTTP/1.1 404 Not Found\r\n\r\n"),
         dialed(b"SSH-2.0\r\n\r\n"),
         dialed(b""),

@@ -68,7 +68,7 @@ fn each_step_at_which_a_proxy_fails_us_is_named() {
         "60.0ms",
         "the proxy refuses the login: user or password is wrong (setting: login)",
     );
-    let not_socks = "the proxy does not speak SOCKS5: the version of its greeting";
+    let not_socks = "the proxy does not speak SOCKS5: its greeting has another version";
     refuse(&[(3, b"HTTP/1.1 400")], false, "40.0ms", not_socks);
     let hung_up = "the proxy hung up before it answered: unexpected end of file";
     refuse(&[NO_LOGIN], false, "40.0ms", hung_up);
