@@ -48,6 +48,8 @@ pub(crate) struct State {
     pub(crate) unread_streams: usize,
     /// Streams of ours in `streams`.
     outbound: usize,
+    /// Streams of the remote's that were ever accepted: those with a lower index.
+    accepted: u64,
     /// The handshake is done.
     pub(crate) connected: bool,
     /// Why the connection is over. Streams may still hold what arrived before.
@@ -77,6 +79,7 @@ impl Shared {
                 lingering,
                 unread_streams: 0,
                 outbound: 0,
+                accepted: 0,
                 connected: false,
                 ended: None,
                 lost: None,
@@ -132,6 +135,7 @@ impl Shared {
             }
             // What the remote said before it left is still to be heard.
             if let Some(id) = state.quic.streams().accept(Dir::Bi) {
+                state.accepted = id.index() + 1;
                 state.streams.insert(id, stream::Entry::default());
                 state.note_unread(id);
                 return Poll::Ready(Ok(id));
@@ -195,8 +199,11 @@ impl State {
             }
             StreamEvent::Finished { id: _ } => {}
             StreamEvent::Stopped { id, error_code } => {
-                // RFC 9000, section 3.5: a stopped stream is reset with the same code.
-                let _ = self.quic.send_stream(id).reset(error_code);
+                // RFC 9000, section 3.5: a stopped stream is reset with the same code. One that waits
+                // to be accepted is when somebody writes to it: quinn counts it from then on only.
+                if self.is_counted(id) {
+                    let _ = self.quic.send_stream(id).reset(error_code);
+                }
                 if let Some(entry) = self.streams.get_mut(&id) {
                     entry.handle_stopped(StreamReset {
                         by: Blame::Remote,
@@ -206,6 +213,11 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Whether a stream is ours or was accepted.
+    fn is_counted(&self, id: StreamId) -> bool {
+        id.initiator() == self.quic.side() || id.index() < self.accepted
     }
 
     /// The connection is over; the first reason stands.
