@@ -11,6 +11,7 @@
 //! The socket lives as long as a listener or a connection does.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::channel::oneshot;
+use futures::future::{BoxFuture, FutureExt, Shared as SharedFuture};
 use p2p_core::{Budget, Datagram, Exceeded, Instant, Permit, Received, Rt, UdpOptions, UdpSocket};
 use quinn_proto::{
     ClientConfig, ConnectionEvent, ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointEvent,
@@ -46,7 +49,12 @@ pub(crate) struct Endpoint {
     /// Wakes `senders`.
     send_waker: Waker,
     inner: Mutex<Inner>,
+    /// Dropped after `socket`.
+    _in_use: oneshot::Sender<Infallible>,
 }
+
+/// Resolves when a socket is closed.
+pub(crate) type Freed = SharedFuture<BoxFuture<'static, ()>>;
 
 struct Inner {
     quic: quinn_proto::Endpoint,
@@ -371,14 +379,15 @@ impl Inner {
 }
 
 impl Attached {
-    /// Binds a socket to `at` and starts its receiver. Listens if there is a `server`.
+    /// Binds a socket to `at` and starts its receiver. Listens if there is a `server`. It may be
+    /// closed a little later than the last user drops it.
     pub(crate) fn bind(
         rt: &Rt,
         config: &Arc<Config>,
         renewal: &Renewal,
         at: SocketAddr,
         server: Option<Arc<ServerConfig>>,
-    ) -> io::Result<Arc<Self>> {
+    ) -> io::Result<(Arc<Self>, Freed)> {
         let mut options = UdpOptions::default();
         options.bulk = true;
         options.buffer = Some(config.socket_buffer);
@@ -393,6 +402,7 @@ impl Attached {
         settings.rng_seed(Some(rt.random()));
         let may_discover = !socket.may_fragment();
         let quic = quinn_proto::Endpoint::new(Arc::new(settings), server, may_discover, None);
+        let (in_use, freed) = oneshot::channel();
         let endpoint = Arc::new(Endpoint {
             at,
             rt: rt.clone(),
@@ -413,10 +423,12 @@ impl Attached {
                 receiver: None,
                 released: false,
             }),
+            _in_use: in_use,
         });
         let receiver = Receiver::new(endpoint.clone());
         rt.spawn("quic socket", Box::pin(receiver.run()));
-        Ok(Arc::new(Self(endpoint)))
+        let freed = freed.map(|_| ()).boxed().shared();
+        Ok((Arc::new(Self(endpoint)), freed))
     }
 
     /// Starts to connect to `to`.

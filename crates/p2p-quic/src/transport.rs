@@ -13,7 +13,7 @@ use quinn_proto::{ServerConfig, TransportConfig};
 
 use crate::Config;
 use crate::addr::{multiaddr, reaches, socket_addr};
-use crate::endpoint::Attached;
+use crate::endpoint::{Attached, Freed};
 use crate::error::SetupError;
 use crate::handshake::establish;
 use crate::listen::Listening;
@@ -31,8 +31,14 @@ struct Inner {
     renewal: Renewal,
     transport: Arc<TransportConfig>,
     server: Arc<ServerConfig>,
-    /// All sockets in use. Listeners and connections own them.
-    sockets: Mutex<Vec<Weak<Attached>>>,
+    /// All sockets that are open. Listeners and connections own them.
+    sockets: Mutex<Vec<Socket>>,
+}
+
+struct Socket {
+    attached: Weak<Attached>,
+    at: SocketAddr,
+    freed: Freed,
 }
 
 impl Quic {
@@ -108,12 +114,17 @@ impl Quic {
         })
     }
 
-    fn listen_on(&self, addr: Multiaddr) -> Result<Box<dyn Listener>, TransportError> {
+    async fn listen_on(self, addr: Multiaddr) -> Result<Box<dyn Listener>, TransportError> {
         let at = supported(&addr)?;
-        let listening = self.0.listen(at).and_then(Listening::new);
-        match listening {
-            Err(source) => Err(TransportError::Listen { addr, source }),
-            Ok(listener) => Ok(Box::new(listener)),
+        loop {
+            let given_up = self.0.given_up(at.port());
+            match (self.0.listen(at).and_then(Listening::new), given_up) {
+                (Ok(listener), _) => return Ok(Box::new(listener)),
+                (Err(error), Some(freed)) if error.kind() == io::ErrorKind::AddrInUse => {
+                    freed.await;
+                }
+                (Err(source), _) => return Err(TransportError::Listen { addr, source }),
+            }
         }
     }
 }
@@ -140,9 +151,7 @@ impl Inner {
             SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
         };
-        let socket = self.bind(any, None)?;
-        sockets.push(Arc::downgrade(&socket));
-        Ok(socket)
+        self.bind(&mut sockets, any, None)
     }
 
     /// A socket that listens at `at`: a new one, or one that is there for its connections only.
@@ -159,16 +168,35 @@ impl Inner {
             socket.listen_again(server);
             return Ok(socket);
         }
-        let socket = self.bind(at, Some(server))?;
-        sockets.push(Arc::downgrade(&socket));
-        Ok(socket)
+        self.bind(&mut sockets, at, Some(server))
     }
 
-    fn bind(&self, at: SocketAddr, server: Option<Arc<ServerConfig>>) -> io::Result<Arc<Attached>> {
-        Attached::bind(&self.rt, &self.config, &self.renewal, at, server)
+    fn bind(
+        &self,
+        sockets: &mut Vec<Socket>,
+        at: SocketAddr,
+        server: Option<Arc<ServerConfig>>,
+    ) -> io::Result<Arc<Attached>> {
+        let (attached, freed) = Attached::bind(&self.rt, &self.config, &self.renewal, at, server)?;
+        sockets.push(Socket {
+            attached: Arc::downgrade(&attached),
+            at: attached.at,
+            freed,
+        });
+        Ok(attached)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Attached>>> {
+    /// Resolves when a socket at `port` that nobody needs any more is free; `None` if there is
+    /// none.
+    fn given_up(&self, port: u16) -> Option<Freed> {
+        let sockets = self.lock();
+        let mut given_up = sockets
+            .iter()
+            .filter(|socket| socket.at.port() == port && socket.attached.strong_count() == 0);
+        given_up.next().map(|socket| socket.freed.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Socket>> {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -194,8 +222,7 @@ impl Transport for Quic {
         &self,
         addr: Multiaddr,
     ) -> BoxFuture<'static, Result<Box<dyn Listener>, TransportError>> {
-        let quic = self.clone();
-        async move { quic.listen_on(addr) }.boxed()
+        self.clone().listen_on(addr).boxed()
     }
 }
 
@@ -208,10 +235,11 @@ impl fmt::Debug for Quic {
     }
 }
 
-/// The sockets that are still used; the others are forgotten.
-fn alive(sockets: &mut Vec<Weak<Attached>>) -> Vec<Arc<Attached>> {
-    sockets.retain(|socket| socket.strong_count() > 0);
-    sockets.iter().filter_map(Weak::upgrade).collect()
+/// The sockets that are still used; those that are free are forgotten.
+fn alive(sockets: &mut Vec<Socket>) -> Vec<Arc<Attached>> {
+    sockets.retain(|socket| socket.freed.clone().now_or_never().is_none());
+    let attached = sockets.iter().map(|socket| &socket.attached);
+    attached.filter_map(Weak::upgrade).collect()
 }
 
 fn supported(addr: &Multiaddr) -> Result<SocketAddr, TransportError> {
