@@ -1,25 +1,18 @@
 //! What QUIC promises beyond the rules of all transports, in virtual time.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::future::poll_fn;
+mod common;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
+use common::{MS, PORT, SEC, World, echo, muxed, receive, run, send};
 use futures::future::{join, join_all};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
-use p2p_core::{
-    BoxStream, Budget, ConnectionEnd, Datagram, Dialed, ErrorCode, Established, Link, Listener,
-    Multiaddr, Muxer, Rt, Transport, TransportError, UdpSocket,
-};
-use p2p_keys::Keypair;
+use p2p_core::{ConnectionEnd, Dialed, ErrorCode, Multiaddr, Transport, TransportError};
 use p2p_quic::{Config, HandshakeError, Quic};
 use p2p_sim::{Host, NatConfig, NatRule, Sim};
 use proptest::prelude::*;
-
-const MS: Duration = Duration::from_millis(1);
-const SEC: Duration = Duration::from_secs(1);
-const PORT: u16 = 4001;
 
 #[test]
 fn the_first_answer_takes_two_round_trips() {
@@ -138,40 +131,14 @@ fn a_node_that_starts_anew_tells_those_who_knew_it_before() {
 }
 
 #[test]
-fn what_is_thrown_away_behind_a_dropped_stream_is_bounded() {
-    let mut config = Config::default();
-    config.max_lingering = 2;
-    config.discard = 100_000;
-    let (sim, world) = World::new(6, p2p_sim::Link::new(MS), config);
+fn an_address_is_free_as_soon_as_its_listener_is_dropped() {
+    let (sim, world) = World::new(15, p2p_sim::Link::new(MS), Config::default());
     sim.block_on(async {
-        let mut listener = world.listen().await;
-        let accept = async { muxed(listener.accept().await.unwrap().link.await.unwrap()) };
-        let (near, far) = join(world.dial(), accept).await;
-        let (near, far) = (near.unwrap(), run(&world.far.rt(), far));
-        let mut theirs = Vec::new();
         for _ in 0..3 {
-            let mut question = near.open().await.unwrap();
-            question.write_all(b"?").await.unwrap();
-            let mut answer = far.accept().await.unwrap();
-            answer.close().await.unwrap();
-            drop(answer);
-            theirs.push(question);
+            drop(world.listen().await);
         }
-        world.near.rt().sleep(10 * MS).await;
-        let mut theirs = theirs.into_iter();
-        let mut oldest = theirs.next().unwrap();
-        assert!(oldest.write_all(b"!").await.is_err(), "more than two");
-        let mut second = theirs.next().unwrap();
-        second.write_all(&[0; 90_000]).await.unwrap();
-        second.close().await.unwrap();
-        let mut endless = theirs.next().unwrap();
-        let mut wrote = 0;
-        while endless.write_all(&[0; 10_000]).await.is_ok() {
-            wrote += 10_000;
-            world.near.rt().sleep(10 * MS).await;
-        }
-        assert_eq!(wrote, 100_000, "and the question");
-        assert_eq!((near.streams(), far.streams()), (3, 0));
+        world.serve_echo().await;
+        echo(&*world.dial().await.unwrap(), 100).await;
     });
 }
 
@@ -250,125 +217,6 @@ fn a_quiet_connection_is_kept_and_a_dead_one_ends() {
 }
 
 #[test]
-fn closing_delivers_what_was_written_and_then_the_code() {
-    let (sim, world) = World::new(7, p2p_sim::Link::new(20 * MS), Config::default());
-    sim.block_on(async {
-        let mut listener = world.listen().await;
-        let accept = async { muxed(listener.accept().await.unwrap().link.await.unwrap()) };
-        let (near, far) = join(world.dial(), accept).await;
-        let (near, far) = (near.unwrap(), run(&world.far.rt(), far));
-        let send = async {
-            let mut stream = near.open().await.unwrap();
-            stream.write_all(&vec![7; 3_000_000]).await.unwrap();
-            stream.close().await.unwrap();
-            drop(stream);
-            near.close(ErrorCode(42));
-        };
-        let receive = async {
-            let mut stream = far.accept().await.unwrap();
-            let mut all = Vec::new();
-            stream.read_to_end(&mut all).await.unwrap();
-            assert_eq!(all.len(), 3_000_000);
-            far.accept().await.err().unwrap()
-        };
-        let ((), end) = join(send, receive).await;
-        assert!(matches!(end, ConnectionEnd::Remote(ErrorCode(42))), "{end}");
-    });
-}
-
-#[test]
-fn windows_grow_with_use_and_only_as_far_as_the_budget_goes() {
-    for (limit, fast) in [(64 << 20, true), (320 << 10, false)] {
-        let (sim, world) = World::new(8, p2p_sim::Link::new(50 * MS), Config::default());
-        let budget = Budget::new("memory", "memory_budget", limit);
-        let took = sim.block_on(async {
-            let mut listener = world.listen().await;
-            let accept = async {
-                let far = muxed(listener.accept().await.unwrap().link.await.unwrap());
-                far.muxing.muxer.charge(&budget).unwrap();
-                far
-            };
-            let (near, far) = join(world.dial(), accept).await;
-            let (near, far) = (near.unwrap(), run(&world.far.rt(), far));
-            assert!(budget.used() > 0);
-            let start = world.near.rt().now();
-            transfer(&*near, &*far, 20 << 20).await;
-            world.near.rt().now() - start
-        });
-        assert!(budget.used() <= limit);
-        // 128 KiB each 100 ms would be 16 s.
-        assert_eq!(took < 4 * SEC, fast, "{took:?} with {limit} bytes");
-    }
-    let (sim, world) = World::new(9, p2p_sim::Link::new(MS), Config::default());
-    sim.block_on(async {
-        world.serve_echo().await;
-        let near = world.connect().await.unwrap();
-        let none = Budget::new("memory", "memory_budget", 1000);
-        let refused = near.muxing.muxer.charge(&none).unwrap_err();
-        assert_eq!(refused.setting, "memory_budget");
-    });
-}
-
-#[test]
-fn streams_that_nobody_reads_do_not_stop_the_others() {
-    let (sim, world) = World::new(10, p2p_sim::Link::new(10 * MS), Config::default());
-    sim.block_on(async {
-        let mut listener = world.listen().await;
-        let accept = async { muxed(listener.accept().await.unwrap().link.await.unwrap()) };
-        let (near, far) = join(world.dial(), accept).await;
-        let (near, far) = (near.unwrap(), run(&world.far.rt(), far));
-        let mut unread = Vec::new();
-        for _ in 0..3 {
-            let mut stream = near.open().await.unwrap();
-            stream.write_all(b"x").await.unwrap();
-            unread.push(far.accept().await.unwrap());
-            world.near.rt().spawn(
-                "flood",
-                Box::pin(async move {
-                    let _ = stream.write_all(&vec![1; 16 << 20]).await;
-                    futures::future::pending::<()>().await;
-                }),
-            );
-        }
-        world.near.rt().sleep(10 * SEC).await;
-        transfer(&*near, &*far, 5 << 20).await;
-        drop(unread);
-    });
-}
-
-#[test]
-fn ten_thousand_streams_one_after_another_leave_nothing_behind() {
-    let (sim, world) = World::new(15, p2p_sim::Link::new(MS), Config::default());
-    sim.block_on(async {
-        let mut listener = world.listen().await;
-        let accept = async { muxed(listener.accept().await.unwrap().link.await.unwrap()) };
-        let (near, far) = join(world.connect(), accept).await;
-        let near = run(&world.near.rt(), near.unwrap());
-        let far = run(&world.far.rt(), far);
-        for n in 0..10_000 {
-            let mut ours = near.open().await.unwrap();
-            ours.write_all(b"x").await.unwrap();
-            let mut theirs = far.accept().await.unwrap();
-            match n % 3 {
-                0 => {
-                    let (here, there) = join(ours.close(), theirs.close()).await;
-                    here.and(there).unwrap();
-                }
-                1 => ours.reset(ErrorCode(7)),
-                // Dropped, which resets it.
-                _ => {}
-            }
-        }
-        world.near.rt().sleep(SEC).await;
-        assert_eq!((near.streams(), far.streams()), (0, 0));
-        let mut ours = near.open().await.unwrap();
-        ours.write_all(b"and another").await.unwrap();
-        let mut theirs = far.accept().await.unwrap();
-        theirs.read_exact(&mut [0; 11]).await.unwrap();
-    });
-}
-
-#[test]
 fn pings_are_answered_at_once_for_minutes() {
     let (sim, world) = World::new(14, p2p_sim::Link::new(10 * MS), Config::default());
     sim.block_on(async {
@@ -392,39 +240,6 @@ fn pings_are_answered_at_once_for_minutes() {
             short.close().await.unwrap();
             rt.sleep(SEC).await;
         }
-    });
-}
-
-#[test]
-fn a_slow_reader_loses_nothing() {
-    let (sim, world) = World::new(15, p2p_sim::Link::new(10 * MS), Config::default());
-    sim.block_on(async {
-        let mut listener = world.listen().await;
-        let accept = async { muxed(listener.accept().await.unwrap().link.await.unwrap()) };
-        let (near, far) = join(world.dial(), accept).await;
-        let (near, far) = (near.unwrap(), run(&world.far.rt(), far));
-        let sent: Vec<u8> = (0..4_000_000u32).map(|n| (n % 251) as u8).collect();
-        let send = async {
-            let mut stream = near.open().await.unwrap();
-            stream.write_all(&sent).await.unwrap();
-            // It ends while most of it is unread.
-            stream.close().await.unwrap();
-        };
-        let receive = async {
-            let mut stream = far.accept().await.unwrap();
-            let (rt, mut got, mut piece) = (world.far.rt(), Vec::new(), vec![0; 20_000]);
-            rt.sleep(120 * SEC).await;
-            loop {
-                let n = stream.read(&mut piece).await.unwrap();
-                if n == 0 {
-                    return got;
-                }
-                got.extend_from_slice(&piece[..n]);
-                rt.sleep(SEC).await;
-            }
-        };
-        let ((), got) = join(send, receive).await;
-        assert!(got == sent, "{} of {} bytes", got.len(), sent.len());
     });
 }
 
@@ -575,153 +390,4 @@ proptest! {
             echo(&*near, len).await;
         });
     }
-}
-
-/// Two hosts, one of which listens.
-struct World {
-    near: Host,
-    far: Host,
-    dialer: Quic,
-    server: Quic,
-    identity: Keypair,
-}
-
-impl World {
-    fn new(seed: u64, link: p2p_sim::Link, config: Config) -> (Sim, Self) {
-        let sim = Sim::new(seed);
-        sim.default_link(link);
-        let world = Self::of(sim.host("near"), sim.host("far"), config);
-        (sim, world)
-    }
-
-    fn of(near: Host, far: Host, config: Config) -> Self {
-        let identity = Keypair::ed25519_from_seed([2; 32]);
-        let dialer = Keypair::ed25519_from_seed([1; 32]);
-        Self {
-            dialer: Quic::new(near.rt(), &dialer, Config::default()).unwrap(),
-            server: Quic::new(far.rt(), &identity, config).unwrap(),
-            near,
-            far,
-            identity,
-        }
-    }
-
-    fn addr(&self) -> Multiaddr {
-        format!("/ip4/{}/udp/{PORT}/quic-v1", self.far.ip())
-            .parse()
-            .unwrap()
-    }
-
-    async fn listen(&self) -> Box<dyn Listener> {
-        self.server.listen(self.addr()).await.unwrap()
-    }
-
-    async fn connect(&self) -> Result<Established, TransportError> {
-        let expect = Some(self.identity.to_peer_id());
-        Ok(muxed(self.dialer.dial(self.addr(), expect).await?.link))
-    }
-
-    /// Dials, and serves the connection.
-    async fn dial(&self) -> Result<Arc<dyn Muxer>, TransportError> {
-        Ok(run(&self.near.rt(), self.connect().await?))
-    }
-
-    /// Echoes every stream of every connection.
-    async fn serve_echo(&self) {
-        let (mut listener, rt) = (self.listen().await, self.far.rt());
-        self.far.spawn("accept", async move {
-            while let Ok(incoming) = listener.accept().await {
-                let serving = rt.clone();
-                rt.spawn(
-                    "serve",
-                    Box::pin(async move {
-                        let Ok(link) = incoming.link.await else {
-                            return;
-                        };
-                        let muxer = run(&serving, muxed(link));
-                        while let Ok(stream) = muxer.accept().await {
-                            serving.spawn(
-                                "echo",
-                                Box::pin(async move {
-                                    let (reader, mut writer) = stream.split();
-                                    let _ = futures::io::copy(reader, &mut writer).await;
-                                    let _ = writer.close().await;
-                                }),
-                            );
-                        }
-                    }),
-                );
-            }
-        });
-    }
-
-    /// A socket of a stranger.
-    fn socket(&self) -> Arc<dyn UdpSocket> {
-        self.near.rt().net().udp_bind(self.near.socket(9)).unwrap()
-    }
-}
-
-fn muxed(link: Link) -> Established {
-    match link {
-        Link::Muxed(established) => established,
-        Link::Raw(_) => panic!("QUIC needs no upgrade"),
-    }
-}
-
-fn run(rt: &Rt, established: Established) -> Arc<dyn Muxer> {
-    let driver = established.muxing.driver;
-    rt.spawn("connection", Box::pin(async move { drop(driver.await) }));
-    established.muxing.muxer
-}
-
-/// `len` bytes there and back.
-async fn echo(near: &dyn Muxer, len: usize) {
-    let bytes: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
-    let stream = near.open().await.unwrap();
-    let (mut reader, mut writer) = stream.split();
-    let write = async {
-        writer.write_all(&bytes).await.unwrap();
-        writer.close().await.unwrap();
-    };
-    let mut back = Vec::new();
-    let (_, read) = join(write, reader.read_to_end(&mut back)).await;
-    read.unwrap();
-    assert!(back == bytes, "{} of {len} bytes came back", back.len());
-}
-
-/// `len` bytes in one direction.
-async fn transfer(near: &dyn Muxer, far: &dyn Muxer, len: usize) {
-    let send = async {
-        let mut stream = near.open().await.unwrap();
-        stream.write_all(&vec![3; len]).await.unwrap();
-        stream.close().await.unwrap();
-        stream
-    };
-    let receive = async {
-        let mut stream: BoxStream = far.accept().await.unwrap();
-        let mut all = Vec::new();
-        stream.read_to_end(&mut all).await.unwrap();
-        assert_eq!(all.len(), len);
-    };
-    let (_stream, ()) = join(send, receive).await;
-}
-
-async fn send(socket: &Arc<dyn UdpSocket>, to: SocketAddr, contents: &[u8]) {
-    let datagram = Datagram {
-        to,
-        from: None,
-        contents,
-        segment: None,
-        ecn: 0,
-    };
-    poll_fn(|cx| socket.poll_send(cx, &datagram)).await.unwrap();
-}
-
-async fn receive(socket: &Arc<dyn UdpSocket>) -> (SocketAddr, Vec<u8>) {
-    let mut buffer = vec![0; 2000];
-    let received = poll_fn(|cx| socket.poll_recv(cx, &mut buffer))
-        .await
-        .unwrap();
-    buffer.truncate(received.len);
-    (received.from, buffer)
 }
