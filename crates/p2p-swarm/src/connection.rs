@@ -121,20 +121,17 @@ impl Inner {
     async fn open_unnamed(&self) -> Result<(BoxStream, Span), OpenError> {
         let stream = self.muxer.open().await?;
         self.counters.stream_opened();
-        let span = tracing::debug_span!(
-            parent: &*self.span(),
-            "stream",
-            direction = "out",
-            number = stream.id(),
-            protocol = tracing::field::Empty
-        );
+        let span = self.stream_span("out", stream.id());
         Ok((stream, span))
     }
 
-    /// What its streams are logged in.
-    fn span(&self) -> Arc<Span> {
-        let span = lock(&self.span).clone();
-        span.unwrap_or_else(|| Arc::new(Span::none()))
+    /// What a stream is logged in: nothing if nobody looks at its connection.
+    fn stream_span(&self, direction: &str, number: u64) -> Span {
+        let Some(connection) = lock(&self.span).clone() else {
+            return Span::none();
+        };
+        let protocol = tracing::field::Empty;
+        tracing::debug_span!(parent: &*connection, "stream", direction, number, protocol)
     }
 
     pub(crate) async fn ended(&self) -> ConnectionEnd {
@@ -439,13 +436,7 @@ async fn accept(shared: Arc<Shared>, inner: Arc<Inner>) -> Option<ConnectionEnd>
         match inner.streams.accept() {
             Ok(permit) => {
                 let place = (slot, permit);
-                let span = tracing::debug_span!(
-                    parent: &*inner.span(),
-                    "stream",
-                    direction = "in",
-                    number = stream.id(),
-                    protocol = tracing::field::Empty
-                );
+                let span = inner.stream_span("in", stream.id());
                 let stream = (stream, span.clone());
                 let served = serve(Arc::clone(&shared), Arc::clone(&inner), stream, place);
                 let served = served.instrument(span);

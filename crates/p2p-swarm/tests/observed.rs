@@ -8,10 +8,33 @@ use std::net::IpAddr;
 use common::{LATENCY, listen, peer, sim, swarm};
 use futures::StreamExt;
 use p2p_core::Multiaddr;
-use p2p_swarm::{ConnectionInfo, Event, Swarm};
+use p2p_sim::Sim;
+use p2p_swarm::{Connection, ConnectionInfo, Event, Swarm};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
+}
+
+/// A peer that is connected for as long as this lives.
+struct Visitor {
+    _dialed: (Connection, Swarm),
+    seen_as: ConnectionInfo,
+}
+
+/// Peers of three networks that dial `swarm` at `addr`.
+async fn visited(sim: &Sim, swarm: &Swarm, addr: &Multiaddr) -> Vec<Visitor> {
+    let mut visitors = Vec::new();
+    for (n, from) in (10..).zip(["198.51.100.1", "192.0.2.1", "192.0.3.1"]) {
+        let from = sim.host_at(from, [ip(from)]);
+        let dialer = common::swarm(&from, n);
+        let connection = dialer.dial(addr.clone()).await.unwrap();
+        from.rt().sleep(LATENCY * 4).await;
+        visitors.push(Visitor {
+            _dialed: (connection, dialer),
+            seen_as: swarm.connections(&peer(n)).remove(0).info().clone(),
+        });
+    }
+    visitors
 }
 
 /// What the swarm announces after peers in three networks have each said `said` on a connection
@@ -22,13 +45,9 @@ fn announced(said: &[&str], change: impl Fn(&mut ConnectionInfo)) -> Vec<String>
     let b = swarm(&bob, 2);
     sim.block_on(async {
         let addr = listen(&b, &bob).await;
-        let mut held = Vec::new();
-        for (n, from) in (10..).zip(["198.51.100.1", "192.0.2.1", "192.0.3.1"]) {
-            let from = sim.host_at(from, [ip(from)]);
-            let dialer: Swarm = swarm(&from, n);
-            held.push((dialer.dial(addr.clone()).await.unwrap(), dialer));
-            from.rt().sleep(LATENCY * 4).await;
-            let mut info = b.connections(&peer(n)).remove(0).info().clone();
+        let visitors = visited(&sim, &b, &addr).await;
+        for visitor in &visitors {
+            let mut info = visitor.seen_as.clone();
             change(&mut info);
             for said in said {
                 b.observed(&info, &said.parse::<Multiaddr>().unwrap());
@@ -57,14 +76,8 @@ fn an_address_that_nobody_sees_any_more_is_lost_although_nobody_asks() {
     let seen: Multiaddr = "/ip4/8.8.8.8/tcp/4001".parse().unwrap();
     sim.block_on(async {
         let addr = listen(&b, &bob).await;
-        let mut held = Vec::new();
-        for (n, from) in (10..).zip(["198.51.100.1", "192.0.2.1", "192.0.3.1"]) {
-            let from = sim.host_at(from, [ip(from)]);
-            let dialer: Swarm = swarm(&from, n);
-            held.push((dialer.dial(addr.clone()).await.unwrap(), dialer));
-            from.rt().sleep(LATENCY * 4).await;
-            let connection = b.connections(&peer(n)).remove(0);
-            b.observed(connection.info(), &seen);
+        for visitor in visited(&sim, &b, &addr).await {
+            b.observed(&visitor.seen_as, &seen);
         }
     });
     let told = b.rt().now();
