@@ -15,14 +15,14 @@ pub struct Config {
     /// How long to wait after a peer was lost or could not be dialed; twice as long after each
     /// further failure. Default: 1 s.
     pub first_wait: Duration,
-    /// How long a connection must have lasted not to be one more failure when it ends. Some
-    /// implementations hang up on whoever wants nothing of them for ten seconds. Default: 2 min.
-    pub settled_after: Duration,
     /// The longest that this can become. Default: 5 min.
     pub longest_wait: Duration,
     /// The part of each wait by which it is shortened or lengthened at random, so that nodes that
     /// lost the same peer do not come back at once. Default: 0.2.
     pub jitter: f64,
+    /// How long a connection must have lasted not to be one more failure when it ends. Some
+    /// implementations hang up on whoever wants nothing of them for ten seconds. Default: 2 min.
+    pub settled_after: Duration,
 }
 
 impl Default for Config {
@@ -31,9 +31,9 @@ impl Default for Config {
             min_connected: None,
             max_dials: NonZeroUsize::new(4).unwrap_or(NonZeroUsize::MIN),
             first_wait: Duration::from_secs(1),
-            settled_after: Duration::from_secs(120),
             longest_wait: Duration::from_secs(300),
             jitter: 0.2,
+            settled_after: Duration::from_secs(120),
         }
     }
 }

@@ -9,7 +9,8 @@
 //!
 //! [`Bootstrap`] keeps the peers of a [`List`] connected, or [`Config::min_connected`] of them and
 //! tries the others only when it must. Each peer has a wait of its own that doubles with every
-//! failure; a connection that did not last is one. A list with nonsense in it is refused as a whole, and says which line is wrong.
+//! failure; a connection that did not last is one. A list with nonsense in it is refused as a
+//! whole, and says which line is wrong.
 //!
 //! ```
 //! use p2p_bootstrap::List;

@@ -2,6 +2,7 @@
 //!
 //! `P2P_BLESS=1 cargo test -p p2p-identify golden` writes `tests/golden/texts.txt` anew: read
 //! the difference as a user would.
+
 use std::io;
 use std::time::Duration;
 

@@ -47,11 +47,11 @@ impl HandshakeError {
     }
 }
 
+/// What an error of WebSocket means to somebody who reads or writes bytes.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "whatever else the library finds wrong is the remote's words"
 )]
-/// What an error of WebSocket means to somebody who reads or writes bytes.
 pub(crate) fn to_io(error: tungstenite::Error) -> io::Error {
     use tungstenite::error::{Error, ProtocolError};
     match error {
