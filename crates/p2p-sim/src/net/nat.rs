@@ -338,6 +338,7 @@ impl Nat {
             next_port: FIRST_PORT,
         });
         state.net.addrs.insert((realm, outer), Owner::Nat(id));
+        state.note_world(What::NatMade { outer });
         drop(state);
         Ok(Self { world, id })
     }
@@ -397,6 +398,7 @@ impl Nat {
         let mut world = self.world.lock();
         let now = world.now;
         let state = world.nat(self.id);
+        let outer = SocketAddr::new(state.outer, port);
         for proto in [Proto::Tcp, Proto::Udp] {
             let inner = Inner::new(proto, inner, NatRule::EndpointIndependent, inner);
             state.unmap(proto, port);
@@ -409,6 +411,7 @@ impl Nat {
             };
             state.by_port.insert((proto, port), mapping);
         }
+        world.note_world(What::NatForwards { outer, inner });
     }
 
     /// Forgets all mappings and forwarded ports, as after a reboot.
@@ -417,6 +420,8 @@ impl Nat {
         let state = world.nat(self.id);
         state.by_inner.clear();
         state.by_port.clear();
+        let outer = state.outer;
+        world.note_world(What::NatForgets { outer });
     }
 
     /// Mappings that have not expired, forwarded ports included.
