@@ -94,12 +94,9 @@ impl State {
 
     /// Takes what `peer` answered on a connection, instead of what was known of it.
     pub(crate) fn answered(&mut self, connection: &WeakConnection, info: IdentifyInfo) -> Outcome {
-        let last = self.info(&connection.peer());
-        let last = last.and_then(|last| last.signed_record.clone());
         let mut info = info;
-        // An answer on one connection may be older than what came on another.
-        if last.as_ref().map(|last| last.seq) > info.signed_record.as_ref().map(|new| new.seq) {
-            info.signed_record = last;
+        if let Some(last) = self.info(&connection.peer()) {
+            info.keep_newer(&last);
         }
         self.learn(connection, info)
     }
