@@ -16,7 +16,7 @@ use crate::announcement::Announcement;
 use crate::config::Config;
 use crate::error::IdentifyError;
 use crate::events::{Event, Events};
-use crate::exchange::{receive, request, send};
+use crate::exchange::{receive_paid, request_paid, send};
 use crate::info::IdentifyInfo;
 use crate::state::{Announcements, Current, Outcome, State};
 use crate::{PROTOCOL, PUSH_PROTOCOL, push};
@@ -139,6 +139,7 @@ impl Drop for Entry {
 async fn look_after(entry: Entry, connection: WeakConnection, sender: oneshot::Sender<Outcome>) {
     // Boxed, so that only the short time of asking takes its memory.
     let outcome = ask(&entry.shared, &connection).boxed().await;
+    tell_of_limit(&connection, outcome.as_ref().err());
     let event = match &outcome {
         Ok(info) => Event::Identified {
             connection: entry.id,
@@ -165,10 +166,12 @@ async fn look_after(entry: Entry, connection: WeakConnection, sender: oneshot::S
 
 async fn ask(shared: &Shared, connection: &WeakConnection) -> Outcome {
     let after = shared.config.timeout;
+    let mut paid = connection.budget().reserve(0)?;
     let asked = async {
         let mut stream = connection.open(&PROTOCOL).await?;
         let (peer, key) = (connection.peer(), connection.info().public_key.clone());
-        request(&mut stream, peer, key, &shared.config.limits).await
+        let limits = &shared.config.limits;
+        request_paid(&mut stream, peer, key, limits, &mut paid).await
     };
     let mut info = match shared.rt.timeout(after, asked).await {
         Ok(asked) => asked?,
@@ -182,6 +185,13 @@ async fn ask(shared: &Shared, connection: &WeakConnection) -> Outcome {
     tracing::debug!(peer = %info.peer, connection = %connection.id(), agent = info.agent_version,
         addrs = info.listen_addrs.len(), protocols = info.protocols.len(), "identified");
     Ok(info)
+}
+
+/// A limit of ours kept us from listening to the remote.
+fn tell_of_limit(connection: &WeakConnection, error: Option<&IdentifyError>) {
+    if let Some(IdentifyError::Limit(exceeded)) = error {
+        connection.budget().refused(exceeded);
+    }
 }
 
 fn is_relayed(addr: &Multiaddr) -> bool {
@@ -209,8 +219,18 @@ impl Shared {
     }
 
     /// Takes what a peer tells unasked.
-    async fn take_push(self: Arc<Self>, mut stream: Stream) -> Result<(), IdentifyError> {
+    async fn take_push(self: Arc<Self>, stream: Stream) -> Result<(), IdentifyError> {
         let connection = stream.connection();
+        let taken = self.read_push(stream, &connection).await;
+        tell_of_limit(&connection, taken.as_ref().err());
+        taken
+    }
+
+    async fn read_push(
+        &self,
+        mut stream: Stream,
+        connection: &WeakConnection,
+    ) -> Result<(), IdentifyError> {
         let peer = connection.peer();
         if !self.state().may_push(&peer, self.rt.now(), &self.config) {
             tracing::debug!(%peer, "pushes too often");
@@ -221,7 +241,8 @@ impl Shared {
             return Ok(());
         }
         let after = self.config.timeout;
-        let received = receive(&mut stream, &self.config.limits);
+        let mut paid = connection.budget().reserve(0)?;
+        let received = receive_paid(&mut stream, &self.config.limits, &mut paid);
         let mut told = match self.rt.timeout(after, received).await {
             Ok(told) => told?,
             Err(Elapsed) => return Err(IdentifyError::TimedOut { after }),
@@ -232,8 +253,8 @@ impl Shared {
         if is_relayed(&connection.info().remote) {
             told.observed_addr = None;
         }
-        let info = self.state().pushed(&connection, told, &self.config)?;
-        self.note(&connection, &info);
+        let info = self.state().pushed(connection, told, &self.config)?;
+        self.note(connection, &info);
         self.events.publish(&Event::Updated {
             connection: connection.id(),
             info,
