@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -32,6 +33,20 @@ pub enum BootstrapError {
     /// Nobody is on the list, or only we.
     #[error("the bootstrap list names nobody but ourselves")]
     Nobody,
+    /// The first wait is longer than the longest.
+    #[error("first_wait ({first:?}) is more than longest_wait ({longest:?})")]
+    Waits {
+        /// [`Config::first_wait`].
+        first: Duration,
+        /// [`Config::longest_wait`].
+        longest: Duration,
+    },
+    /// The setting must be above zero.
+    #[error("{setting} must be above zero")]
+    Zero {
+        /// The field of [`Config`].
+        setting: &'static str,
+    },
 }
 
 /// How it stands with one peer of the list.
@@ -55,8 +70,10 @@ impl Bootstrap {
     /// connected with all of them, or with [`Config::min_connected`], until the swarm ends.
     ///
     /// # Errors
-    /// [`BootstrapError::Nobody`] if nobody else is on the list.
+    /// [`BootstrapError::Nobody`] if nobody else is on the list, others if the settings make no
+    /// sense. The address book is as it was.
     pub fn new(swarm: &Swarm, list: &List, config: Config) -> Result<Self, BootstrapError> {
+        check(&config)?;
         let own = swarm.local_peer();
         let mut peers = Vec::new();
         for (peer, addrs) in list.peers().filter(|(peer, _)| *peer != own) {
@@ -100,6 +117,18 @@ impl Bootstrap {
                 });
         status.collect()
     }
+}
+
+fn check(config: &Config) -> Result<(), BootstrapError> {
+    let (first, longest) = (config.first_wait, config.longest_wait);
+    if first.is_zero() {
+        let setting = "first_wait";
+        return Err(BootstrapError::Zero { setting });
+    }
+    if first > longest {
+        return Err(BootstrapError::Waits { first, longest });
+    }
+    Ok(())
 }
 
 type Dials = FuturesUnordered<BoxFuture<'static, (PeerId, Result<(), DialError>)>>;

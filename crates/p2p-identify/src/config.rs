@@ -3,6 +3,8 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use crate::error::SetupError;
+
 /// What we say about ourselves, and how much we accept from others.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -21,7 +23,7 @@ pub struct Config {
     /// Whether addresses that only our own network can reach are told to everybody.
     /// Default: false, they are told to those that we see there.
     pub announce_private: bool,
-    /// How long one exchange may take. Default: 10 s.
+    /// How long one exchange may take. Must be above zero. Default: 10 s.
     pub timeout: Duration,
     /// From the first change of our addresses or protocols to the push that tells of it; further
     /// changes in between travel with it. Default: 1 s.
@@ -63,6 +65,17 @@ impl Default for Config {
 }
 
 impl Config {
+    pub(crate) fn check(&self) -> Result<(), SetupError> {
+        let times = [
+            ("timeout", self.timeout),
+            ("push_interval", self.push_interval),
+        ];
+        match times.into_iter().find(|(_, time)| time.is_zero()) {
+            Some((setting, _)) => Err(SetupError::Zero { setting }),
+            None => Ok(()),
+        }
+    }
+
     /// Settings that tell as little as possible: no addresses, and no version of the software.
     pub fn private() -> Self {
         Self {

@@ -8,13 +8,13 @@ use futures::channel::oneshot;
 use p2p_core::{Elapsed, ErrorCode, Exceeded, Multiaddr, PeerId, Rt};
 use p2p_keys::{Keypair, RecordSeq, SignError};
 use p2p_swarm::{
-    Connection, ConnectionId, HandleError, HandlerOptions, Publisher, Reach, Stream, Swarm,
+    Connection, ConnectionId, HandlerOptions, Publisher, Reach, Stream, Swarm,
     WeakConnection, WeakSwarm,
 };
 
 use crate::announcement::Announcement;
 use crate::config::Config;
-use crate::error::IdentifyError;
+use crate::error::{IdentifyError, SetupError};
 use crate::events::{Event, Events};
 use crate::exchange::{receive_paid, request_paid, send};
 use crate::info::IdentifyInfo;
@@ -46,8 +46,10 @@ impl Identify {
     /// `keypair` is the one that the swarm secures its connections with.
     ///
     /// # Errors
-    /// [`HandleError::Taken`] if the swarm has a handler for one of the protocols already.
-    pub fn new(swarm: &Swarm, keypair: Keypair, config: Config) -> Result<Self, HandleError> {
+    /// [`SetupError`] if the swarm has a handler for one of the protocols already, or a setting
+    /// makes no sense.
+    pub fn new(swarm: &Swarm, keypair: Keypair, config: Config) -> Result<Self, SetupError> {
+        config.check()?;
         let options = HandlerOptions::default()
             .max_streams(config.max_inbound)
             .keeps_alive(false);
@@ -66,9 +68,13 @@ impl Identify {
             Arc::clone(&answer).answer(stream)
         })?;
         let take = Arc::clone(&shared);
-        swarm.handle_with(PUSH_PROTOCOL, options, move |stream| {
+        let taken = swarm.handle_with(PUSH_PROTOCOL, options, move |stream| {
             Arc::clone(&take).take_push(stream)
-        })?;
+        });
+        if let Err(error) = taken {
+            swarm.unhandle(&PROTOCOL);
+            return Err(error.into());
+        }
         let ask = Arc::clone(&shared);
         swarm.watch_connections("identify", move |connection| {
             let (sender, receiver) = oneshot::channel();

@@ -70,6 +70,9 @@ pub enum HostError {
     /// A service's protocol has a handler already.
     #[error(transparent)]
     Handle(#[from] HandleError),
+    /// Identify cannot start.
+    #[error("identify cannot be set up")]
+    Identify(#[from] p2p_identify::SetupError),
     /// The identity cannot be used for Noise.
     #[error("Noise cannot be set up with this identity")]
     Noise(#[from] p2p_noise::SetupError),
