@@ -130,6 +130,24 @@ fn a_list_of_nobody_is_refused() {
 }
 
 #[test]
+fn a_peer_that_the_program_forgets_is_still_dialed_at_the_addresses_of_the_list() {
+    let sim = Sim::new(7);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (swarm(&alice, 1), swarm(&bob, 2));
+    let list = List::new([sim.block_on(async { listen(&b, &bob).await })]).unwrap();
+    let _bootstrap = Bootstrap::new(&a, &list, Config::default()).unwrap();
+    sim.run_for(Duration::from_secs(1));
+    assert_eq!(a.peers(), [b.local_peer()]);
+
+    b.disconnect(&a.local_peer(), ErrorCode::NONE);
+    sim.run_for(Duration::from_millis(200));
+    assert!(a.peers().is_empty());
+    a.forget_peer(&b.local_peer());
+    sim.run_for(Duration::from_secs(10));
+    assert_eq!(a.peers(), [b.local_peer()]);
+}
+
+#[test]
 fn waits_that_make_no_sense_are_refused() {
     let sim = Sim::new(6);
     let a = swarm(&sim.host("alice"), 1);
