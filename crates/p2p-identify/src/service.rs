@@ -1,15 +1,17 @@
 //! Identify as a service of a swarm.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
 use futures::channel::oneshot;
+use futures::future::{Shared as FutureShared, select};
 use p2p_core::{Elapsed, ErrorCode, Exceeded, Multiaddr, PeerId, Rt};
 use p2p_keys::{Keypair, RecordSeq, SignError};
 use p2p_swarm::{
-    Connection, ConnectionId, HandlerOptions, Publisher, Reach, Stream, Swarm,
-    WeakConnection, WeakSwarm,
+    Connection, ConnectionId, HandlerOptions, Publisher, Reach, Stream, Swarm, WeakConnection,
+    WeakSwarm,
 };
 
 use crate::announcement::Announcement;
@@ -112,13 +114,34 @@ impl Identify {
     /// # Errors
     /// See [`IdentifyError`].
     pub async fn identified(&self, connection: &Connection) -> Result<IdentifyInfo, IdentifyError> {
-        let outcome = self
-            .shared
-            .state()
-            .outcome(&connection.peer(), connection.id());
-        let outcome = outcome.ok_or(IdentifyError::Ended)?;
+        let outcome = self.outcome(connection).await?;
         let info = outcome.await.map_err(|_| IdentifyError::Ended)??;
         Ok(IdentifyInfo::clone(&info))
+    }
+
+    async fn outcome(
+        &self,
+        connection: &Connection,
+    ) -> Result<FutureShared<oneshot::Receiver<Outcome>>, IdentifyError> {
+        let (peer, id) = (connection.peer(), connection.id());
+        let added = {
+            let mut state = self.shared.state();
+            if let Some(outcome) = state.outcome(&peer, id) {
+                return Ok(outcome);
+            }
+            if connection.end().is_some() {
+                return Err(IdentifyError::Ended);
+            }
+            // It is in the swarm's books a moment earlier than in ours.
+            state.when_added(id)
+        };
+        let after = self.shared.config.timeout;
+        let ended = pin!(connection.ended());
+        let added = select(added, ended);
+        let added = self.shared.rt.timeout(after, added).await;
+        added.map_err(|_| IdentifyError::TimedOut { after })?;
+        let outcome = self.shared.state().outcome(&peer, id);
+        outcome.ok_or(IdentifyError::Ended)
     }
 
     /// What is learned from now on. Bounded: see [`Event::Lagged`].

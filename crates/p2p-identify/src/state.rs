@@ -22,6 +22,8 @@ pub(crate) type Outcome = Result<Arc<IdentifyInfo>, IdentifyError>;
 pub(crate) struct State {
     /// Invariant: every peer has a connection.
     peers: BTreeMap<PeerId, PeerState>,
+    /// Who waits for connections that are to be added; nobody else sends.
+    expected: Vec<(ConnectionId, oneshot::Sender<()>)>,
 }
 
 #[derive(Default)]
@@ -56,8 +58,20 @@ impl State {
             told: 0,
             handle,
         };
+        let id = connection.handle.id();
         peer.connections.reserve_exact(1);
         peer.connections.push(connection);
+        // Dropping is the signal. Those who gave up go, too.
+        let waits = |(other, one): &(_, oneshot::Sender<()>)| *other != id && !one.is_canceled();
+        self.expected.retain(waits);
+    }
+
+    /// Is done when connection `id` is added.
+    pub(crate) fn when_added(&mut self, id: ConnectionId) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.expected.retain(|(_, one)| !one.is_canceled());
+        self.expected.push((id, sender));
+        receiver
     }
 
     pub(crate) fn remove(&mut self, peer: PeerId, id: ConnectionId) {
