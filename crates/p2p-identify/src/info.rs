@@ -24,7 +24,7 @@ pub struct IdentifyInfo {
     pub listen_addrs: Vec<Multiaddr>,
     /// The protocols that it answers, in order.
     pub protocols: Vec<Protocol>,
-    /// Where it sees us, on the connection that it was asked on last. One peer's word: a peer
+    /// Where it sees us, on the connection on which it said so last. One peer's word: a peer
     /// behind the same router, or a liar, sees something else than everybody else.
     pub observed_addr: Option<Multiaddr>,
     /// Its newest valid peer record, to be passed on.

@@ -209,8 +209,9 @@ async fn ask(shared: &Shared, connection: &WeakConnection) -> Outcome {
     if is_relayed(&connection.info().remote) {
         info.observed_addr = None;
     }
+    let observed = info.observed_addr.clone();
     let info = shared.state().answered(connection, info)?;
-    shared.note(connection, &info);
+    shared.note(connection, &info, observed.as_ref());
     tracing::debug!(peer = %info.peer, connection = %connection.id(), agent = info.agent_version,
         addrs = info.listen_addrs.len(), protocols = info.protocols.len(), "identified");
     Ok(info)
@@ -282,8 +283,9 @@ impl Shared {
         if is_relayed(&connection.info().remote) {
             told.observed_addr = None;
         }
+        let observed = told.observed_addr.clone();
         let info = self.state().pushed(connection, told, &self.config)?;
-        self.note(connection, &info);
+        self.note(connection, &info, observed.as_ref());
         self.events.publish(&Event::Updated {
             connection: connection.id(),
             info,
@@ -291,8 +293,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Fills the swarm's address book.
-    fn note(&self, connection: &WeakConnection, info: &IdentifyInfo) {
+    /// Fills the swarm's address book, and passes on where this message says that we were seen.
+    fn note(
+        &self,
+        connection: &WeakConnection,
+        info: &IdentifyInfo,
+        observed: Option<&Multiaddr>,
+    ) {
         let Some(swarm) = self.swarm.upgrade() else {
             return;
         };
@@ -307,7 +314,7 @@ impl Shared {
             }
             None => swarm.learn_addrs(info.peer, addrs),
         }
-        if let Some(observed) = &info.observed_addr {
+        if let Some(observed) = observed {
             swarm.observed(remote, observed);
         }
         swarm.set_protocols_of(info.peer, info.protocols.clone());

@@ -109,10 +109,11 @@ impl State {
     /// Takes what `peer` answered on a connection, instead of what was known of it.
     pub(crate) fn answered(&mut self, connection: &WeakConnection, info: IdentifyInfo) -> Outcome {
         let mut info = info;
+        let observed = info.observed_addr.clone();
         if let Some(last) = self.info(&connection.peer()) {
             info.keep_newer(&last);
         }
-        self.learn(connection, info)
+        self.learn(connection, info, observed)
     }
 
     /// Takes what `peer` pushed on a connection, on top of what was known of it.
@@ -127,17 +128,26 @@ impl State {
             Some(info) => IdentifyInfo::clone(&info),
             None => IdentifyInfo::new(connection.peer(), connection.info().public_key.clone()),
         };
+        let observed = told.observed_addr.clone();
         info.update(told, &config.limits)?;
-        self.learn(connection, info)
+        self.learn(connection, info, observed)
     }
 
-    fn learn(&mut self, connection: &WeakConnection, info: IdentifyInfo) -> Outcome {
+    /// `observed` is what was said on this very connection.
+    fn learn(
+        &mut self,
+        connection: &WeakConnection,
+        info: IdentifyInfo,
+        observed: Option<Multiaddr>,
+    ) -> Outcome {
         let peer = self.peers.get_mut(&info.peer);
         let peer = peer.ok_or(IdentifyError::Ended)?;
         let state = peer.connection(connection.id());
         let state = state.ok_or(IdentifyError::Ended)?;
         let permit = pay(connection.budget(), &info)?;
-        state.observed = info.observed_addr.clone();
+        if observed.is_some() {
+            state.observed = observed;
+        }
         let info = Arc::new(info);
         peer.known = Some(Known {
             info: Arc::clone(&info),

@@ -1,5 +1,9 @@
 //! What a peer says on one of two connections, and later on the other.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
@@ -7,10 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::{LATENCY, keys, listen, patient, sim};
-use futures::StreamExt;
+use common::{LATENCY, keys, listen, sim, swarm_with};
+use futures::future::join;
+use futures::{FutureExt, StreamExt};
 use p2p_core::{AddrExt, Multiaddr};
 use p2p_identify::{Announcement, Config, Event, Events, Identify, PROTOCOL, PUSH_PROTOCOL, send};
+use p2p_sim::Host;
 use p2p_swarm::{Connection, Stream, Swarm};
 
 /// Instead of a record's number: the address alone.
@@ -54,18 +60,32 @@ fn answer(bob: &Swarm, late: u64) {
     bob.handle(PROTOCOL, answer).unwrap();
 }
 
-/// Two connections from `alice`, each to an address of its own, and the events of `identify`.
+/// One that keeps both connections of a pair.
+fn keeping(host: &Host, n: u8) -> Swarm {
+    let mut config = p2p_swarm::Config::default();
+    config.idle_timeout = Duration::from_secs(24 * 3600);
+    config.supplant_timeout = config.idle_timeout;
+    swarm_with(host, n, config)
+}
+
+/// Two connections, dialed from both sides at once: that on which Bob has answered, that on which
+/// he has yet to, and what happens from then on.
 async fn connect_twice(
-    alice: &Swarm,
+    [a, b]: [&Swarm; 2],
+    [alice, bob]: [&Host; 2],
     identify: &Identify,
-    [one, two]: [Multiaddr; 2],
 ) -> ([Connection; 2], Events) {
-    let first = alice.dial(one.without_peer()).await.unwrap();
-    identify.identified(&first).await.unwrap();
-    let events = identify.events();
-    let second = alice.dial(two.without_peer()).await.unwrap();
-    assert_ne!(first.id(), second.id());
-    ([first, second], events)
+    let (at_a, at_b) = (listen(a, alice).await, listen(b, bob).await);
+    let (dialed, came) = join(a.dial(at_b), b.dial(at_a)).await;
+    (dialed.unwrap(), came.unwrap());
+    a.rt().sleep(Duration::from_millis(500)).await;
+    let mut both = a.connections(&b.local_peer());
+    let is_identified = |one: &Connection| identify.identified(one).now_or_never().is_some();
+    if is_identified(&both[1]) {
+        both.reverse();
+    }
+    assert!(is_identified(&both[0]) && !is_identified(&both[1]));
+    (both.try_into().unwrap(), identify.events())
 }
 
 async fn push(on: &Connection, bob: &Swarm, message: &[u8]) {
@@ -81,12 +101,11 @@ fn a_late_answer_on_another_connection_takes_nothing_back_that_a_newer_record_sa
     for late in [6, UNSIGNED] {
         let sim = sim(1);
         let (alice, bob) = (sim.host("alice"), sim.host("bob"));
-        let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+        let (a, b) = (keeping(&alice, 1), keeping(&bob, 2));
         let ia = Identify::new(&a, keys(1), Config::default()).unwrap();
         answer(&b, late);
         sim.block_on(async {
-            let addrs = [listen(&b, &bob).await, listen(&b, &bob).await];
-            let ([first, second], mut events) = connect_twice(&a, &ia, addrs).await;
+            let ([first, second], mut events) = connect_twice([&a, &b], [&alice, &bob], &ia).await;
             push(&first, &b, &message(8, None)).await;
             let Some(Event::Updated { info, .. }) = events.next().await else {
                 panic!("not an update");
@@ -94,13 +113,23 @@ fn a_late_answer_on_another_connection_takes_nothing_back_that_a_newer_record_sa
             assert_eq!(info.listen_addrs, [port(8)]);
 
             let info = ia.identified(&second).await.unwrap();
-            assert_eq!(info.agent_version, format!("bob/{late}"), "what is not in the record");
+            assert_eq!(
+                info.agent_version,
+                format!("bob/{late}"),
+                "what is not in the record"
+            );
             assert_eq!(info.signed_record.unwrap().seq, 8);
             assert_eq!(info.listen_addrs, [port(8)], "of the late answer {late}");
             let known = a.addrs(&b.local_peer());
-            assert!(known.contains(&port(8).with_peer(b.local_peer())), "{known:?}");
+            assert!(
+                known.contains(&port(8).with_peer(b.local_peer())),
+                "{known:?}"
+            );
             for old in [6, 7, UNSIGNED] {
-                assert!(!known.contains(&port(old).with_peer(b.local_peer())), "{known:?}");
+                assert!(
+                    !known.contains(&port(old).with_peer(b.local_peer())),
+                    "{known:?}"
+                );
             }
         });
     }
@@ -110,7 +139,7 @@ fn a_late_answer_on_another_connection_takes_nothing_back_that_a_newer_record_sa
 fn a_push_without_a_record_or_with_an_older_one_changes_no_signed_address() {
     let sim = sim(2);
     let (alice, bob) = (sim.host("alice"), sim.host("bob"));
-    let (a, b) = (patient(&alice, 1), patient(&bob, 2));
+    let (a, b) = (keeping(&alice, 1), keeping(&bob, 2));
     let ia = Identify::new(&a, keys(1), Config::default()).unwrap();
     answer(&b, 7);
     sim.block_on(async {
@@ -126,8 +155,49 @@ fn a_push_without_a_record_or_with_an_older_one_changes_no_signed_address() {
             assert_eq!(info.agent_version, format!("bob/{seq}"));
             assert_eq!(info.listen_addrs, [port(7)]);
             let known = a.addrs(&b.local_peer());
-            assert!(!known.contains(&port(seq).with_peer(b.local_peer())), "{known:?}");
+            assert!(
+                !known.contains(&port(seq).with_peer(b.local_peer())),
+                "{known:?}"
+            );
         }
         a.rt().sleep(LATENCY).await;
+    });
+}
+
+#[test]
+fn an_observed_address_counts_for_the_connection_on_which_it_was_said() {
+    let sim = sim(3);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (keeping(&alice, 1), keeping(&bob, 2));
+    let ia = Identify::new(&a, keys(1), Config::default()).unwrap();
+    answer(&b, 7);
+    sim.block_on(async {
+        let ([first, second], mut events) = connect_twice([&a, &b], [&alice, &bob], &ia).await;
+        ia.identified(&second).await.unwrap();
+        let seen: Multiaddr = "/ip4/203.0.113.7/tcp/9".parse().unwrap();
+        push(&first, &b, &message(8, Some(&seen))).await;
+        assert!(matches!(
+            events.next().await,
+            Some(Event::Identified { .. })
+        ));
+        assert!(matches!(events.next().await, Some(Event::Updated { .. })));
+        assert_eq!(ia.observed(), [(first.id(), seen.clone())]);
+
+        // Says nothing of where it sees us.
+        push(&second, &b, &message(9, None)).await;
+        let Some(Event::Updated { info, .. }) = events.next().await else {
+            panic!("not an update");
+        };
+        assert_eq!(
+            info.observed_addr.as_ref(),
+            Some(&seen),
+            "known of the peer"
+        );
+        assert_eq!(ia.observed(), [(first.id(), seen.clone())]);
+
+        // What was said on a connection stays until something else is said on it.
+        push(&first, &b, &message(10, None)).await;
+        assert!(matches!(events.next().await, Some(Event::Updated { .. })));
+        assert_eq!(ia.observed(), [(first.id(), seen)]);
     });
 }
