@@ -30,6 +30,9 @@ pub struct Config {
     pub push_delay: Duration,
     /// Pushes under way at the same time. Default: 32.
     pub max_pushes: NonZeroUsize,
+    /// How often a push is repeated that was reset or not taken in time: after `push_interval`, and
+    /// twice as long each further time, unless there is something newer to tell. Default: 3.
+    pub push_retries: u32,
     /// Pushes that a peer may send in a row. Default: 10.
     pub push_burst: u32,
     /// How long it takes until a peer that used up its burst may push once more; earlier pushes
@@ -55,6 +58,7 @@ impl Default for Config {
             timeout: Duration::from_secs(10),
             push_delay: Duration::from_secs(1),
             max_pushes: NonZeroUsize::new(32).unwrap_or(NonZeroUsize::MIN),
+            push_retries: 3,
             push_burst: 10,
             push_interval: Duration::from_secs(5),
             max_inbound: 4,

@@ -185,10 +185,14 @@ impl State {
             for connection in &mut peer.connections {
                 connection.told = version;
             }
-            let newest = peer.connections.last();
-            outdated.extend(newest.map(|connection| connection.handle.clone()));
+            outdated.extend(peer.newest());
         }
         outdated
+    }
+
+    /// The newest connection with `peer`.
+    pub(crate) fn newest(&self, peer: &PeerId) -> Option<WeakConnection> {
+        self.peers.get(peer)?.newest()
     }
 }
 
@@ -196,6 +200,11 @@ impl PeerState {
     fn connection(&mut self, id: ConnectionId) -> Option<&mut ConnectionState> {
         let mut connections = self.connections.iter_mut();
         connections.find(|one| one.handle.id() == id)
+    }
+
+    fn newest(&self) -> Option<WeakConnection> {
+        let newest = self.connections.last();
+        newest.map(|connection| connection.handle.clone())
     }
 
     /// Also if we cannot tell: a refusal costs nothing.
