@@ -355,7 +355,7 @@ impl Swarm {
                 "connections did not close in time and are dropped"
             );
         }
-        shared.store_book();
+        shared.store_book_within(timeout).await;
         shared.abort();
         let ended = shared.tasks.ended();
         if shared.rt.timeout(timeout, ended).await.is_err() {
