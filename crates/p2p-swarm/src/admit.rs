@@ -5,6 +5,7 @@
 //! nobody has used that for `supplant_timeout`. So neither end ever closes what the other has just
 //! begun to use, and one is always left.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,6 +37,32 @@ pub(crate) struct Admitted {
 pub(crate) struct Place {
     connection: Permit,
     _source: Option<SourcePlace>,
+    leaving: Leaving,
+}
+
+/// Whether a connection has been asked to close. It holds its place until that is done, which can
+/// take seconds; whoever asks how many there are wants to know how many stay.
+struct Leaving {
+    /// How many have been.
+    all: Arc<AtomicUsize>,
+    /// Invariant: counted in `all` exactly if true.
+    this: bool,
+}
+
+impl Place {
+    pub(crate) fn start_leaving(&mut self) {
+        if !std::mem::replace(&mut self.leaving.this, true) {
+            self.leaving.all.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if self.this {
+            self.all.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// An incoming connection's place among those of its prefix.
@@ -101,7 +128,29 @@ impl Shared {
         Ok(Place {
             connection,
             _source: source,
+            leaving: Leaving {
+                all: Arc::clone(&self.leaving),
+                this: false,
+            },
         })
+    }
+
+    /// Established connections that nobody has asked to close.
+    fn staying(&self) -> usize {
+        let leaving = self.leaving.load(Ordering::Relaxed);
+        self.connections.used().saturating_sub(leaving)
+    }
+
+    /// Whether an unused connection goes because there are more than `low_water`. If so it counts
+    /// as gone at once: of many that fall idle together, no more go than must.
+    pub(crate) fn let_go(&self, inner: &Inner) -> bool {
+        let (low, _) = self.config.water();
+        let state = lock(&self.state);
+        let goes = self.staying() > low && !state.manager.is_kept(&inner.info.peer);
+        if goes {
+            inner.start_leaving();
+        }
+        goes
     }
 
     /// All places are taken: makes the longest unused incoming connection of the greediest prefix
@@ -250,7 +299,7 @@ impl Shared {
     /// Closes the least useful connections if there are too many.
     fn trim(&self) {
         let (low, high) = self.config.water();
-        let open = self.connections.used();
+        let open = self.staying();
         if open <= high {
             return;
         }

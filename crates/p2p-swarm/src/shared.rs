@@ -1,6 +1,7 @@
 //! What the parts of a swarm share, and the books: who is connected, being dialed, listened for.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 use futures::FutureExt;
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) streams: Budget,
     pub(crate) shares: Arc<Shares>,
     pub(crate) connections: Budget,
+    /// How many of them have been asked to close.
+    pub(crate) leaving: Arc<AtomicUsize>,
     pub(crate) pending_dials: Budget,
     /// Places for addresses being tried.
     pub(crate) attempts: Slots,
