@@ -167,7 +167,7 @@ fn builds() -> Vec<BuildError> {
         BuildError::NoSecurity,
         BuildError::NoTransport,
     ];
-    let changes: [fn(&mut Config); 10] = [
+    let changes: [fn(&mut Config); 12] = [
         |config| config.limits.memory_budget = 0,
         |config| config.limits.memory_budget = 1 << 20,
         |config| config.limits.connection_memory = 65 << 20,
@@ -175,6 +175,8 @@ fn builds() -> Vec<BuildError> {
         |config| config.limits.prefix_v4 = 33,
         |config| config.observers_needed = 0,
         |config| config.dial_timeout = Duration::ZERO,
+        |config| config.idle_timeout = Duration::ZERO,
+        |config| config.supplant_timeout = Duration::ZERO,
         |config| (config.low_water, config.high_water) = (Some(9), Some(8)),
         |config| config.high_water = Some(2000),
         |config| config.dial_backoff = Duration::from_secs(301),
