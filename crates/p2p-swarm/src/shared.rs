@@ -392,11 +392,12 @@ impl Shared {
         });
     }
 
-    /// Stops everything where it stands.
+    /// Stops everything where it stands. Events end when every task has: a connection that is
+    /// dropped is still told of.
     pub(crate) fn abort(&self) {
         self.stop_listening();
-        self.tasks.abort_all();
-        self.events.close();
+        let events = Arc::clone(&self.events);
+        self.tasks.abort_all(move || events.close());
     }
 
     /// Closes listeners and connections in order and ends dials, without waiting.
@@ -409,16 +410,22 @@ impl Shared {
     }
 
     fn stop_listening(&self) {
-        let (open, stops) = {
+        let (open, listeners, upgrading) = {
             let mut state = lock(&self.state);
-            let listeners = std::mem::take(&mut state.listeners).into_values();
-            let upgrading = std::mem::take(&mut state.upgrading).into_values();
-            let stops: Vec<_> = listeners.map(|entry| entry.stop).chain(upgrading).collect();
-            (state.open.take(), stops)
+            let listeners = std::mem::take(&mut state.listeners);
+            (
+                state.open.take(),
+                listeners,
+                std::mem::take(&mut state.upgrading),
+            )
         };
         // Wakes the dials: not under the lock.
         drop(open);
-        for stop in stops {
+        for addr in listeners.values().flat_map(|entry| &entry.addrs) {
+            self.events.publish(&Event::ListenAddrGone(addr.clone()));
+        }
+        let listeners = listeners.into_values().map(|entry| entry.stop);
+        for stop in listeners.chain(upgrading.into_values()) {
             stop.abort();
         }
     }
