@@ -107,21 +107,23 @@ fn upgrades() -> Vec<String> {
     all.iter().map(line).collect()
 }
 
-fn dials() -> [DialError; 7] {
+fn dials() -> [DialError; 8] {
     let attempt = |error: UpgradeError| Attempt {
         addr: addr(),
         error: Arc::new(error),
         took: Duration::from_millis(12),
     };
-    let failed = |count: usize, more| DialError::AllFailed {
+    let failed = |count: usize, more, left_out| DialError::AllFailed {
         attempts: (0..count)
             .map(|_| attempt(UpgradeError::SelfDial))
             .collect(),
         more,
+        left_out,
     };
     [
-        failed(1, 0),
-        failed(2, 3),
+        failed(1, 0, 0),
+        failed(2, 3, 0),
+        failed(2, 30, 8),
         DialError::Closed,
         DialError::Limit(exceeded()),
         DialError::NoAddress { peer: peer(1) },

@@ -24,7 +24,7 @@ use crate::events::Event;
 use crate::external::{Change, External};
 use crate::gates::Gates;
 use crate::handler::Handlers;
-use crate::join::{DialKey, Offers, Running};
+use crate::join::{DialKey, Running};
 use crate::manager::Manager;
 use crate::refusals::Refusals;
 use crate::share::Shares;
@@ -177,7 +177,8 @@ impl Shared {
         changed
     }
 
-    /// Joins the dial to `key` under way, which then tries `named` too, or starts one.
+    /// Joins the dial to `key` under way, which then tries `named` too, or starts one if there is
+    /// none with places for them.
     pub(crate) fn dial(
         self: &Arc<Self>,
         key: &DialKey,
@@ -203,8 +204,7 @@ impl Shared {
             // Offering wakes the dial, and dropping its last handle takes it out of the books:
             // neither under the lock.
             drop(state);
-            let max = self.config.limits.max_dial_addrs;
-            if future.peek().is_none() && offers.offer(named, max) {
+            if future.peek().is_none() && offers.offer(named) {
                 return Ok(future);
             }
             over = Some(id);
@@ -228,13 +228,8 @@ impl Shared {
         {
             return Err(DialError::NoAddress { peer });
         }
-        let offers = Arc::new(Offers::default());
-        let plan = Plan {
-            key: key.clone(),
-            named: named.to_vec(),
-            known,
-            offers: Arc::clone(&offers),
-        };
+        let plan = Plan::new(key, named, known, &state.backoffs, (&self.config, now));
+        let offers = Arc::clone(&plan.offers);
         let id = state.next_id();
         // Forgets the dial also when everybody who waited for it has gone.
         let entry = DialEntry {

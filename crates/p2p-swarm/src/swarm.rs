@@ -182,7 +182,7 @@ impl Swarm {
     /// somebody else waits for it.
     ///
     /// # Errors
-    /// [`DialError`] lists every address with its cause.
+    /// [`DialError`] lists every address with its cause, and how many there was no place for.
     pub async fn dial(&self, target: impl IntoTarget) -> Result<Connection, DialError> {
         let target = target.into_target()?;
         if let Some(connection) = self.existing(&target) {
