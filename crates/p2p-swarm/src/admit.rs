@@ -85,6 +85,9 @@ impl Shared {
             return Err(UpgradeError::SelfDial);
         }
         self.gate_secured(&peer, &new.remote, new.role)?;
+        // Once more below, when it counts; but a newcomer that is refused must not have cost
+        // another connection its place.
+        self.check_per_peer(&lock(&self.state), &new)?;
         let place = self.place(&new)?;
         let (task, watchers, supplanted) = {
             let mut state = lock(&self.state);
