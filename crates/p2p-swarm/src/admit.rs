@@ -89,7 +89,7 @@ impl Shared {
         // another connection its place.
         self.check_per_peer(&lock(&self.state), &new)?;
         let place = self.place(&new)?;
-        let (task, watchers, supplanted) = {
+        let (task, watchers, supplanted, told) = {
             let mut state = lock(&self.state);
             if state.is_closed() {
                 return Err(UpgradeError::Closed);
@@ -103,13 +103,16 @@ impl Shared {
             let task = Task::new(info, new.upgraded, self, place);
             let list = state.connections.entry(peer).or_default();
             list.push(Arc::clone(&task.inner));
-            (task, state.watchers.clone(), supplanted)
+            let info = Box::new(task.inner.info.clone());
+            let told = self.events.enqueue(&Event::Connected { info });
+            (task, state.watchers.clone(), supplanted, told)
         };
         if let Some(inner) = supplanted {
             self.counters.supplanted();
             inner.close(ErrorCode::SUPPLANTED);
         }
         self.announce(&task, &watchers);
+        drop(told);
         self.supplant(&task.inner);
         self.trim();
         Ok(task)
@@ -211,9 +214,6 @@ impl Shared {
         tracing::debug!(peer = %info.peer, connection = info.id.0, role = %info.role,
             remote = %info.remote, security = ?info.security, muxer = ?info.muxer,
             timings = ?info.timings, "connected");
-        self.events.publish(&Event::Connected {
-            info: Box::new(info.clone()),
-        });
     }
 
     /// Starts `watcher` for every connection there is and every one to come.
@@ -340,7 +340,7 @@ impl Shared {
     pub(crate) fn unregister(&self, inner: &Arc<Inner>, end: &ConnectionEnd) {
         let peer = inner.info.peer;
         let now = self.rt.now();
-        let remaining = {
+        let (remaining, told) = {
             let mut state = lock(&self.state);
             let Some(list) = state.connections.get_mut(&peer) else {
                 return;
@@ -351,18 +351,19 @@ impl Shared {
                 state.connections.remove(&peer);
             }
             state.book.keep(peer, now + self.config.addr_ttl);
-            remaining
+            let told = self.events.enqueue(&Event::Disconnected {
+                peer,
+                connection: inner.info.id,
+                end: end.clone(),
+                remaining,
+            });
+            (remaining, told)
         };
         self.counters
             .ended(end.blame(), now - inner.info.established);
         tracing::debug!(%peer, connection = inner.info.id.0, why = %end, blame = %end.blame(),
             remaining, "disconnected");
-        self.events.publish(&Event::Disconnected {
-            peer,
-            connection: inner.info.id,
-            end: end.clone(),
-            remaining,
-        });
+        drop(told);
     }
 }
 

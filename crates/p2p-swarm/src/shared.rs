@@ -15,7 +15,7 @@ use p2p_core::{
 use crate::admission::{Admission, PendingId};
 use crate::backoff::Backoffs;
 use crate::book::AddressBook;
-use crate::broadcast::Publisher;
+use crate::broadcast::{Publisher, Wake};
 use crate::config::Config;
 use crate::connection::{Connection, Inner};
 use crate::dial::{Plan, dial};
@@ -344,16 +344,32 @@ impl Shared {
         self.refusals.tell(peer, exceeded, 1);
     }
 
-    /// Tells of changes of our external addresses.
-    pub(crate) fn tell_external(&self, changes: Vec<Change>) {
-        for change in changes {
-            let event = match change {
+    /// Does something to our external addresses, and tells of what it changed.
+    pub(crate) fn change_external<T>(
+        &self,
+        change: impl FnOnce(&mut State) -> (Vec<Change>, T),
+    ) -> T {
+        let (events, told, result) = {
+            let mut state = lock(&self.state);
+            let (changes, result) = change(&mut state);
+            let events = changes.into_iter().map(|change| match change {
                 Change::Confirmed(addr) => Event::ExternalAddr(addr),
                 Change::Lost(addr) => Event::ExternalAddrGone(addr),
-            };
+            });
+            let events: Vec<Event> = events.collect();
+            (events.clone(), self.enqueue_all(events), result)
+        };
+        for event in events {
             tracing::debug!(?event, "external address");
-            self.events.publish(&event);
         }
+        drop(told);
+        result
+    }
+
+    /// Tells of `events` in the order that the lock of the books gives them.
+    pub(crate) fn enqueue_all(&self, events: impl IntoIterator<Item = Event>) -> Vec<Wake> {
+        let events = events.into_iter();
+        events.map(|event| self.events.enqueue(&event)).collect()
     }
 
     /// The connection with `peer` to use: among those that are not over, the newest of those that
@@ -405,20 +421,16 @@ impl Shared {
     }
 
     fn stop_listening(&self) {
-        let (open, listeners, upgrading) = {
+        let (open, listeners, upgrading, told) = {
             let mut state = lock(&self.state);
+            let addrs: Vec<Multiaddr> = state.listen_addrs().cloned().collect();
+            let told = self.enqueue_all(addrs.into_iter().map(Event::ListenAddrGone));
             let listeners = std::mem::take(&mut state.listeners);
-            (
-                state.open.take(),
-                listeners,
-                std::mem::take(&mut state.upgrading),
-            )
+            let upgrading = std::mem::take(&mut state.upgrading);
+            (state.open.take(), listeners, upgrading, told)
         };
         // Wakes the dials: not under the lock.
-        drop(open);
-        for addr in listeners.values().flat_map(|entry| &entry.addrs) {
-            self.events.publish(&Event::ListenAddrGone(addr.clone()));
-        }
+        drop((open, told));
         let listeners = listeners.into_values().map(|entry| entry.stop);
         for stop in listeners.chain(upgrading.into_values()) {
             stop.abort();
