@@ -391,9 +391,14 @@ impl Shared {
 
     /// Stops everything where it stands.
     pub(crate) fn abort(&self) {
+        self.stop();
+        self.events.close();
+    }
+
+    /// The same, but whoever follows the events still hears of what that ends.
+    pub(crate) fn stop(&self) {
         self.stop_listening();
         self.tasks.abort_all();
-        self.events.close();
     }
 
     /// Closes listeners and connections in order and ends dials, without waiting.

@@ -334,8 +334,8 @@ impl Swarm {
     /// Closes listeners and connections in order, ends dials with [`DialError::Closed`], and waits
     /// until every task of the swarm has ended. What is not done within
     /// [`Config::shutdown_timeout`] is dropped; a task that blocks its thread, and so cannot be
-    /// dropped, is waited for once more as long and then left to itself. Afterwards the swarm
-    /// refuses everything.
+    /// dropped, is waited for once more as long and then left to itself. Events tell how each
+    /// connection ended, and end then. Afterwards the swarm refuses everything.
     ///
     /// Not cancel-safe in the sense that a dropped call leaves the swarm half closed; dropping the
     /// swarm finishes the work.
@@ -356,7 +356,7 @@ impl Swarm {
             );
         }
         shared.store_book();
-        shared.abort();
+        shared.stop();
         let ended = shared.tasks.ended();
         if shared.rt.timeout(timeout, ended).await.is_err() {
             let tasks = shared.tasks.names();
@@ -365,6 +365,7 @@ impl Swarm {
                 "tasks block their threads and are left to themselves"
             );
         }
+        shared.events.close();
     }
 }
 
