@@ -105,6 +105,10 @@ impl<'a> Driver<'a> {
                 self.change();
             }
         }
+        // Nobody tells those who wait for it, and it stays away until they have noticed.
+        if !self.plan.fair && self.dice.percent(40) {
+            self.crash(self.dice.below(self.places.len()));
+        }
     }
 
     /// Calms down, checks that everything works, ends it all and checks that nothing is left.
