@@ -57,7 +57,7 @@ use p2p::SecureChannel;
 use p2p_sim::{Config, EventHash, Sim};
 
 use crate::driver::Driver;
-use crate::plan::{Plan, Road};
+use crate::plan::{Limits, Plan, Road};
 
 /// Seeds of one run, unless `P2P_SIM_SEEDS` says otherwise.
 const SEEDS: u64 = 12;
@@ -142,4 +142,24 @@ fn a_seed_plays_the_same_twice_on_other_roads_and_over_tls() {
             "seed {seed}: {road:?} {channel:?}"
         );
     }
+}
+
+#[test]
+fn networks_of_every_shape_are_planned_and_all_of_them_are_one() {
+    let plans: Vec<Plan> = (0..300).map(|seed| Plan::draw(&Sim::new(seed))).collect();
+    for (seed, plan) in plans.iter().enumerate() {
+        assert!(plan.map.is_one(), "seed {seed}: {plan:#?}");
+    }
+    let some = |what: &str, is: &dyn Fn(&Plan) -> bool| {
+        let found = plans.iter().filter(|plan| is(plan)).count();
+        assert!((6..294).contains(&found), "{found} of 300 have {what}");
+    };
+    some("a NAT", &|plan| plan.map.has_nats());
+    some("links of their own", &|plan| plan.map.has_own_links());
+    some("a slow card", &|plan| plan.map.has_cards());
+    some("a wrong clock", &|plan| plan.map.has_wrong_clocks());
+    some("nobody that knows everybody", &|plan| plan.map.is_sparse());
+    some("fair weather", &|plan| plan.fair);
+    some("tight limits", &|plan| plan.limits == Limits::Tight);
+    some("no network", &|plan| plan.road == Road::Memory);
 }
