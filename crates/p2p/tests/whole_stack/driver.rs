@@ -308,6 +308,9 @@ impl<'a> Driver<'a> {
         let took = self.sim.now() - start;
         assert!(took <= running.config.shutdown_timeout, "took {took:?}");
         self.nothing_is_held_by(&running);
+        let dropped = running.excuses.used.load(Ordering::Relaxed);
+        let waited = took == running.config.shutdown_timeout;
+        assert!(!dropped || waited, "dropped after {took:?}");
         self.nothing_is_left_of(place, running);
     }
 

@@ -124,6 +124,8 @@ pub(crate) struct Excuses {
     pub(crate) dropped: AtomicBool,
     /// Connections whose end nobody heard of.
     pub(crate) unheard: AtomicBool,
+    /// Whether some were dropped.
+    pub(crate) used: AtomicBool,
 }
 
 /// Follows the connections of a host until it is gone. Every one that begins must end, for a
@@ -148,6 +150,7 @@ pub(crate) fn audit(host: &Host, rt: &Rt, excuses: Arc<Excuses>) {
                         let dropped = matches!(end, ConnectionEnd::Dropped);
                         let excused = excuses.dropped.load(Ordering::Relaxed);
                         assert!(!dropped || excused, "no reason");
+                        excuses.used.fetch_or(dropped, Ordering::Relaxed);
                     }
                     Event::Lagged(lost) => panic!("{lost} events lost"),
                     _ => {}
