@@ -182,7 +182,7 @@ impl Swarm {
     /// somebody else waits for it.
     ///
     /// # Errors
-    /// [`DialError`] lists every address with its cause.
+    /// [`DialError`] lists every address with its cause, and how many there was no place for.
     pub async fn dial(&self, target: impl IntoTarget) -> Result<Connection, DialError> {
         let target = target.into_target()?;
         if let Some(connection) = self.existing(&target) {
@@ -334,8 +334,8 @@ impl Swarm {
     /// Closes listeners and connections in order, ends dials with [`DialError::Closed`], and waits
     /// until every task of the swarm has ended. What is not done within
     /// [`Config::shutdown_timeout`] is dropped; a task that blocks its thread, and so cannot be
-    /// dropped, is waited for once more as long and then left to itself. Events tell how each
-    /// connection ended, and end then. Afterwards the swarm refuses everything.
+    /// dropped, is waited for once more as long and then left to itself. Afterwards the swarm
+    /// refuses everything, and [`Swarm::events`] ends once it has told how every connection ended.
     ///
     /// Not cancel-safe in the sense that a dropped call leaves the swarm half closed; dropping the
     /// swarm finishes the work.
@@ -355,8 +355,8 @@ impl Swarm {
                 "connections did not close in time and are dropped"
             );
         }
-        shared.store_book();
-        shared.stop();
+        shared.store_book_within(timeout).await;
+        shared.abort();
         let ended = shared.tasks.ended();
         if shared.rt.timeout(timeout, ended).await.is_err() {
             let tasks = shared.tasks.names();
@@ -364,8 +364,8 @@ impl Swarm {
                 ?tasks,
                 "tasks block their threads and are left to themselves"
             );
+            shared.events.close();
         }
-        shared.events.close();
     }
 }
 
