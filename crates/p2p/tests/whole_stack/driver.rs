@@ -318,7 +318,6 @@ impl<'a> Driver<'a> {
     fn drop(&mut self, place: usize) {
         if let Some(running) = self.places[place].running.take() {
             running.excuses.dropped.store(true, Ordering::Relaxed);
-            running.excuses.unheard.store(true, Ordering::Relaxed);
             self.nothing_is_left_of(place, running);
         }
     }

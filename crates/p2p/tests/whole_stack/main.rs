@@ -20,7 +20,7 @@
 //! - A message of pubsub is what its author published and is delivered once at most. Received are
 //!   those that were delivered, rejected or dropped, each for a reason ([`club`]).
 //! - No connection ends without a reason, and every one that began ends, also those that a host
-//!   gives up on when it closes ([`node`]).
+//!   gives up on when it closes or is dropped ([`node`]).
 //! - No limit is ever exceeded, and nothing counts once its host is closed ([`checks`]).
 //! - No task, timer, socket or entry of a table survives, whether a host was closed, dropped or
 //!   unplugged.

@@ -122,8 +122,6 @@ async fn ask(host: Host, to: Multiaddr, manners: Manners, len: usize) {
 pub(crate) struct Excuses {
     /// Connections that were dropped without a word.
     pub(crate) dropped: AtomicBool,
-    /// Connections whose end nobody heard of.
-    pub(crate) unheard: AtomicBool,
     /// Whether some were dropped.
     pub(crate) used: AtomicBool,
 }
@@ -156,8 +154,7 @@ pub(crate) fn audit(host: &Host, rt: &Rt, excuses: Arc<Excuses>) {
                     _ => {}
                 }
             }
-            let excused = excuses.unheard.load(Ordering::Relaxed);
-            assert!(open.is_empty() || excused, "never ended: {open:?}");
+            assert!(open.is_empty(), "never ended: {open:?}");
         }),
     );
 }
