@@ -309,7 +309,7 @@ fn every_failure_of_a_dial_is_listed_and_no_more_than_sixteen() {
 
     let error = sim.block_on(a.dial((peer(2), addrs))).unwrap_err();
 
-    let DialError::AllFailed { attempts, more } = &error else {
+    let DialError::AllFailed { attempts, more, .. } = &error else {
         panic!("{error}");
     };
     assert_eq!((attempts.len(), *more), (16, 4));

@@ -186,7 +186,9 @@ impl Multiplex for Renamed {
 
 /// The only attempt of a failed dial.
 pub(crate) fn attempt(error: DialError) -> Attempt {
-    if let DialError::AllFailed { attempts, more: 0 } = &error
+    if let DialError::AllFailed {
+        attempts, more: 0, ..
+    } = &error
         && let [only] = &**attempts
     {
         return only.clone();
