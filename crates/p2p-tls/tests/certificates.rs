@@ -190,8 +190,10 @@ fn a_huge_rsa_host_key_is_refused_unread() {
     // The data of an RSA key of 16,384 bits, and what it could be at most.
     for len in [2086, 3000, 16_000] {
         let key = rsa_key(len);
-        let mut huge = Made::default();
-        huge.extensions = vec![signed_key(&key, &[1; 256])];
+        let huge = Made {
+            extensions: vec![signed_key(&key, &[1; 256])],
+            ..Made::default()
+        };
         let der = huge.build();
         let refused = CertificateError::HostKey(DecodeKeyError::TooLong {
             len: key.len(),
