@@ -294,12 +294,7 @@ impl Shared {
     }
 
     /// Fills the swarm's address book, and passes on where this message says that we were seen.
-    fn note(
-        &self,
-        connection: &WeakConnection,
-        info: &IdentifyInfo,
-        observed: Option<&Multiaddr>,
-    ) {
+    fn note(&self, connection: &WeakConnection, info: &IdentifyInfo, observed: Option<&Multiaddr>) {
         let Some(swarm) = self.swarm.upgrade() else {
             return;
         };
