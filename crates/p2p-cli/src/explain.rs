@@ -105,7 +105,7 @@ fn step(step: Step) -> &'static str {
 }
 
 fn cause(attempt: &Attempt) -> String {
-    let UpgradeError::Timeout { step, after } = &*attempt.error else {
+    let UpgradeError::Timeout { step, after, .. } = &*attempt.error else {
         return Chain(&*attempt.error).to_string();
     };
     let after = units::duration(*after);
