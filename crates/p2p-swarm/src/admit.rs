@@ -5,6 +5,7 @@
 //! nobody has used that for `supplant_timeout`. So neither end ever closes what the other has just
 //! begun to use, and one is always left.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,6 +37,32 @@ pub(crate) struct Admitted {
 pub(crate) struct Place {
     connection: Permit,
     _source: Option<SourcePlace>,
+    leaving: Leaving,
+}
+
+/// Whether a connection has been asked to close. It holds its place until that is done, which can
+/// take seconds; whoever asks how many there are wants to know how many stay.
+struct Leaving {
+    /// How many have been.
+    all: Arc<AtomicUsize>,
+    /// Invariant: counted in `all` exactly if true.
+    this: bool,
+}
+
+impl Place {
+    pub(crate) fn start_leaving(&mut self) {
+        if !std::mem::replace(&mut self.leaving.this, true) {
+            self.leaving.all.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if self.this {
+            self.all.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// An incoming connection's place among those of its prefix.
@@ -58,8 +85,11 @@ impl Shared {
             return Err(UpgradeError::SelfDial);
         }
         self.gate_secured(&peer, &new.remote, new.role)?;
+        // Once more below, when it counts; but a newcomer that is refused must not have cost
+        // another connection its place.
+        self.check_per_peer(&lock(&self.state), &new)?;
         let place = self.place(&new)?;
-        let (task, watchers, supplanted) = {
+        let (task, watchers, supplanted, told) = {
             let mut state = lock(&self.state);
             if state.is_closed() {
                 return Err(UpgradeError::Closed);
@@ -73,13 +103,16 @@ impl Shared {
             let task = Task::new(info, new.upgraded, self, place);
             let list = state.connections.entry(peer).or_default();
             list.push(Arc::clone(&task.inner));
-            (task, state.watchers.clone(), supplanted)
+            let info = Box::new(task.inner.info.clone());
+            let told = self.events.enqueue(&Event::Connected { info });
+            (task, state.watchers.clone(), supplanted, told)
         };
         if let Some(inner) = supplanted {
             self.counters.supplanted();
             inner.close(ErrorCode::SUPPLANTED);
         }
         self.announce(&task, &watchers);
+        drop(told);
         self.supplant(&task.inner);
         self.trim();
         Ok(task)
@@ -101,7 +134,29 @@ impl Shared {
         Ok(Place {
             connection,
             _source: source,
+            leaving: Leaving {
+                all: Arc::clone(&self.leaving),
+                this: false,
+            },
         })
+    }
+
+    /// Established connections that nobody has asked to close.
+    fn staying(&self) -> usize {
+        let leaving = self.leaving.load(Ordering::Relaxed);
+        self.connections.used().saturating_sub(leaving)
+    }
+
+    /// Whether an unused connection goes because there are more than `low_water`. If so it counts
+    /// as gone at once: of many that fall idle together, no more go than must.
+    pub(crate) fn let_go(&self, inner: &Inner) -> bool {
+        let (low, _) = self.config.water();
+        let state = lock(&self.state);
+        let goes = self.staying() > low && !state.manager.is_kept(&inner.info.peer);
+        if goes {
+            inner.start_leaving();
+        }
+        goes
     }
 
     /// All places are taken: makes the longest unused incoming connection of the greediest prefix
@@ -159,9 +214,6 @@ impl Shared {
         tracing::debug!(peer = %info.peer, connection = info.id.0, role = %info.role,
             remote = %info.remote, security = ?info.security, muxer = ?info.muxer,
             timings = ?info.timings, "connected");
-        self.events.publish(&Event::Connected {
-            info: Box::new(info.clone()),
-        });
     }
 
     /// Starts `watcher` for every connection there is and every one to come.
@@ -250,7 +302,7 @@ impl Shared {
     /// Closes the least useful connections if there are too many.
     fn trim(&self) {
         let (low, high) = self.config.water();
-        let open = self.connections.used();
+        let open = self.staying();
         if open <= high {
             return;
         }
@@ -288,7 +340,7 @@ impl Shared {
     pub(crate) fn unregister(&self, inner: &Arc<Inner>, end: &ConnectionEnd) {
         let peer = inner.info.peer;
         let now = self.rt.now();
-        let remaining = {
+        let (remaining, told) = {
             let mut state = lock(&self.state);
             let Some(list) = state.connections.get_mut(&peer) else {
                 return;
@@ -299,18 +351,19 @@ impl Shared {
                 state.connections.remove(&peer);
             }
             state.book.keep(peer, now + self.config.addr_ttl);
-            remaining
+            let told = self.events.enqueue(&Event::Disconnected {
+                peer,
+                connection: inner.info.id,
+                end: end.clone(),
+                remaining,
+            });
+            (remaining, told)
         };
         self.counters
             .ended(end.blame(), now - inner.info.established);
         tracing::debug!(%peer, connection = inner.info.id.0, why = %end, blame = %end.blame(),
             remaining, "disconnected");
-        self.events.publish(&Event::Disconnected {
-            peer,
-            connection: inner.info.id,
-            end: end.clone(),
-            remaining,
-        });
+        drop(told);
     }
 }
 

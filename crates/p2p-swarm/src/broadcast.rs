@@ -90,13 +90,31 @@ impl<E: Lag> Publisher<E> {
 
     /// Sends `event` to every subscription.
     pub fn publish(&self, event: &E) {
-        self.for_each(|queue| {
+        drop(self.enqueue(event));
+    }
+
+    /// The same, for callers under a lock that decides what happened first: whoever waits for
+    /// events is woken when the result is dropped, which is to be done after the lock.
+    pub(crate) fn enqueue(&self, event: &E) -> Wake {
+        Wake(lock(&self.queues).change(|queue| {
             if queue.events.len() >= queue.capacity {
                 queue.events.pop_front();
                 queue.lost += 1;
             }
             queue.events.push_back(event.clone());
-        });
+        }))
+    }
+}
+
+/// Who is to be woken: when this is dropped.
+#[must_use = "dropping it wakes, which nobody may do under a lock"]
+pub(crate) struct Wake(Vec<Waker>);
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        for waker in self.0.drain(..) {
+            waker.wake();
+        }
     }
 }
 
@@ -105,21 +123,10 @@ impl<E> Publisher<E> {
     pub fn close(&self) {
         let mut queues = lock(&self.queues);
         queues.closed = true;
-        let wakers = queues.change(|queue| queue.closed = true);
+        let woken = Wake(queues.change(|queue| queue.closed = true));
         queues.list.clear();
         drop(queues);
-        wake(wakers);
-    }
-
-    fn for_each(&self, change: impl FnMut(&mut Queue<E>)) {
-        let wakers = lock(&self.queues).change(change);
-        wake(wakers);
-    }
-}
-
-fn wake(wakers: Vec<Waker>) {
-    for waker in wakers {
-        waker.wake();
+        drop(woken);
     }
 }
 

@@ -98,6 +98,7 @@ impl SwarmBuilder {
             memory,
             streams,
             connections: Budget::new("connections", "max_connections", limits.max_connections),
+            leaving: Arc::default(),
             pending_dials: limits.dials(),
             attempts: Slots::new(limits.max_attempts),
             admission: Arc::new(Mutex::new(Admission::new(limits))),

@@ -27,13 +27,13 @@ pub struct Config {
     /// How long the protocol of a stream may be negotiated. Default: 10 s.
     pub negotiation_timeout: Duration,
     /// How long a connection is kept that nobody uses while there are more than `low_water`.
-    /// Default: 60 s.
+    /// Must be above zero. Default: 60 s.
     ///
     /// With no more than that, unused connections cost little and are kept: whoever dialed us may
     /// rely on it. Zero as `low_water` closes all of them.
     pub idle_timeout: Duration,
     /// How long the lesser of two connections with the same peer, dialed from both sides at once,
-    /// is kept after its last use. Default: 5 s.
+    /// is kept after its last use. Must be above zero. Default: 5 s.
     pub supplant_timeout: Duration,
     /// How long [`Swarm::close`](crate::Swarm::close) waits for connections to end in order
     /// before it drops them, and after that for tasks to end. Default: 5 s.
@@ -116,6 +116,8 @@ impl Config {
             ("dial_timeout", self.dial_timeout),
             ("upgrade_timeout", self.upgrade_timeout),
             ("negotiation_timeout", self.negotiation_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("supplant_timeout", self.supplant_timeout),
             ("interface_interval", self.interface_interval),
             ("store_interval", self.store_interval),
         ];

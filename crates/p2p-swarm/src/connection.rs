@@ -69,8 +69,16 @@ pub(crate) struct Inner {
 
 impl Inner {
     pub(crate) fn close(&self, code: ErrorCode) {
-        self.closing.store(true, Ordering::Relaxed);
+        self.start_leaving();
         self.muxer.close(code);
+    }
+
+    /// It is about to close: no longer offered to anybody, and counted as gone.
+    pub(crate) fn start_leaving(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+        if let Some(place) = &mut *lock(&self.place) {
+            place.start_leaving();
+        }
     }
 
     /// Closes it in order, because of a limit: the remote hears of it, and we say which.
@@ -537,7 +545,6 @@ async fn accept_stream(
 /// Looks only now and then instead of being woken by every stream: use must cost nothing.
 async fn idle(shared: Arc<Shared>, inner: Arc<Inner>) -> Option<ConnectionEnd> {
     let timeout = shared.config.idle_timeout;
-    let (low, _) = shared.config.water();
     let mut timer = inner.rt.timer(inner.rt.now() + timeout);
     loop {
         (&mut timer).await;
@@ -545,13 +552,11 @@ async fn idle(shared: Arc<Shared>, inner: Arc<Inner>) -> Option<ConnectionEnd> {
         let due = inner.last_used() + timeout;
         if now < due {
             timer.reset(due);
-        } else if shared.connections.used() <= low
-            || lock(&shared.state).manager.is_kept(&inner.info.peer)
-        {
-            timer.reset(now + timeout);
-        } else {
+        } else if shared.let_go(&inner) {
             inner.close(ErrorCode::GARBAGE_COLLECTED);
             return None;
+        } else {
+            timer.reset(now + timeout);
         }
     }
 }

@@ -22,22 +22,57 @@ use p2p_core::{
 };
 
 use crate::admit::Admitted;
+use crate::backoff::{Backoff, Backoffs};
+use crate::config::Config;
 use crate::connection::{Connection, Task};
 use crate::error::{Attempt, DialError, MAX_ATTEMPTS, Step, UpgradeError};
 use crate::join::{DialKey, Offers};
 use crate::schedule::{Next, Schedule, ScheduleConfig};
 use crate::shared::Shared;
-use crate::tasks::lock;
 use crate::upgrade::{Context, Proposal, Upgraded};
 
 /// What to dial.
 pub(crate) struct Plan {
     pub(crate) key: DialKey,
-    /// Tried although they failed lately.
-    pub(crate) named: Vec<Multiaddr>,
-    /// From the address book.
-    pub(crate) known: Vec<Multiaddr>,
     pub(crate) offers: Arc<Offers>,
+    /// From the address book, and left alone because they failed lately.
+    held_back: Vec<Backoff>,
+}
+
+impl Plan {
+    /// Tries what is `named` even if it failed lately, and then what is `known`.
+    pub(crate) fn new(
+        key: &DialKey,
+        named: &[Multiaddr],
+        known: Vec<Multiaddr>,
+        backoffs: &Backoffs,
+        (config, now): (&Config, Instant),
+    ) -> Self {
+        let mut schedule = Schedule::new(
+            ScheduleConfig {
+                stagger: config.dial_stagger,
+                max_addrs: config.limits.max_dial_addrs,
+                max_under_way: config.limits.max_attempts_per_peer,
+            },
+            now,
+        );
+        schedule.offer(named);
+        let mut held_back = Vec::new();
+        let known = known.into_iter().filter(|addr| !named.contains(addr));
+        let ready = known.filter(|addr| match backoffs.check(addr, now) {
+            Some(backoff) => {
+                held_back.push(backoff);
+                false
+            }
+            None => true,
+        });
+        schedule.add(ready);
+        Self {
+            key: key.clone(),
+            offers: Arc::new(Offers::new(schedule)),
+            held_back,
+        }
+    }
 }
 
 /// Dials until one address is a connection, registers it and starts its task.
@@ -60,7 +95,6 @@ struct Race<'a> {
     shared: &'a Arc<Shared>,
     peer: Option<PeerId>,
     offers: Arc<Offers>,
-    schedule: Schedule,
     attempts: FuturesUnordered<BoxFuture<'a, Result<Connection, Attempt>>>,
     failed: Vec<Attempt>,
     /// Failures beyond those that are listed.
@@ -72,36 +106,22 @@ enum Woken {
     /// The swarm is closing.
     Closed,
     Ended(Result<Connection, Attempt>),
-    Offered(Vec<Multiaddr>),
+    News,
     Time,
 }
 
 impl<'a> Race<'a> {
     fn new(shared: &'a Arc<Shared>, plan: Plan) -> Self {
-        let limits = &shared.config.limits;
-        let config = ScheduleConfig {
-            stagger: shared.config.dial_stagger,
-            max_addrs: limits.max_dial_addrs,
-            max_under_way: limits.max_attempts_per_peer,
-        };
         let now = shared.rt.now();
         let mut race = Self {
             shared,
             peer: plan.key.peer(),
             offers: plan.offers,
-            schedule: Schedule::new(config, now),
             attempts: FuturesUnordered::new(),
             failed: Vec::new(),
             more: 0,
         };
-        let known = plan.known.into_iter();
-        let (later, known): (Vec<_>, Vec<_>) = known
-            .filter(|addr| !plan.named.contains(addr))
-            .map(|addr| (lock(&shared.state).backoffs.check(&addr, now), addr))
-            .partition(|(backoff, _)| backoff.is_some());
-        let known = known.into_iter().map(|(_, addr)| addr);
-        race.schedule.add(plan.named.into_iter().chain(known));
-        for backoff in later.into_iter().filter_map(|(backoff, _)| backoff) {
+        for backoff in plan.held_back {
             let error = UpgradeError::Backoff {
                 failures: backoff.failures,
                 left: backoff.until - now,
@@ -118,14 +138,8 @@ impl<'a> Race<'a> {
     async fn run(mut self) -> Result<Connection, DialError> {
         loop {
             let rt = &self.shared.rt;
-            let until = match self.schedule.next(rt.now()) {
-                Next::Exhausted => match self.offers.give_up() {
-                    Some(addrs) => {
-                        self.schedule.add(addrs);
-                        continue;
-                    }
-                    None => return self.exhausted(),
-                },
+            let until = match self.offers.next(rt.now()) {
+                Next::Exhausted => return self.exhausted(),
                 Next::Start(addr) => {
                     self.attempts
                         .push(attempt(self.shared, self.peer, addr).boxed());
@@ -141,11 +155,10 @@ impl<'a> Race<'a> {
                     tracing::debug!(addr = %attempt.addr, step = %attempt.error.step(),
                         error = %attempt.error, took = ?attempt.took, "dial failed");
                     self.shared.counters.attempt_failed(attempt.error.step());
-                    self.schedule.handle_failure(self.shared.rt.now());
+                    self.offers.handle_failure(self.shared.rt.now());
                     self.note_failure(attempt);
                 }
-                Woken::Offered(addrs) => self.schedule.add(addrs),
-                Woken::Time => {}
+                Woken::News | Woken::Time => {}
             }
         }
     }
@@ -168,8 +181,8 @@ impl<'a> Race<'a> {
         if let Poll::Ready(Some(ended)) = Pin::new(&mut self.attempts).poll_next(cx) {
             return Poll::Ready(Woken::Ended(ended));
         }
-        if let Poll::Ready(addrs) = self.offers.poll_offered(cx) {
-            return Poll::Ready(Woken::Offered(addrs));
+        if self.offers.poll_news(cx).is_ready() {
+            return Poll::Ready(Woken::News);
         }
         match timer {
             Some(timer) => Pin::new(timer).poll(cx).map(|()| Woken::Time),
@@ -191,6 +204,7 @@ impl<'a> Race<'a> {
         came.ok_or_else(|| DialError::AllFailed {
             attempts: self.failed.into(),
             more: self.more,
+            left_out: self.offers.left_out(),
         })
     }
 }

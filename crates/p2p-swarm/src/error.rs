@@ -162,12 +162,15 @@ pub struct Attempt {
 #[non_exhaustive]
 pub enum DialError {
     /// Every address failed. At most the first 16 are listed.
-    #[error("{}", list(.attempts, *.more))]
+    #[error("{}", list(.attempts, *.more, *.left_out))]
     AllFailed {
         /// The addresses in the order in which they failed.
         attempts: Arc<[Attempt]>,
         /// Failed addresses that are not listed.
         more: usize,
+        /// Addresses that were not tried, because one dial tries at most
+        /// [`Limits::max_dial_addrs`](crate::Limits::max_dial_addrs).
+        left_out: usize,
     },
     /// The swarm is closed.
     #[error("the swarm is closed")]
@@ -195,7 +198,7 @@ pub enum DialError {
 /// The most attempts that an error lists.
 pub(crate) const MAX_ATTEMPTS: usize = 16;
 
-fn list(attempts: &[Attempt], more: usize) -> String {
+fn list(attempts: &[Attempt], more: usize, left_out: usize) -> String {
     let mut text = format!("none of {} addresses worked:", attempts.len() + more);
     if attempts.len() == 1 && more == 0 {
         text = "the address did not work:".to_owned();
@@ -210,6 +213,9 @@ fn list(attempts: &[Attempt], more: usize) -> String {
     }
     if more > 0 {
         text += &format!("\n  and {more} more");
+    }
+    if left_out > 0 {
+        text += &format!("\n  {left_out} more were not tried (setting: max_dial_addrs)");
     }
     text
 }

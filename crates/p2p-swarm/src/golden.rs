@@ -115,21 +115,23 @@ fn upgrades() -> Vec<String> {
     all.iter().map(line).collect()
 }
 
-fn dials() -> [DialError; 7] {
+fn dials() -> [DialError; 8] {
     let attempt = |error: UpgradeError| Attempt {
         addr: addr(),
         error: Arc::new(error),
         took: Duration::from_millis(12),
     };
-    let failed = |count: usize, more| DialError::AllFailed {
+    let failed = |count: usize, more, left_out| DialError::AllFailed {
         attempts: (0..count)
             .map(|_| attempt(UpgradeError::SelfDial))
             .collect(),
         more,
+        left_out,
     };
     [
-        failed(1, 0),
-        failed(2, 3),
+        failed(1, 0, 0),
+        failed(2, 3, 0),
+        failed(2, 30, 8),
         DialError::Closed,
         DialError::Limit(exceeded()),
         DialError::NoAddress { peer: peer(1) },
@@ -184,6 +186,8 @@ fn builds() -> Vec<BuildError> {
         |config| config.limits.prefix_v4 = 33,
         |config| config.observers_needed = 0,
         |config| config.dial_timeout = Duration::ZERO,
+        |config| config.idle_timeout = Duration::ZERO,
+        |config| config.supplant_timeout = Duration::ZERO,
         |config| (config.low_water, config.high_water) = (Some(9), Some(8)),
         |config| config.low_water = Some(1000),
         |config| config.high_water = Some(2000),

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use futures::future::{Shared, WeakShared};
-use p2p_core::{Multiaddr, PeerId};
+use p2p_core::{Instant, Multiaddr, PeerId};
 
+use crate::schedule::{Next, Schedule};
 use crate::shared::DialFuture;
 use crate::tasks::lock;
 
@@ -41,28 +42,36 @@ impl Running {
     }
 }
 
-/// Addresses for a dial under way, from those who join it.
-#[derive(Default)]
+/// The addresses of a dial under way, to which those who join it add theirs.
 pub(crate) struct Offers(Mutex<State>);
 
-#[derive(Default)]
 struct State {
-    addrs: Vec<Multiaddr>,
+    schedule: Schedule,
+    /// Something came that the dial has not looked at.
+    news: bool,
     /// The dial has its result; what is offered now would be lost.
     over: bool,
     waker: Option<Waker>,
 }
 
 impl Offers {
-    /// Gives the dial `addrs` to try, at most `max` at a time; false if it is too late.
-    pub(crate) fn offer(&self, addrs: &[Multiaddr], max: usize) -> bool {
+    pub(crate) fn new(schedule: Schedule) -> Self {
+        Self(Mutex::new(State {
+            schedule,
+            news: false,
+            over: false,
+            waker: None,
+        }))
+    }
+
+    /// Gives the dial `addrs` to try; false if it is too late, or if it has no place for them.
+    pub(crate) fn offer(&self, addrs: &[Multiaddr]) -> bool {
         let waker = {
             let mut state = lock(&self.0);
-            if state.over {
+            if state.over || !state.schedule.offer(addrs) {
                 return false;
             }
-            let room = max.saturating_sub(state.addrs.len());
-            state.addrs.extend(addrs.iter().take(room).cloned());
+            state.news = true;
             state.waker.take()
         };
         if let Some(waker) = waker {
@@ -71,41 +80,56 @@ impl Offers {
         true
     }
 
-    pub(crate) fn poll_offered(&self, cx: &Context<'_>) -> Poll<Vec<Multiaddr>> {
+    /// What the dial does next; if there is nothing left to do, it is over.
+    pub(crate) fn next(&self, now: Instant) -> Next {
         let mut state = lock(&self.0);
-        if state.addrs.is_empty() {
-            state.waker = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        Poll::Ready(std::mem::take(&mut state.addrs))
+        let next = state.schedule.next(now);
+        state.over |= next == Next::Exhausted;
+        next
     }
 
-    /// Ends the dial in failure, unless something was offered: then that.
-    pub(crate) fn give_up(&self) -> Option<Vec<Multiaddr>> {
+    pub(crate) fn handle_failure(&self, now: Instant) {
+        lock(&self.0).schedule.handle_failure(now);
+    }
+
+    /// How many addresses found no place.
+    pub(crate) fn left_out(&self) -> usize {
+        lock(&self.0).schedule.left_out()
+    }
+
+    /// Ready when something has come since it was last ready.
+    pub(crate) fn poll_news(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = lock(&self.0);
-        if state.addrs.is_empty() {
-            state.over = true;
-            return None;
+        if std::mem::take(&mut state.news) {
+            return Poll::Ready(());
         }
-        Some(std::mem::take(&mut state.addrs))
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schedule::ScheduleConfig;
+    use std::time::Duration;
 
     #[test]
-    fn what_is_offered_is_taken_once_and_not_after_the_end() {
-        let offers = Offers::default();
-        let addr: Multiaddr = "/memory/1".parse().unwrap();
-        assert!(offers.offer(&[addr.clone(), addr.clone()], 1));
-        assert_eq!(
-            offers.give_up(),
-            Some(vec![addr.clone()]),
-            "not yet the end"
-        );
-        assert_eq!(offers.give_up(), None);
-        assert!(!offers.offer(&[addr], 1), "too late");
+    fn what_is_offered_is_tried_and_nothing_after_the_end() {
+        let config = ScheduleConfig {
+            stagger: Duration::ZERO,
+            max_addrs: 2,
+            max_under_way: 9,
+        };
+        let offers = Offers::new(Schedule::new(config, Instant::ZERO));
+        let addr = |n: u8| -> Multiaddr { format!("/memory/{n}").parse().unwrap() };
+        assert!(offers.offer(&[addr(1)]) && offers.offer(&[addr(1), addr(2)]));
+        assert!(!offers.offer(&[addr(3)]), "no place");
+        for n in [1, 2] {
+            assert_eq!(offers.next(Instant::ZERO), Next::Start(addr(n)));
+            offers.handle_failure(Instant::ZERO);
+        }
+        assert_eq!(offers.next(Instant::ZERO), Next::Exhausted);
+        assert!(!offers.offer(&[addr(1)]), "too late");
     }
 }

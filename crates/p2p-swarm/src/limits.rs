@@ -56,7 +56,10 @@ pub struct Limits {
     pub prefix_v6: u8,
     /// Outgoing dials under way, each with all its addresses. Default: 128.
     pub max_pending_dials: usize,
-    /// Addresses tried for one dial; further ones are ignored. Default: 32.
+    /// Addresses tried for one dial, named ones first; the error says how many were left out.
+    /// Default: 32.
+    ///
+    /// Whoever joins a dial that has no place left for what he names gets one of his own.
     pub max_dial_addrs: usize,
     /// Addresses tried at the same time, in all dials together; further ones wait. Default: 160.
     pub max_attempts: usize,

@@ -9,6 +9,7 @@ use p2p_core::{AddrExt, Incoming, Instant, Link, Listener, Multiaddr, Role};
 
 use crate::admission::{Arrived, PendingId};
 use crate::admit::Admitted;
+use crate::broadcast::Wake;
 use crate::connection::Task;
 use crate::error::{ListenError, Step, UpgradeError};
 use crate::events::Event;
@@ -35,15 +36,15 @@ pub(crate) async fn listen(
     let addrs = listener.addrs();
     let id = lock(&shared.state).next_id();
     let (run, stop) = abortable(run(Arc::clone(shared), listener, everywhere.then_some(id)));
-    enter(shared, id, addrs.clone(), stop)?;
+    let told = enter(shared, id, addrs.clone(), stop)?;
     shared.tasks.spawn("listener", async move {
         // Aborted when the listener is removed.
         let _ = run.await;
     });
     for addr in &addrs {
         tracing::debug!(%addr, "listening");
-        shared.events.publish(&Event::ListenAddr(addr.clone()));
     }
+    drop(told);
     Ok(addrs
         .into_iter()
         .map(|addr| addr.with_peer(shared.local))
@@ -55,34 +56,35 @@ fn enter(
     id: u64,
     addrs: Vec<Multiaddr>,
     stop: AbortHandle,
-) -> Result<(), ListenError> {
+) -> Result<Vec<Wake>, ListenError> {
     let mut state = lock(&shared.state);
     if state.is_closed() {
         return Err(ListenError::Closed);
     }
+    let told = shared.enqueue_all(addrs.iter().cloned().map(Event::ListenAddr));
     state.listeners.insert(id, ListenerEntry { addrs, stop });
-    Ok(())
+    Ok(told)
 }
 
 /// Stops the listener that is reachable at `addr`; false if there is none.
 pub(crate) fn unlisten(shared: &Shared, addr: &Multiaddr) -> bool {
     let addr = addr.without_peer();
-    let entry = {
+    let (entry, told) = {
         let mut state = lock(&shared.state);
         let found = state
             .listeners
             .iter()
             .find(|(_, entry)| entry.addrs.contains(&addr))
             .map(|(id, _)| *id);
-        found.and_then(|id| state.listeners.remove(&id))
-    };
-    let Some(entry) = entry else {
-        return false;
+        let Some(entry) = found.and_then(|id| state.listeners.remove(&id)) else {
+            return false;
+        };
+        let gone = entry.addrs.iter().cloned().map(Event::ListenAddrGone);
+        let told = shared.enqueue_all(gone);
+        (entry, told)
     };
     entry.stop.abort();
-    for addr in entry.addrs {
-        shared.events.publish(&Event::ListenAddrGone(addr));
-    }
+    drop(told);
     true
 }
 
@@ -137,24 +139,29 @@ fn next_look(now: Instant, interval: Duration) -> Instant {
 /// Follows the interfaces: tells which addresses came and went.
 fn expand(shared: &Shared, listener: &dyn Listener, id: Option<u64>) {
     let addrs = listener.addrs();
-    let old = {
+    let (gone, new, told) = {
         let mut state = lock(&shared.state);
         let entry = id.and_then(|id| state.listeners.get_mut(&id));
-        match entry {
-            Some(entry) if entry.addrs != addrs => {
-                std::mem::replace(&mut entry.addrs, addrs.clone())
-            }
-            _ => return,
-        }
+        let Some(entry) = entry.filter(|entry| entry.addrs != addrs) else {
+            return;
+        };
+        let old = std::mem::replace(&mut entry.addrs, addrs.clone());
+        let mut gone = old.clone();
+        gone.retain(|addr| !addrs.contains(addr));
+        let mut new = addrs;
+        new.retain(|addr| !old.contains(addr));
+        let lost = gone.iter().cloned().map(Event::ListenAddrGone);
+        let won = new.iter().cloned().map(Event::ListenAddr);
+        let told = shared.enqueue_all(lost.chain(won));
+        (gone, new, told)
     };
-    for addr in old.iter().filter(|addr| !addrs.contains(addr)) {
+    for addr in gone {
         tracing::debug!(%addr, "no longer listening");
-        shared.events.publish(&Event::ListenAddrGone(addr.clone()));
     }
-    for addr in addrs.iter().filter(|addr| !old.contains(addr)) {
+    for addr in new {
         tracing::debug!(%addr, "listening");
-        shared.events.publish(&Event::ListenAddr(addr.clone()));
     }
+    drop(told);
 }
 
 fn admit(shared: &Arc<Shared>, incoming: Incoming) {

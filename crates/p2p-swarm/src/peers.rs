@@ -6,6 +6,7 @@ use p2p_core::{AddrExt, Instant, Multiaddr, PeerId, Protocol, Role, Rt};
 
 use crate::backoff::Backoff;
 use crate::book::{AddrSource, KnownAddr};
+use crate::external::Change;
 use crate::info::ConnectionInfo;
 use crate::prefix::Grain;
 use crate::reach::{Reach, is_relayed};
@@ -210,19 +211,18 @@ impl Swarm {
         let Some(observer) = Grain::source(grain, &by.remote) else {
             return;
         };
-        let changes = {
-            let mut state = lock(&shared.state);
+        shared.change_external(|state| {
             let listening = by.role == Role::Listener
                 || by
                     .local
                     .as_ref()
                     .is_some_and(|local| state.listen_addrs().any(|own| tail(own) == tail(local)));
             if !listening {
-                return;
+                return (Vec::new(), ());
             }
-            state.external.observe(observer, addr, shared.rt.now())
-        };
-        shared.tell_external(changes);
+            let now = shared.rt.now();
+            (state.external.observe(observer, addr, now), ())
+        });
         self.forget_in_time();
     }
 
@@ -238,12 +238,10 @@ impl Swarm {
                 rt.sleep_until(until).await;
                 let Some(swarm) = swarm.upgrade() else { return };
                 let shared = swarm.shared();
-                let (changes, next) = {
-                    let mut state = lock(&shared.state);
+                let next = shared.change_external(|state| {
                     let changes = state.external.expire(rt.now());
                     (changes, state.external.go_on_forgetting())
-                };
-                shared.tell_external(changes);
+                });
                 let Some(next) = next else { return };
                 until = next;
             }
@@ -255,34 +253,32 @@ impl Swarm {
     pub fn add_external_addr(&self, addr: &Multiaddr) -> bool {
         let shared = self.shared();
         let addr = addr.without_peer();
-        let new = lock(&shared.state).external.add(addr.clone());
-        if new {
-            shared.tell_external(vec![crate::external::Change::Confirmed(addr)]);
-        }
-        new
+        shared.change_external(|state| {
+            let new = state.external.add(addr.clone());
+            let change = new.then_some(Change::Confirmed(addr));
+            (change.into_iter().collect(), new)
+        })
     }
 
     /// Takes an external address back, whoever said it. Returns whether it was one.
     pub fn remove_external_addr(&self, addr: &Multiaddr) -> bool {
         let shared = self.shared();
         let addr = addr.without_peer();
-        let was = lock(&shared.state).external.remove(&addr);
-        if was {
-            shared.tell_external(vec![crate::external::Change::Lost(addr)]);
-        }
-        was
+        shared.change_external(|state| {
+            let was = state.external.remove(&addr);
+            let change = was.then_some(Change::Lost(addr));
+            (change.into_iter().collect(), was)
+        })
     }
 
     /// Addresses at which we can be reached from elsewhere: added, or confirmed by enough others.
     /// Each with our `/p2p/<id>`.
     pub fn external_addrs(&self) -> Vec<Multiaddr> {
         let shared = self.shared();
-        let (changes, addrs) = {
-            let mut state = lock(&shared.state);
+        let addrs = shared.change_external(|state| {
             let changes = state.external.expire(shared.rt.now());
             (changes, state.external.confirmed())
-        };
-        shared.tell_external(changes);
+        });
         let local = shared.local;
         addrs
             .into_iter()

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   ranked addresses ── first at once, the next after the stagger or when one fails ──> under way
-//!   addresses that come later (somebody joins the dial) are ranked among those still waiting
+//!   addresses that come later (somebody joins the dial) are ranked among those still waiting, and
+//!   take the place of such that nobody named
 //! ```
 
 use std::collections::{BTreeSet, VecDeque};
@@ -16,8 +17,13 @@ use crate::rank::rank_addrs;
 pub(crate) struct Schedule {
     config: ScheduleConfig,
     waiting: VecDeque<Multiaddr>,
-    /// Every address that was ever taken, so that none is tried twice.
+    /// Every address that has a place, also when it has failed, so that none is tried twice. At
+    /// most `max_addrs`.
     taken: BTreeSet<Multiaddr>,
+    /// Those of them that somebody named: they keep their place.
+    named: BTreeSet<Multiaddr>,
+    /// Those that found no place, or lost it.
+    left_out: BTreeSet<Multiaddr>,
     next_at: Instant,
     under_way: usize,
 }
@@ -48,20 +54,59 @@ impl Schedule {
             config,
             waiting: VecDeque::new(),
             taken: BTreeSet::new(),
+            named: BTreeSet::new(),
+            left_out: BTreeSet::new(),
             next_at: now,
             under_way: 0,
         }
     }
 
-    /// Takes further addresses, up to the limit; those taken before are ignored.
+    /// Takes further addresses as far as there is place; those taken before are ignored.
     pub(crate) fn add(&mut self, addrs: impl IntoIterator<Item = Multiaddr>) {
-        let mut all = Vec::from(std::mem::take(&mut self.waiting));
         for addr in addrs {
-            if self.taken.len() < self.config.max_addrs && self.taken.insert(addr.clone()) {
-                all.push(addr);
+            if self.taken.contains(&addr) {
+                continue;
+            }
+            if self.taken.len() < self.config.max_addrs {
+                self.left_out.remove(&addr);
+                self.taken.insert(addr.clone());
+                self.waiting.push_back(addr);
+            } else {
+                self.left_out.insert(addr);
             }
         }
-        self.waiting = rank_addrs(all).into();
+        self.waiting = rank_addrs(std::mem::take(&mut self.waiting)).into();
+    }
+
+    /// Takes addresses that somebody named, each instead of one that nobody did and that has not
+    /// started, if there is no other place. False, and nothing changed, if there are not places
+    /// enough for those that a dial of their own would try.
+    pub(crate) fn offer(&mut self, addrs: &[Multiaddr]) -> bool {
+        let tried: BTreeSet<&Multiaddr> = addrs.iter().take(self.config.max_addrs).collect();
+        let wanted = tried.iter().filter(|addr| !self.taken.contains(**addr));
+        let free = self.config.max_addrs.saturating_sub(self.taken.len());
+        let lacking = wanted.count().saturating_sub(free);
+        let yields = |addr: &Multiaddr| !self.named.contains(addr) && !tried.contains(addr);
+        let worst_first = self.waiting.iter().rev();
+        let yielding: BTreeSet<Multiaddr> = worst_first
+            .filter(|addr| yields(addr))
+            .take(lacking)
+            .cloned()
+            .collect();
+        if yielding.len() < lacking {
+            return false;
+        }
+        self.waiting.retain(|addr| !yielding.contains(addr));
+        self.taken.retain(|addr| !yielding.contains(addr));
+        self.left_out.extend(yielding);
+        self.named.extend(tried.into_iter().cloned());
+        self.add(addrs.iter().cloned());
+        true
+    }
+
+    /// How many addresses found no place.
+    pub(crate) fn left_out(&self) -> usize {
+        self.left_out.len()
     }
 
     pub(crate) fn next(&mut self, now: Instant) -> Next {
@@ -173,6 +218,37 @@ mod tests {
             [quic, addr(2), addr(3)],
             "the fifth is beyond the limit"
         );
+        assert_eq!(schedule.left_out(), 1);
+    }
+
+    #[test]
+    fn what_somebody_names_takes_the_place_of_the_last_that_nobody_did() {
+        let mut schedule = schedule([1, 2, 3], 3, 9);
+        assert_eq!(schedule.next(Instant::ZERO), Next::Start(addr(1)));
+        assert!(schedule.offer(&[addr(2), addr(4)]), "3 gives way");
+        assert_eq!(schedule.left_out(), 1);
+        assert!(!schedule.offer(&[addr(5)]), "1 runs, 2 and 4 are named");
+        assert!(
+            schedule.offer(&[addr(1), addr(4)]),
+            "they are there already"
+        );
+        let mut order = Vec::new();
+        for n in 1..=3 {
+            if let Next::Start(addr) = schedule.next(Instant::ZERO + STAGGER * n) {
+                order.push(addr);
+            }
+        }
+        assert_eq!(order, [addr(2), addr(4)]);
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_cut_and_joins_its_equal() {
+        let mut schedule = schedule([], 3, 9);
+        let long: Vec<Multiaddr> = (1..=5).map(addr).collect();
+        assert!(schedule.offer(&long));
+        assert_eq!(schedule.left_out(), 2);
+        assert!(schedule.offer(&long));
+        assert_eq!(schedule.left_out(), 2);
     }
 
     proptest! {
@@ -203,6 +279,42 @@ mod tests {
             }
             let distinct: BTreeSet<u16> = ports.into_iter().collect();
             prop_assert_eq!(started.len(), distinct.len().min(12));
+        }
+
+        #[test]
+        fn whoever_is_taken_in_is_tried_and_nobody_is_forgotten(
+            offers in proptest::collection::vec(
+                (proptest::collection::vec(0u16..30, 0..8), any::<bool>()), 1..12),
+        ) {
+            let mut schedule = schedule([], 6, 9);
+            let mut now = Instant::ZERO;
+            let (mut promised, mut seen) = (BTreeSet::new(), BTreeSet::new());
+            let mut started = BTreeSet::new();
+            for (ports, named) in offers {
+                let addrs: Vec<Multiaddr> = ports.into_iter().map(addr).collect();
+                if !named {
+                    schedule.add(addrs.iter().cloned());
+                    seen.extend(addrs);
+                } else if schedule.offer(&addrs) {
+                    promised.extend(addrs.iter().take(6).cloned());
+                    seen.extend(addrs);
+                }
+                now += STAGGER;
+                if let Next::Start(addr) = schedule.next(now) {
+                    prop_assert!(started.insert(addr));
+                }
+            }
+            loop {
+                now += STAGGER;
+                match schedule.next(now) {
+                    Next::Start(addr) => prop_assert!(started.insert(addr)),
+                    Next::Exhausted => break,
+                    Next::Wait | Next::WaitUntil(_) => schedule.handle_failure(now),
+                }
+            }
+            prop_assert!(started.len() <= 6);
+            prop_assert!(started.is_superset(&promised), "{promised:?}");
+            prop_assert_eq!(started.len() + schedule.left_out(), seen.len());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the parts of a swarm share, and the books: who is connected, being dialed, listened for.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 use futures::FutureExt;
@@ -14,7 +15,7 @@ use p2p_core::{
 use crate::admission::{Admission, PendingId};
 use crate::backoff::Backoffs;
 use crate::book::AddressBook;
-use crate::broadcast::Publisher;
+use crate::broadcast::{Publisher, Wake};
 use crate::config::Config;
 use crate::connection::{Connection, Inner};
 use crate::dial::{Plan, dial};
@@ -23,7 +24,7 @@ use crate::events::Event;
 use crate::external::{Change, External};
 use crate::gates::Gates;
 use crate::handler::Handlers;
-use crate::join::{DialKey, Offers, Running};
+use crate::join::{DialKey, Running};
 use crate::manager::Manager;
 use crate::refusals::Refusals;
 use crate::share::Shares;
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) streams: Budget,
     pub(crate) shares: Arc<Shares>,
     pub(crate) connections: Budget,
+    /// How many of them have been asked to close.
+    pub(crate) leaving: Arc<AtomicUsize>,
     pub(crate) pending_dials: Budget,
     /// Places for addresses being tried.
     pub(crate) attempts: Slots,
@@ -174,7 +177,8 @@ impl Shared {
         changed
     }
 
-    /// Joins the dial to `key` under way, which then tries `named` too, or starts one.
+    /// Joins the dial to `key` under way, which then tries `named` too, or starts one if there is
+    /// none with places for them.
     pub(crate) fn dial(
         self: &Arc<Self>,
         key: &DialKey,
@@ -200,8 +204,7 @@ impl Shared {
             // Offering wakes the dial, and dropping its last handle takes it out of the books:
             // neither under the lock.
             drop(state);
-            let max = self.config.limits.max_dial_addrs;
-            if future.peek().is_none() && offers.offer(named, max) {
+            if future.peek().is_none() && offers.offer(named) {
                 return Ok(future);
             }
             over = Some(id);
@@ -225,13 +228,8 @@ impl Shared {
         {
             return Err(DialError::NoAddress { peer });
         }
-        let offers = Arc::new(Offers::default());
-        let plan = Plan {
-            key: key.clone(),
-            named: named.to_vec(),
-            known,
-            offers: Arc::clone(&offers),
-        };
+        let plan = Plan::new(key, named, known, &state.backoffs, (&self.config, now));
+        let offers = Arc::clone(&plan.offers);
         let id = state.next_id();
         // Forgets the dial also when everybody who waited for it has gone.
         let entry = DialEntry {
@@ -346,16 +344,32 @@ impl Shared {
         self.refusals.tell(peer, exceeded, 1);
     }
 
-    /// Tells of changes of our external addresses.
-    pub(crate) fn tell_external(&self, changes: Vec<Change>) {
-        for change in changes {
-            let event = match change {
+    /// Does something to our external addresses, and tells of what it changed.
+    pub(crate) fn change_external<T>(
+        &self,
+        change: impl FnOnce(&mut State) -> (Vec<Change>, T),
+    ) -> T {
+        let (events, told, result) = {
+            let mut state = lock(&self.state);
+            let (changes, result) = change(&mut state);
+            let events = changes.into_iter().map(|change| match change {
                 Change::Confirmed(addr) => Event::ExternalAddr(addr),
                 Change::Lost(addr) => Event::ExternalAddrGone(addr),
-            };
+            });
+            let events: Vec<Event> = events.collect();
+            (events.clone(), self.enqueue_all(events), result)
+        };
+        for event in events {
             tracing::debug!(?event, "external address");
-            self.events.publish(&event);
         }
+        drop(told);
+        result
+    }
+
+    /// Tells of `events` in the order that the lock of the books gives them.
+    pub(crate) fn enqueue_all(&self, events: impl IntoIterator<Item = Event>) -> Vec<Wake> {
+        let events = events.into_iter();
+        events.map(|event| self.events.enqueue(&event)).collect()
     }
 
     /// The connection with `peer` to use: among those that are not over, the newest of those that
@@ -389,11 +403,12 @@ impl Shared {
         });
     }
 
-    /// Stops everything where it stands.
+    /// Stops everything where it stands. Events end when every task has: a connection that is
+    /// dropped is still told of.
     pub(crate) fn abort(&self) {
         self.stop_listening();
-        self.tasks.abort_all();
-        self.events.close();
+        let events = Arc::clone(&self.events);
+        self.tasks.abort_all(move || events.close());
     }
 
     /// Closes listeners and connections in order and ends dials, without waiting.
@@ -406,16 +421,18 @@ impl Shared {
     }
 
     fn stop_listening(&self) {
-        let (open, stops) = {
+        let (open, listeners, upgrading, told) = {
             let mut state = lock(&self.state);
-            let listeners = std::mem::take(&mut state.listeners).into_values();
-            let upgrading = std::mem::take(&mut state.upgrading).into_values();
-            let stops: Vec<_> = listeners.map(|entry| entry.stop).chain(upgrading).collect();
-            (state.open.take(), stops)
+            let addrs: Vec<Multiaddr> = state.listen_addrs().cloned().collect();
+            let told = self.enqueue_all(addrs.into_iter().map(Event::ListenAddrGone));
+            let listeners = std::mem::take(&mut state.listeners);
+            let upgrading = std::mem::take(&mut state.upgrading);
+            (state.open.take(), listeners, upgrading, told)
         };
         // Wakes the dials: not under the lock.
-        drop(open);
-        for stop in stops {
+        drop((open, told));
+        let listeners = listeners.into_values().map(|entry| entry.stop);
+        for stop in listeners.chain(upgrading.into_values()) {
             stop.abort();
         }
     }

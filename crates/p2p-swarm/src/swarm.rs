@@ -182,7 +182,7 @@ impl Swarm {
     /// somebody else waits for it.
     ///
     /// # Errors
-    /// [`DialError`] lists every address with its cause.
+    /// [`DialError`] lists every address with its cause, and how many there was no place for.
     pub async fn dial(&self, target: impl IntoTarget) -> Result<Connection, DialError> {
         let target = target.into_target()?;
         if let Some(connection) = self.existing(&target) {
@@ -335,7 +335,7 @@ impl Swarm {
     /// until every task of the swarm has ended. What is not done within
     /// [`Config::shutdown_timeout`] is dropped; a task that blocks its thread, and so cannot be
     /// dropped, is waited for once more as long and then left to itself. Afterwards the swarm
-    /// refuses everything.
+    /// refuses everything, and [`Swarm::events`] ends once it has told how every connection ended.
     ///
     /// Not cancel-safe in the sense that a dropped call leaves the swarm half closed; dropping the
     /// swarm finishes the work.
@@ -364,6 +364,7 @@ impl Swarm {
                 ?tasks,
                 "tasks block their threads and are left to themselves"
             );
+            shared.events.close();
         }
     }
 }

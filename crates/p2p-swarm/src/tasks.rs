@@ -23,6 +23,8 @@ struct State {
     /// No further task is started.
     closed: bool,
     waiting: Vec<Waker>,
+    /// What is left to do when the last task of a closed group has ended.
+    after: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Tasks {
@@ -68,19 +70,26 @@ impl Tasks {
             .collect()
     }
 
-    /// Ends every task where it stands, and starts no further one.
-    pub(crate) fn abort_all(&self) {
-        let handles: Vec<AbortHandle> = {
+    /// Ends every task where it stands, and starts no further one. `after` is called when the last
+    /// of them has ended, so that what they say in ending is still heard.
+    pub(crate) fn abort_all(&self, after: impl FnOnce() + Send + 'static) {
+        let (handles, after) = {
             let mut state = lock(&self.state);
             state.closed = true;
-            state
-                .live
-                .values()
-                .map(|(_, abort)| abort.clone())
-                .collect()
+            let live = state.live.values();
+            let handles: Vec<AbortHandle> = live.map(|(_, abort)| abort.clone()).collect();
+            if handles.is_empty() {
+                (handles, Some(after))
+            } else {
+                state.after = Some(Box::new(after));
+                (handles, None)
+            }
         };
         for handle in handles {
             handle.abort();
+        }
+        if let Some(after) = after {
+            after();
         }
     }
 
@@ -107,15 +116,18 @@ struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let waiting = {
+        let (waiting, after) = {
             let mut state = lock(&self.state);
             state.live.remove(&self.id);
             if state.live.is_empty() {
-                std::mem::take(&mut state.waiting)
+                (std::mem::take(&mut state.waiting), state.after.take())
             } else {
-                Vec::new()
+                (Vec::new(), None)
             }
         };
+        if let Some(after) = after {
+            after();
+        }
         for waker in waiting {
             waker.wake();
         }

@@ -20,7 +20,9 @@ use p2p_swarm::{Attempt, Config, DialError, Event, HandlerOptions, Step, Swarm, 
 
 /// The only attempt of a failed dial.
 fn attempt(error: DialError) -> Attempt {
-    if let DialError::AllFailed { attempts, more: 0 } = &error
+    if let DialError::AllFailed {
+        attempts, more: 0, ..
+    } = &error
         && let [only] = &**attempts
     {
         return only.clone();
@@ -516,7 +518,7 @@ fn every_failure_of_a_dial_is_listed_and_no_more_than_sixteen() {
 
     let error = sim.block_on(a.dial((peer(2), addrs))).unwrap_err();
 
-    let DialError::AllFailed { attempts, more } = &error else {
+    let DialError::AllFailed { attempts, more, .. } = &error else {
         panic!("{error}");
     };
     assert_eq!((attempts.len(), *more), (16, 4));
