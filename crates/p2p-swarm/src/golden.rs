@@ -177,7 +177,7 @@ fn builds() -> Vec<BuildError> {
         BuildError::NoSecurity,
         BuildError::NoTransport,
     ];
-    let changes: [fn(&mut Config); 12] = [
+    let changes: [fn(&mut Config); 14] = [
         |config| config.limits.memory_budget = 0,
         |config| config.limits = Limits::with_memory_budget(4),
         |config| config.limits.memory_budget = 1 << 20,
