@@ -393,6 +393,13 @@ impl WeakSwarm {
             _guard: self.guard.upgrade()?,
         })
     }
+
+    /// Whether nothing of the swarm is in memory any more: no handle, no task, no table.
+    ///
+    /// So it is as soon as the runtime has dropped the tasks of a swarm whose last handle is gone.
+    pub fn is_gone(&self) -> bool {
+        self.shared.strong_count() == 0
+    }
 }
 
 impl fmt::Debug for Swarm {

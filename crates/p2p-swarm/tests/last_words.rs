@@ -1,5 +1,4 @@
 //! What is still told of when a swarm ends.
-#![expect(clippy::unwrap_used, reason = "an unexpected error is a failed test")]
 
 mod common;
 

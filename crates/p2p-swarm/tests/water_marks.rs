@@ -1,5 +1,4 @@
 //! How many connections are left when there are more than the water marks allow.
-#![expect(clippy::unwrap_used, reason = "an unexpected error is a failed test")]
 
 mod common;
 

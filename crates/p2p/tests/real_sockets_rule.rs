@@ -74,7 +74,7 @@ fn leaves(path: &Path, text: &str) -> Option<&'static str> {
     let mut words = REAL.iter().copied();
     words
         .find(|word| text.contains(word))
-        .or(helped.then_some("mod support"))
+        .or_else(|| helped.then_some("mod support"))
 }
 
 /// All Rust files of a folder and of those in it.
