@@ -67,6 +67,7 @@ fn a_default_means_the_same_in_code_and_in_words() {
     for (code, words) in [
         ("8 * 1024", "8 KiB, as in go"),
         ("64 << 20", "64 MiB"),
+        ("1024 * 1023", "1 MiB, less 1 KiB for the rest"),
         ("10_000", "10,000"),
         ("NonZeroU32::new(32).unwrap_or(NonZeroU32::MIN)", "32"),
         ("Duration::from_secs(3600)", "1 hour"),
@@ -135,6 +136,11 @@ fn number(code: &str) -> Option<f64> {
 
 /// What the words behind `Default:` come to.
 fn value_said(words: &str) -> Option<Value> {
+    if let Some((whole, part)) = words.split_once(", less ")
+        && let (Value::Number(whole), Value::Number(part)) = (value_said(whole)?, value_said(part)?)
+    {
+        return Some(Value::Number(whole - part));
+    }
     let mut rest = words.split([' ', ';']);
     let first = rest.next()?.trim_end_matches(',');
     let unit = rest.next().unwrap_or_default().trim_end_matches(',');
@@ -153,6 +159,7 @@ fn value_said(words: &str) -> Option<Value> {
         "day" | "days" => Value::Seconds(number * 86_400.0),
         "KiB" => Value::Number(number * 1024.0),
         "MiB" => Value::Number(number * 1024.0 * 1024.0),
+        "GiB" => Value::Number(number * 1024.0 * 1024.0 * 1024.0),
         _ => Value::Number(number),
     })
 }
