@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use futures::io::{AsyncReadExt, AsyncWriteExt, BufReader, copy_buf};
 use futures::stream::StreamExt;
-use p2p::core::{AddrExt, TcpOptions};
+use p2p::core::{AddrExt, Exceeded, TcpOptions};
+use p2p::swarm::StreamError;
 use p2p::{Chain, DialError, Event, Host, Multiaddr, PeerId, Stream};
 
 use crate::cli::Listen;
@@ -196,7 +197,14 @@ impl Teller {
                 self.listening(addr);
             }
             Event::ListenAddrGone(addr) => self.listening_gone(addr),
-            Event::LimitHit { .. } | Event::StreamFailed { .. } => refused(output, event),
+            Event::LimitHit {
+                exceeded,
+                peer,
+                times,
+            } => limit_hit(output, exceeded, peer.as_ref(), *times),
+            Event::StreamFailed {
+                peer, error, times, ..
+            } => stream_failed(output, peer, error, *times),
             // Said when it was asked for, or of no interest here.
             Event::ProtocolsChanged | _ => {}
         }
@@ -215,37 +223,28 @@ fn not_reached(output: Output, peer: Option<&PeerId>, error: &DialError) {
 }
 
 /// What a remote was not given.
-fn refused(output: Output, event: &Event) {
-    match event {
-        Event::LimitHit {
-            exceeded,
-            peer,
-            times,
-        } => {
-            output.line(format!("refused {times} times: {exceeded}"));
-            let record = Record::new("limit_hit")
-                .text("setting", exceeded.setting)
-                .with("limit", exceeded.limit)
-                .with("times", *times)
-                .with("peer", peer.map(|peer| peer.to_string()))
-                .text("cause", exceeded);
-            output.record(&record);
-        }
-        Event::StreamFailed {
-            peer, error, times, ..
-        } => {
-            output.line(format!(
-                "{times} streams failed, the last of {peer}: {}",
-                clean(error)
-            ));
-            let record = Record::new("stream_failed")
-                .text("peer", peer)
-                .with("times", *times)
-                .text("cause", error);
-            output.record(&record);
-        }
-        _ => {}
-    }
+fn limit_hit(output: Output, exceeded: &Exceeded, peer: Option<&PeerId>, times: u64) {
+    output.line(format!("refused {times} times: {exceeded}"));
+    let record = Record::new("limit_hit")
+        .text("setting", exceeded.setting)
+        .with("limit", exceeded.limit)
+        .with("times", times)
+        .with("peer", peer.map(ToString::to_string))
+        .text("cause", exceeded);
+    output.record(&record);
+}
+
+/// Streams that came and named no protocol.
+fn stream_failed(output: Output, peer: &PeerId, error: &StreamError, times: u64) {
+    output.line(format!(
+        "{times} streams failed, the last of {peer}: {}",
+        clean(error)
+    ));
+    let record = Record::new("stream_failed")
+        .text("peer", peer)
+        .with("times", times)
+        .text("cause", error);
+    output.record(&record);
 }
 
 #[cfg(test)]
