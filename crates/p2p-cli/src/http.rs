@@ -5,6 +5,8 @@
 //!   GET /top       JSON, for `p2p top`
 //! ```
 
+mod wire;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,8 +21,6 @@ use crate::state;
 
 /// The longest request that is read, in bytes.
 const MAX_REQUEST: usize = 4096;
-/// What a request without a body ends with.
-const END: &[u8] = b"\r\n\r\n";
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 16 << 20;
 /// How long one exchange may take.
@@ -59,7 +59,7 @@ pub(crate) async fn serve(rt: Rt, mut listener: Box<dyn TcpListener>, swarm: Wea
 }
 
 async fn answer(mut stream: Box<dyn TcpStream>, swarm: &WeakSwarm) -> io::Result<()> {
-    let answer = match request_line(&mut stream).await? {
+    let answer = match wire::request_line(&mut stream, MAX_REQUEST).await? {
         Some(line) => page(&line, swarm),
         None => response(
             "431 Request Header Fields Too Large",
@@ -69,31 +69,6 @@ async fn answer(mut stream: Box<dyn TcpStream>, swarm: &WeakSwarm) -> io::Result
     };
     stream.write_all(answer.as_bytes()).await?;
     stream.close().await
-}
-
-/// The first line of a request, once all of it is here; `None` if it is too long.
-async fn request_line(stream: &mut Box<dyn TcpStream>) -> io::Result<Option<String>> {
-    let mut request = Vec::new();
-    let mut buffer = [0; 512];
-    loop {
-        let read = stream.read(&mut buffer).await?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        // The end may have begun in what was read before.
-        let fresh = request.len().saturating_sub(END.len() - 1);
-        request.extend_from_slice(buffer.get(..read).unwrap_or_default());
-        let mut tails = request.get(fresh..).unwrap_or_default().windows(END.len());
-        if tails.any(|tail| tail == END) {
-            break;
-        }
-        if request.len() > MAX_REQUEST {
-            return Ok(None);
-        }
-    }
-    let line = request.split(|byte| *byte == b'\r').next();
-    let line = line.unwrap_or_default();
-    Ok(Some(String::from_utf8_lossy(line).into_owned()))
 }
 
 /// The answer to a request that begins with `line`.
@@ -141,15 +116,7 @@ pub(crate) async fn get(rt: &Rt, at: SocketAddr, path: &str) -> io::Result<Strin
         stream.flush().await?;
         let mut answer = Vec::new();
         stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
-        let text = String::from_utf8(answer).map_err(io::Error::other)?;
-        let (head, body) = text
-            .split_once("\r\n\r\n")
-            .ok_or_else(|| io::Error::other("this is no HTTP"))?;
-        let status = head.lines().next().unwrap_or_default();
-        if !status.contains(" 200 ") {
-            return Err(io::Error::other(format!("the node answers {status:?}")));
-        }
-        Ok(body.to_owned())
+        wire::body(answer)
     };
     match rt.timeout(PATIENCE, exchange).await {
         Ok(result) => result,

@@ -1,11 +1,13 @@
 //! From bytes to a message, and back.
 
 use futures::io::AsyncReadExt;
-use p2p_core::{frame as frames, uvarint as varint};
+use p2p_core::{AddrExt, frame as frames, uvarint as varint};
 use p2p_keys::{Keypair, PeerId, PeerIdExt, PeerRecord, PublicKey, RecordLimits, SignedEnvelope};
 use p2p_multistream::wire as tokens;
 use p2p_pubsub::wire::{Rpc, WireLimits};
+use p2p_swarm::StoredPeer;
 
+use crate::http;
 use crate::remote::{Remote, finish};
 
 /// The varint of multiformats: what decodes is the shortest form.
@@ -105,5 +107,24 @@ pub fn pubsub_rpc(bytes: &[u8]) {
     if let Ok(rpc) = Rpc::parse(bytes, &limits) {
         // Parsed once, every part is there, and their number is bounded by the bytes.
         assert!(rpc.parts().count() <= bytes.len());
+    }
+}
+
+/// What is stored of a peer in an address book: what decodes is encoded the same, and is all about
+/// this peer.
+pub fn store_record(bytes: &[u8]) {
+    if let Ok(stored) = StoredPeer::decode(bytes) {
+        let mut addrs = stored.addrs.iter();
+        assert!(addrs.all(|one| one.addr.peer() == Some(stored.peer)));
+        assert!(stored.addrs.len() + stored.protocols.len() <= bytes.len());
+        assert_eq!(StoredPeer::decode(&stored.encode()), Ok(stored));
+    }
+}
+
+/// The answer to a request for a page of a node: its body is its end.
+pub fn http_answer(bytes: &[u8]) {
+    if let Ok(body) = http::body(bytes.to_vec()) {
+        let head = bytes.strip_suffix(body.as_bytes());
+        assert!(head.is_some_and(|head| head.ends_with(http::END)));
     }
 }

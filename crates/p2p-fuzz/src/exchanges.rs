@@ -13,6 +13,7 @@ use p2p_plaintext::Plaintext;
 use p2p_request::{Call, Refusal};
 use p2p_sim::Sim;
 
+use crate::http;
 use crate::remote::{Remote, finish};
 
 const ECHO: Protocol = Protocol::from_static("/echo/1.0.0");
@@ -169,4 +170,22 @@ pub fn perf_client(bytes: &[u8]) {
     let moved = finish(p2p_perf::exchange(&mut remote, plan, &pace, |_| {}));
     assert_eq!(moved.is_ok(), said == plan.download);
     assert!(sim.census().is_empty(), "{}", sim.census());
+}
+
+/// A request for a page of a node: it is read to its end, and not far beyond what it may take.
+pub fn http_request(bytes: &[u8]) {
+    const MAX: usize = 64;
+    let said = bytes.get(1..).unwrap_or_default();
+    let mut ends = said.windows(http::END.len());
+    let end = ends.position(|tail| tail == http::END);
+    let end = end.map(|at| at + http::END.len());
+    match finish(http::request_line(Remote::new(bytes), MAX)) {
+        Ok(Some(line)) => {
+            let first = said.split(|byte| *byte == b'\r').next();
+            assert_eq!(line, String::from_utf8_lossy(first.unwrap_or_default()));
+            assert!(end.is_some());
+        }
+        Ok(None) => assert!(said.len() > MAX && end.is_none_or(|end| end > MAX)),
+        Err(_) => assert!(said.len() <= MAX && end.is_none()),
+    }
 }

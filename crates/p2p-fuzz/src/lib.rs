@@ -28,6 +28,9 @@
 
 mod decoders;
 mod exchanges;
+/// Of `p2p`, which is a program and has no library.
+#[path = "../../p2p-cli/src/http/wire.rs"]
+mod http;
 mod machines;
 mod packets;
 mod parts;
@@ -35,14 +38,17 @@ mod remote;
 mod roads;
 
 pub use decoders::{
-    envelope, frame, multistream_token, peer_id, peer_record, private_key, public_key, pubsub_rpc,
-    uvarint,
+    envelope, frame, http_answer, multistream_token, peer_id, peer_record, private_key, public_key,
+    pubsub_rpc, store_record, uvarint,
 };
 pub use exchanges::{
-    identify, multistream_dialer, multistream_lazy, multistream_listener, noise_dialer,
-    noise_listener, perf_client, perf_server, ping, plaintext, request_answer, request_question,
+    http_request, identify, multistream_dialer, multistream_lazy, multistream_listener,
+    noise_dialer, noise_listener, perf_client, perf_server, ping, plaintext, request_answer,
+    request_question,
 };
-pub use machines::{gossipsub, liveness, mplex, mplex_operations, yamux, yamux_operations};
+pub use machines::{
+    floodsub, gossipsub, liveness, mplex, mplex_operations, yamux, yamux_operations,
+};
 pub use packets::{
     address, bootstrap_list, dns_answer, mdns, mdns_packet, quic_dialer, quic_listener,
 };
@@ -73,9 +79,12 @@ pub const TARGETS: &[Target] = targets![
     bootstrap_list,
     dns_answer,
     envelope,
+    floodsub,
     frame,
     gossipsub,
     gossipsub_partial,
+    http_answer,
+    http_request,
     identify,
     liveness,
     mdns,
@@ -104,6 +113,7 @@ pub const TARGETS: &[Target] = targets![
     request_answer,
     request_question,
     socks,
+    store_record,
     tls_certificate,
     tls_dialer,
     tls_listener,

@@ -11,12 +11,12 @@ use p2p_mux::conformance::machines::{Duo, Op};
 use p2p_mux::{Input, Machine};
 use p2p_ping::{Config, Liveness};
 use p2p_pubsub::{
-    GossipConfig, Gossipsub, Output, PartialMode, Remote, Router, SignaturePolicy, Topic, Verdict,
-    Version,
+    Author, Floodsub, GossipConfig, Gossipsub, Output, PartialMode, Remote, Router,
+    SignaturePolicy, Topic, Verdict, Version,
 };
 use p2p_yamux::Session as Yamux;
 
-/// What a muxer may hold, in bytes: little, so that refusals happen.
+/// What a machine may hold, in bytes: little, so that refusals happen.
 const MEMORY: usize = 64 << 10;
 /// Operations of one list, at most: longer ones show nothing more.
 const OPERATIONS: usize = 512;
@@ -133,35 +133,83 @@ pub fn liveness(bytes: &[u8]) {
 /// Peers of a router, by their number.
 pub(crate) const PEERS: usize = 4;
 
-pub(crate) fn peer(n: usize) -> PeerId {
-    Keypair::ed25519_from_seed([n.to_le_bytes()[0]; 32]).to_peer_id()
+fn pair(n: usize) -> Keypair {
+    Keypair::ed25519_from_seed([n.to_le_bytes()[0]; 32])
 }
 
-/// A gossipsub router and peers that say anything. A step is a byte for what happens and to whom,
-/// one for its length, and so many bytes.
+pub(crate) fn peer(n: usize) -> PeerId {
+    pair(n).to_peer_id()
+}
+
+/// A gossipsub router and peers that say anything: see [`talk`].
 pub fn gossipsub(bytes: &[u8]) {
-    let (topic, start) = (Topic::new("t"), Instant::ZERO);
-    let budget = Budget::new("test", "test", 1 << 20);
+    let budget = Budget::new("test", "test", MEMORY);
     let config = GossipConfig::default();
-    let Ok(mut router) = Gossipsub::new(peer(PEERS), config, budget.clone(), 1, start) else {
-        return;
-    };
-    router.set_partial(&topic, Some(PartialMode::Requests));
-    router.subscribe(&topic, start);
+    let router = Gossipsub::new(peer(PEERS), config, budget.clone(), 1, Instant::ZERO);
+    let Ok(mut router) = router else { return };
+    router.set_partial(&Topic::new(TOPIC), Some(PartialMode::Requests));
+    // An id or a name takes two bytes to say at least, and few maps know of it.
+    let most = 100 + 4 * bytes.len();
+    let mut router = talk(router, bytes, |router| {
+        assert!(budget.used() <= MEMORY);
+        assert!(router.entries() <= most, "{router:?}");
+    });
+    // A day later every backoff is over, and whatever was asked for is late.
+    for hour in 24..24 + HEARTBEATS {
+        router.handle_timeout(Instant::ZERO + Duration::from_secs(3600 * hour));
+    }
+    assert_eq!(router.entries(), 0, "nobody is remembered");
+    drop(router);
+    assert_eq!(budget.used(), 0, "what is paid for is given back");
+}
+
+/// A floodsub router and peers that say anything: see [`talk`].
+pub fn floodsub(bytes: &[u8]) {
+    let budget = Budget::new("test", "test", MEMORY);
+    let config = p2p_pubsub::Config::default();
+    let router = Floodsub::new(peer(PEERS), config, budget.clone(), 1);
+    let most = 100 + 4 * bytes.len();
+    let router = talk(router, bytes, |router| {
+        assert!(budget.used() <= MEMORY);
+        assert!(router.entries() <= most, "{router:?}");
+    });
+    assert_eq!(router.entries(), 0, "nobody is remembered");
+    drop(router);
+    assert_eq!(budget.used(), 0, "what is paid for is given back");
+}
+
+/// More of them than a router takes to look through all that it remembers.
+const HEARTBEATS: u64 = 20;
+/// The topic that our router is in, as long as it is.
+const TOPIC: &str = "t";
+
+/// Lets peers come, say anything and go, and our application do what it may. A step is a byte for
+/// what happens and to whom, one for its length, and so many bytes. In the end nobody is there.
+fn talk<R: Router>(mut router: R, bytes: &[u8], check: impl Fn(&R)) -> R {
+    let (topic, mut now) = (Topic::new(TOPIC), Instant::ZERO);
+    let mut author = Author::signing(pair(PEERS));
+    router.subscribe(&topic, now);
     let peers: Vec<PeerId> = (0..PEERS).map(peer).collect();
-    let mut now = start;
     let mut rest = bytes;
     while let [what, len, tail @ ..] = rest {
         let (said, later) = tail.split_at(tail.len().min(usize::from(*len)));
         rest = later;
         let n = usize::from(what / 8) % PEERS;
-        let Some(from) = peers.get(n) else { return };
+        let Some(from) = peers.get(n) else { break };
         match what % 8 {
             0 => router.handle_peer_disconnected(from, now),
-            1 => router.handle_peer_connected(remote(n, *from), now),
+            1 => router.handle_peer_connected(remote(&router, n, *from), now),
             2 => {
                 now += Duration::from_millis(u64::from(*len) * 40);
                 router.handle_timeout(now);
+            }
+            6 if len % 2 == 0 => drop(router.unsubscribe(&topic, now)),
+            6 => drop(router.subscribe(&topic, now)),
+            7 => {
+                if let Ok(message) = author.write(topic.clone(), said, Duration::from_secs(1)) {
+                    // Nobody may be there, and nobody may have room for it.
+                    let _ = router.publish(&message.into(), now);
+                }
             }
             _ => {
                 // What is wrong with it costs the peer its connection.
@@ -169,24 +217,32 @@ pub fn gossipsub(bytes: &[u8]) {
             }
         }
         serve(&mut router, now);
+        check(&router);
     }
     for from in &peers {
         router.handle_peer_disconnected(from, now);
     }
     serve(&mut router, now);
+    check(&router);
+    assert!(router.topic_peers(&topic).is_empty());
+    assert!(router.mesh_peers(&topic).is_empty());
+    router
 }
 
-fn remote(n: usize, peer: PeerId) -> Remote {
+/// A peer that speaks one of the router's protocols: the n-th one the n-th best.
+fn remote(router: &impl Router, n: usize, peer: PeerId) -> Remote {
+    let spoken = router.protocols();
+    let spoken: Vec<Version> = spoken.iter().filter_map(Version::of).collect();
     Remote {
         peer,
-        version: Version::ALL.get(n).copied().unwrap_or(Version::ALL[0]),
+        version: spoken.get(n).copied().unwrap_or(Version::Floodsub),
         outbound: n.is_multiple_of(2),
         ips: Vec::new(),
     }
 }
 
 /// Checks messages and takes what is to be sent.
-pub(crate) fn serve(router: &mut Gossipsub, now: Instant) {
+pub(crate) fn serve(router: &mut impl Router, now: Instant) {
     while let Some(output) = router.poll_output() {
         match output {
             Output::Validate {

@@ -49,12 +49,12 @@ fn honest() -> Vec<(&'static str, Vec<u8>)> {
         ("bootstrap_list", list()),
         ("dns_answer", names()),
         ("envelope", envelope.encode()),
-        (
-            "frame",
-            [&[3][..], &frame::encode(b"hello"), &frame::encode(b"")].concat(),
-        ),
+        ("floodsub", flood()),
+        ("frame", b"\x03\x05hello\x00".to_vec()),
         ("gossipsub", steps()),
         ("gossipsub_partial", parts()),
+        ("http_answer", page().into_bytes()),
+        ("http_request", b"\x07GET /top HTTP/1.1\r\n\r\n".to_vec()),
         (
             "identify",
             [&[64][..], &frame::encode(&identify(&addrs))].concat(),
@@ -107,6 +107,7 @@ fn honest() -> Vec<(&'static str, Vec<u8>)> {
             [&[2][..], &frame::encode(&[1; 40])].concat(),
         ),
         ("socks", proxy()),
+        ("store_record", stored(&addrs)),
         ("tls_certificate", certificate()),
         ("tls_dialer", tls(Role::Dialer)),
         ("tls_listener", tls(Role::Listener)),
@@ -190,6 +191,32 @@ fn steps() -> Vec<u8> {
     bytes.extend([2, 100]);
     bytes.extend(std::iter::repeat_n(0, 100));
     bytes.extend([0, 0]);
+    bytes
+}
+
+/// The same, and we publish and leave the topic; the second peer brings a message.
+fn flood() -> Vec<u8> {
+    let mut author = Author::signing(pair(1));
+    let message = author.write("t".into(), b"hello", Duration::from_secs(1));
+    let join = Control::Subscription(true, "t".into());
+    let rpc = |control, messages| {
+        let mut bytes = Vec::new();
+        RpcOut { control, messages }.encode(&mut bytes);
+        bytes
+    };
+    let joined = rpc(vec![join], Vec::new());
+    let told = rpc(Vec::new(), vec![message.unwrap().into()]);
+    let mut bytes = vec![1, 0, 9, 0];
+    for (what, said) in [
+        (3, &joined[..]),
+        (7, b"ours"),
+        (11, &told),
+        (6, b""),
+        (0, b""),
+    ] {
+        bytes.extend([what, u8::try_from(said.len()).unwrap()]);
+        bytes.extend(said);
+    }
     bytes
 }
 
@@ -328,6 +355,32 @@ fn link(addrs: &[Multiaddr]) -> Vec<u8> {
     }
     bytes.extend([0, 2, 0, 0, 0, 0, 0, 0, 0, 0]);
     bytes
+}
+
+fn page() -> String {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2";
+    format!("{head}\r\nConnection: close\r\n\r\nhi")
+}
+
+/// A peer with an address that worked and is signed, the number of its record, and a protocol.
+fn stored(addrs: &[Multiaddr]) -> Vec<u8> {
+    let peer = pair(1).to_peer_id();
+    let put = |bytes: &[u8]| frame::encode(bytes);
+    let addr = addrs.first().unwrap().with_peer(peer);
+    let record = [
+        &[1][..],
+        &put(&peer.to_bytes()),
+        &[1],
+        &7u64.to_be_bytes(),
+        &[1, 5],
+        &1_800_000_000u64.to_be_bytes(),
+        &put(addr.as_ref()),
+        &[1],
+        &put(b"/echo/1.0.0"),
+    ]
+    .concat();
+    assert!(p2p_swarm::StoredPeer::decode(&record).is_ok());
+    record
 }
 
 fn certificate() -> Vec<u8> {

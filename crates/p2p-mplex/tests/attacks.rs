@@ -205,6 +205,35 @@ fn an_unread_stream_stops_the_others_for_five_seconds_at_most() {
 }
 
 #[test]
+fn a_clock_that_jumps_a_hundred_years_resets_what_is_full_and_panics_nowhere() {
+    let century = Duration::from_secs(100 * 365 * 24 * 3600);
+    let mut victim = Victim::new();
+    for (id, now) in (1..).zip([START + century, START + century * 2, Instant::FAR_FUTURE]) {
+        victim.frame(Kind::NewStream, id, b"").unwrap();
+        let unread = victim.accept();
+        while victim.session.wants_input() {
+            victim.frame(Kind::Message, id, &[0; 60 * KIB]).unwrap();
+        }
+        victim.now = now;
+        victim.session.handle_timeout(now).unwrap();
+        assert!(victim.session.wants_input(), "at {now:?}");
+        let read = victim.session.read(unread, &mut [0; 9]);
+        assert!(matches!(read, Poll::Ready(Err(_))), "at {now:?}");
+        victim.session.forget(unread, now);
+        victim.output();
+        assert_eq!((victim.session.streams(), victim.held()), (0, 0));
+    }
+    // Nothing is later than now: patience ends at once instead of overflowing.
+    victim.frame(Kind::NewStream, 9, b"").unwrap();
+    while victim.session.wants_input() {
+        victim.frame(Kind::Message, 9, &[0; 60 * KIB]).unwrap();
+    }
+    assert_eq!(victim.session.poll_timeout(), Some(Instant::FAR_FUTURE));
+    victim.session.handle_timeout(Instant::FAR_FUTURE).unwrap();
+    assert!(victim.session.wants_input());
+}
+
+#[test]
 fn a_full_stream_that_is_read_in_time_goes_on() {
     let mut victim = Victim::new();
     victim.frame(Kind::NewStream, 1, b"").unwrap();

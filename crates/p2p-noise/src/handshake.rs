@@ -349,3 +349,46 @@ fn to_key(bytes: &[u8]) -> Result<[u8; DH], HandshakeError> {
         .try_into()
         .map_err(|_| HandshakeError::TooShort { len, min: DH })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new_key() -> DhKey {
+        DhKey::generate().unwrap()
+    }
+
+    /// Shows a public half that is not that of its private one.
+    fn showing(public: [u8; DH]) -> DhKey {
+        DhKey {
+            public,
+            ..new_key()
+        }
+    }
+
+    /// Points of small order, as static keys: those travel sealed, so that only who has agreed on
+    /// a key with us can show one. `tests/handshake.rs` has the ephemeral keys.
+    #[test]
+    fn static_keys_of_small_order_are_refused_in_both_roles() {
+        let mut one = [0; DH];
+        one[0] = 1;
+        let mut minus_one = [0xff; DH];
+        (minus_one[0], minus_one[DH - 1]) = (0xec, 0x7f);
+        for point in [[0; DH], one, minus_one] {
+            // In message 2.
+            let (first, initiated) = initiate(&[], new_key(), &[]);
+            let (_, responding) = respond(&[], &first).unwrap();
+            let (second, _) = responding.write(new_key(), &showing(point), &[]).unwrap();
+            let error = initiated.read(&second).err();
+            assert_eq!(error, Some(HandshakeError::BadPublicKey), "{point:?}");
+            // In message 3.
+            let (first, initiated) = initiate(&[], new_key(), &[]);
+            let (_, responding) = respond(&[], &first).unwrap();
+            let (second, responded) = responding.write(new_key(), &new_key(), &[]).unwrap();
+            let (_, proven) = initiated.read(&second).unwrap();
+            let (third, _) = proven.write(&showing(point), &[]).unwrap();
+            let error = responded.read(&third).err();
+            assert_eq!(error, Some(HandshakeError::BadPublicKey), "{point:?}");
+        }
+    }
+}

@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io;
+use std::time::Duration;
 
 use futures::future::join;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
-use p2p_ping::{SIZE, answer};
+use p2p_core::Instant;
+use p2p_ping::{Config, Liveness, Output, SIZE, answer};
 use proptest::prelude::*;
 
 /// Runs in the simulator, where to wait for what can never come is an error and not a hang.
@@ -53,6 +55,31 @@ fn a_flood_of_pings_is_answered_one_by_one() {
     let (echo, served) = send(&[vec![9; SIZE * 10_000]]);
     assert_eq!(echo.len(), SIZE * 10_000);
     assert_eq!(served.unwrap(), 10_000);
+}
+
+#[test]
+fn a_clock_that_jumps_a_hundred_years_costs_a_ping_and_panics_nowhere() {
+    const FRESH: [u8; SIZE] = [7; SIZE];
+    let century = Duration::from_secs(100 * 365 * 86_400);
+    let config = Config::default();
+    let mut machine = Liveness::new(&config, Instant::ZERO);
+    let now = Instant::ZERO + century;
+    machine.handle_timeout(now, FRESH);
+    assert_eq!(machine.poll_output(), Some(Output::Ping(FRESH)));
+    machine.handle_echo(&FRESH, now + century).unwrap();
+    assert_eq!(machine.poll_output(), Some(Output::Rtt(century)));
+    let due = now + century + config.interval;
+    assert_eq!(machine.poll_timeout(), Some(due));
+
+    // Nothing is later than that: what is due then is due at once.
+    for _ in 0..2 * 3 {
+        machine.handle_timeout(Instant::FAR_FUTURE, FRESH);
+        let due = machine.poll_timeout();
+        assert!(due.is_none_or(|due| due == Instant::FAR_FUTURE), "{due:?}");
+    }
+    let outputs: Vec<Output> = std::iter::from_fn(|| machine.poll_output()).collect();
+    assert_eq!((outputs.len(), outputs.last()), (6, Some(&Output::Dead)));
+    assert_eq!(machine.poll_timeout(), None);
 }
 
 proptest! {

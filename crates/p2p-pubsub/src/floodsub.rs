@@ -34,6 +34,11 @@ impl Floodsub {
         }
     }
 
+    /// Entries of all maps, to see that nothing is left behind.
+    pub fn entries(&self) -> usize {
+        self.base.entries()
+    }
+
     fn forward(&mut self, flight: &Flight) {
         let author = flight.message.source();
         let topic = flight.message.topic();

@@ -25,6 +25,13 @@ fn mesh(count: usize, degree: usize, config: &GossipConfig) -> Net<Gossipsub> {
     for n in 0..count {
         net.subscribe(n, "t");
     }
+    for (a, b) in links(count, degree) {
+        net.connect(a, b, Version::V1_2);
+    }
+    net
+}
+
+fn links(count: usize, degree: usize) -> BTreeSet<(usize, usize)> {
     let mut links = BTreeSet::new();
     for n in 0..count {
         for step in 1..=degree / 2 {
@@ -34,10 +41,7 @@ fn mesh(count: usize, degree: usize, config: &GossipConfig) -> Net<Gossipsub> {
             }
         }
     }
-    for (a, b) in links {
-        net.connect(a, b, Version::V1_2);
-    }
-    net
+    links
 }
 
 fn got<R: Router>(net: &Net<R>, n: usize, id: &MessageId) -> usize {
@@ -198,6 +202,55 @@ fn the_same_seeds_give_the_same_trace() {
     let first = run();
     assert!(first.len() > 500);
     assert_eq!(first, run());
+}
+
+/// The window is that of the gossip: what was published up to three heartbeats before.
+#[test]
+fn a_cut_of_a_minute_heals_and_brings_back_what_is_still_offered_and_nothing_older() {
+    let (count, degree) = (40, 10);
+    let config = GossipConfig::default();
+    let heartbeat = config.heartbeat_interval;
+    let mut net = mesh(count, degree, &config);
+    let is_left = |n: usize| n < count / 2;
+    let others = |author: usize| (0..count).filter(move |n| *n != author);
+    let cut: Vec<_> = links(count, degree)
+        .into_iter()
+        .filter(|(a, b)| is_left(*a) != is_left(*b))
+        .collect();
+    net.run(Duration::from_secs(5));
+
+    for (a, b) in &cut {
+        net.disconnect(*a, *b);
+    }
+    net.run(Duration::from_secs(50));
+    let old = net.publish(3, signed(3, "t", b"old", 1));
+    net.run(Duration::from_secs(9));
+    let recent = net.publish(30, signed(30, "t", b"recent", 1));
+    net.run(Duration::from_secs(1));
+    for (a, b) in &cut {
+        net.connect(*a, *b, Version::V1_2);
+    }
+    net.run(heartbeat);
+    let new = net.publish(7, signed(7, "t", b"new", 1));
+    net.run(4 * heartbeat);
+
+    for (n, router) in net.routers.iter().enumerate() {
+        let size = router.mesh(&"t".into()).unwrap().len();
+        assert!(
+            (config.d_low..=config.d_high).contains(&size),
+            "{n}: {size}"
+        );
+    }
+    for n in others(7) {
+        assert_eq!(got(&net, n, &new), 1, "what is published after it, at {n}");
+    }
+    for n in others(30) {
+        assert_eq!(got(&net, n, &recent), 1, "what is still offered, at {n}");
+    }
+    for n in others(3) {
+        let side = usize::from(is_left(n));
+        assert_eq!(got(&net, n, &old), side, "what is offered no more, at {n}");
+    }
 }
 
 #[test]

@@ -79,9 +79,11 @@ fn closing_tells_that_listen_addresses_are_gone() {
 
     let gone: Vec<_> = told
         .into_iter()
-        .map(|event| match event {
-            Event::ListenAddrGone(addr) => addr,
-            other => panic!("{other:?}"),
+        .map(|event| {
+            let Event::ListenAddrGone(addr) = event else {
+                panic!("{event:?}");
+            };
+            addr
         })
         .collect();
     assert_eq!(gone, addrs);

@@ -60,7 +60,7 @@ fn closing_does_not_wait_for_ever_for_a_handler_that_blocks_its_thread() {
         // As soon as it lets go of its thread it is gone.
         release.send(()).unwrap();
         while !b.census().tasks.is_empty() {
-            rt.sleep(Duration::from_millis(1)).await;
+            b.close().await;
         }
     });
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use p2p_keys::{KeyType, Keypair};
+use p2p_keys::{DecodeKeyError, KeyType, Keypair};
 use p2p_tls::CertificateError;
 use p2p_tls::certificate::{generate, generate_from_seed, host_key, verify};
 use proptest::prelude::*;
@@ -178,6 +178,32 @@ fn each_broken_rule_has_its_own_error() {
     }
 }
 
+/// A host key of type RSA whose data takes `len` bytes, as protobuf.
+fn rsa_key(len: u16) -> Vec<u8> {
+    let [low, high] = [(len & 0x7f) as u8 | 0x80, (len >> 7) as u8];
+    [&[8, 0, 0x12, low, high][..], &vec![0x30; len.into()]].concat()
+}
+
+/// CVE-2023-39533: a host key of 16,384 bits, or of any length, would cost a verification as long.
+#[test]
+fn a_huge_rsa_host_key_is_refused_unread() {
+    // The data of an RSA key of 16,384 bits, and what it could be at most.
+    for len in [2086, 3000, 16_000] {
+        let key = rsa_key(len);
+        let huge = Made {
+            extensions: vec![signed_key(&key, &[1; 256])],
+            ..Made::default()
+        };
+        let der = huge.build();
+        let refused = CertificateError::HostKey(DecodeKeyError::TooLong {
+            len: key.len(),
+            max: 1100,
+        });
+        assert_eq!(verify(&der, NOW), Err(refused.clone()));
+        assert_eq!(host_key(&der), Err(refused));
+    }
+}
+
 #[test]
 fn a_certificate_of_any_sound_algorithm_counts() {
     for algorithm in [
@@ -288,8 +314,17 @@ fn proven(algorithm: &'static SignatureAlgorithm) -> (KeyPair, CustomExtension) 
 }
 
 fn signed_key(key: &[u8], signature: &[u8]) -> CustomExtension {
-    let octets = |bytes: &[u8]| [&[4, u8::try_from(bytes.len()).unwrap()], bytes].concat();
-    let content = [octets(key), octets(signature)].concat();
-    let content = [&[0x30, u8::try_from(content.len()).unwrap()], &content[..]].concat();
-    CustomExtension::from_oid_content(&EXTENSION, content)
+    let content = [der(4, key), der(4, signature)].concat();
+    CustomExtension::from_oid_content(&EXTENSION, der(0x30, &content))
+}
+
+/// A tag, a length in its shortest form, and the content.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(content.len()).unwrap().to_be_bytes();
+    let header = match len {
+        [0, short] if short < 128 => vec![tag, short],
+        [0, one] => vec![tag, 0x81, one],
+        [high, low] => vec![tag, 0x82, high, low],
+    };
+    [&header, content].concat()
 }

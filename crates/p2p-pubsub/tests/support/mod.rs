@@ -17,8 +17,8 @@ use p2p_core::{Budget, Instant, PeerId, uvarint};
 use p2p_keys::Keypair;
 use p2p_pubsub::wire::{Control, Part, Rpc, RpcOut, WireError, WireLimits};
 use p2p_pubsub::{
-    Author, GossipConfig, Gossipsub, Message, MessageId, Output, PublishError, Published, Remote,
-    Router, SignaturePolicy, Ticket, Topic, Trace, Verdict, Version,
+    Author, GossipConfig, Gossipsub, Message, MessageId, Output, PublishError, Published, Refusal,
+    Reject, Remote, Router, SignaturePolicy, Ticket, Topic, Trace, Verdict, Version,
 };
 
 /// One-way latency of every link.
@@ -216,6 +216,44 @@ pub(crate) fn frames(router: &mut impl Router, peer: &PeerId) -> Vec<Bytes> {
         buffer.clear();
     }
     frames
+}
+
+pub(crate) fn prune(topic: &str, backoff: u64) -> Control {
+    Control::Prune {
+        topic: topic.into(),
+        peers: Vec::new(),
+        backoff: Some(backoff),
+    }
+}
+
+/// The gossipsub id of a message.
+pub(crate) fn id_of(message: &Message) -> MessageId {
+    MessageId::new(&[message.from().unwrap(), message.seqno().unwrap()].concat())
+}
+
+pub(crate) fn refused(bench: &Bench, why: Refusal) -> u64 {
+    bench.router.stats().refused.get(&why).copied().unwrap_or(0)
+}
+
+pub(crate) fn rejected(bench: &Bench, why: Reject) -> u64 {
+    bench
+        .router
+        .stats()
+        .rejected
+        .get(&why)
+        .copied()
+        .unwrap_or(0)
+}
+
+/// A new peer's message is delivered, and forwarded to another one.
+pub(crate) fn honest_traffic_passes(bench: &mut Bench) {
+    bench.peer(101, Version::V1_2);
+    bench.peer(102, Version::V1_2);
+    bench.sent(102);
+    let before = bench.delivered.len();
+    bench.send(101, signed(101, "t", b"honest", 1));
+    assert_eq!(bench.delivered.len(), before + 1);
+    assert_eq!(bench.sent(102).1.len(), 1);
 }
 
 /// Routers that talk to each other.

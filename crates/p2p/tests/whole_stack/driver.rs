@@ -308,6 +308,9 @@ impl<'a> Driver<'a> {
         let took = self.sim.now() - start;
         assert!(took <= running.config.shutdown_timeout, "took {took:?}");
         self.nothing_is_held_by(&running);
+        let dropped = running.excuses.used.load(Ordering::Relaxed);
+        let waited = took == running.config.shutdown_timeout;
+        assert!(!dropped || waited, "dropped after {took:?}");
         self.nothing_is_left_of(place, running);
     }
 
@@ -315,7 +318,6 @@ impl<'a> Driver<'a> {
     fn drop(&mut self, place: usize) {
         if let Some(running) = self.places[place].running.take() {
             running.excuses.dropped.store(true, Ordering::Relaxed);
-            running.excuses.unheard.store(true, Ordering::Relaxed);
             self.nothing_is_left_of(place, running);
         }
     }

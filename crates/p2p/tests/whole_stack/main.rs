@@ -20,7 +20,7 @@
 //! - A message of pubsub is what its author published and is delivered once at most. Received are
 //!   those that were delivered, rejected or dropped, each for a reason ([`club`]).
 //! - No connection ends without a reason, and every one that began ends, also those that a host
-//!   gives up on when it closes ([`node`]).
+//!   gives up on when it closes or is dropped ([`node`]).
 //! - No limit is ever exceeded, and nothing counts once its host is closed ([`checks`]).
 //! - No task, timer, socket or entry of a table survives, whether a host was closed, dropped or
 //!   unplugged.
@@ -57,7 +57,7 @@ use p2p::SecureChannel;
 use p2p_sim::{Config, EventHash, Sim};
 
 use crate::driver::Driver;
-use crate::plan::{Plan, Road};
+use crate::plan::{Limits, Plan, Road};
 
 /// Seeds of one run, unless `P2P_SIM_SEEDS` says otherwise.
 const SEEDS: u64 = 12;
@@ -142,4 +142,24 @@ fn a_seed_plays_the_same_twice_on_other_roads_and_over_tls() {
             "seed {seed}: {road:?} {channel:?}"
         );
     }
+}
+
+#[test]
+fn networks_of_every_shape_are_planned_and_all_of_them_are_one() {
+    let plans: Vec<Plan> = (0..300).map(|seed| Plan::draw(&Sim::new(seed))).collect();
+    for (seed, plan) in plans.iter().enumerate() {
+        assert!(plan.map.is_one(), "seed {seed}: {plan:#?}");
+    }
+    let some = |what: &str, is: &dyn Fn(&Plan) -> bool| {
+        let found = plans.iter().filter(|plan| is(plan)).count();
+        assert!((6..294).contains(&found), "{found} of 300 have {what}");
+    };
+    some("a NAT", &|plan| plan.map.has_nats());
+    some("links of their own", &|plan| plan.map.has_own_links());
+    some("a slow card", &|plan| plan.map.has_cards());
+    some("a wrong clock", &|plan| plan.map.has_wrong_clocks());
+    some("nobody that knows everybody", &|plan| plan.map.is_sparse());
+    some("fair weather", &|plan| plan.fair);
+    some("tight limits", &|plan| plan.limits == Limits::Tight);
+    some("no network", &|plan| plan.road == Road::Memory);
 }

@@ -72,6 +72,44 @@ impl Map {
         }
     }
 
+    /// Whether everybody can hear of everybody.
+    pub(crate) fn is_one(&self) -> bool {
+        let mut heard = BTreeSet::from([0]);
+        for _ in &self.sites {
+            for (at, site) in self.sites.iter().enumerate() {
+                if heard.contains(&at) || !site.knows.is_disjoint(&heard) {
+                    heard.insert(at);
+                    heard.extend(&site.knows);
+                }
+            }
+        }
+        heard.len() == self.sites.len()
+    }
+
+    pub(crate) fn has_nats(&self) -> bool {
+        self.sites.iter().any(|site| site.nat.is_some())
+    }
+
+    pub(crate) fn has_own_links(&self) -> bool {
+        !self.links.is_empty()
+    }
+
+    pub(crate) fn has_cards(&self) -> bool {
+        let cards = self.sites.iter().flat_map(|site| site.card);
+        cards.flatten().next().is_some()
+    }
+
+    pub(crate) fn has_wrong_clocks(&self) -> bool {
+        let mut clocks = self.sites.iter().map(|site| site.clock);
+        clocks.any(|clock| !matches!(clock, Clock::Right))
+    }
+
+    /// Whether nobody knows everybody else.
+    pub(crate) fn is_sparse(&self) -> bool {
+        let most = self.sites.iter().map(|site| site.knows.len()).max();
+        most.is_some_and(|most| most + 1 < self.sites.len())
+    }
+
     /// The hosts, and their NATs.
     pub(crate) fn build(&self, sim: &Sim) -> (Vec<Host>, Vec<Nat>) {
         let nats = self.nats.iter().zip(1u8..).map(|(config, n)| {

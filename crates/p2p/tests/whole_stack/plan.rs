@@ -132,6 +132,8 @@ impl Plan {
         }
         config.idle_timeout = Duration::from_secs(dice.between(5, 60) as u64);
         config.low_water = Some(0);
+        // Often less than a multiplexer gives itself to say goodbye.
+        config.shutdown_timeout = Duration::from_secs(dice.between(1, 6) as u64);
         if self.limits == Limits::Tight {
             config.limits.memory_budget = TIGHT_MEMORY;
             config.limits.peer_memory = TIGHT_MEMORY / 2;

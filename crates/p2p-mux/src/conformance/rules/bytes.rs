@@ -1,7 +1,10 @@
 //! What is written is read, at the reader's pace.
 
-use std::sync::Arc;
+use std::panic::resume_unwind;
+use std::sync::{Arc, mpsc};
 use std::task::Poll;
+use std::thread;
+use std::time::Duration;
 
 use futures::executor::{ThreadPool, block_on};
 use futures::future::{join, join_all};
@@ -71,6 +74,10 @@ pub fn a_stream_carries_bytes_both_ways(subject: &Subject) {
     });
 }
 
+/// Far more real time than anything takes between threads, even on a busy machine: the one rule
+/// that cannot run in virtual time must not hang either.
+const LOST: Duration = Duration::from_secs(120);
+
 /// 64 MiB both ways between threads: every wake-up arrives.
 pub fn no_wake_up_is_lost_between_threads(subject: &Subject) {
     let clock: Rt = Arc::new(Clock::default());
@@ -87,7 +94,7 @@ pub fn no_wake_up_is_lost_between_threads(subject: &Subject) {
         .expect("threads");
     let drivers = [dialer.driver, listener.driver];
     let drivers = drivers.map(|driver| pool.spawn_with_handle(driver).expect("spawns"));
-    block_on(async {
+    within(LOST, async move {
         let mut ours = dialer.muxer.open().await.unwrap();
         ours.write_all(&[0]).await.unwrap();
         let mut theirs = listener.muxer.accept().await.unwrap();
@@ -117,6 +124,24 @@ pub fn no_wake_up_is_lost_between_threads(subject: &Subject) {
         dialer.muxer.close(ErrorCode::NONE);
         join_all(drivers).await;
     });
+}
+
+/// Runs `task` on a thread of its own, and fails if it is not done in time.
+fn within(patience: Duration, task: impl Future<Output = ()> + Send + 'static) {
+    let (say, done) = mpsc::channel();
+    let runs = thread::spawn(move || {
+        block_on(task);
+        // Nobody listens any more if it comes too late.
+        let _ = say.send(());
+    });
+    let waited = done.recv_timeout(patience);
+    assert!(
+        waited != Err(mpsc::RecvTimeoutError::Timeout),
+        "a wake-up is lost: not done within {patience:?}"
+    );
+    if let Err(panic) = runs.join() {
+        resume_unwind(panic);
+    }
 }
 
 /// 64 MiB each way at once on one stream whose halves live in different tasks.
