@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use p2p::core::{ConnectionEnd, Multiaddr, Protocol, SecurityError, StreamReset, TransportError};
 use p2p::multistream::NegotiationError;
-use p2p::swarm::{Attempt, Chain, DialError, OpenError, Step, UpgradeError};
+use p2p::swarm::{Chain, DialError, OpenError, Step, UpgradeError};
 
 use crate::failure::Failure;
 use crate::units;
@@ -23,7 +23,7 @@ pub(crate) fn dial(what: impl Into<String>, error: &DialError) -> Failure {
     let Some(last) = attempts.last() else {
         return Failure::new(what, "transport", Chain(error));
     };
-    let failure = Failure::new(what, step(last.error.step()), cause(last)).help(advice(last));
+    let failure = attempted(what, &last.addr, &last.error);
     attempts.iter().fold(failure, |failure, attempt| {
         failure.tried(format!(
             "{}, for {}",
@@ -31,6 +31,15 @@ pub(crate) fn dial(what: impl Into<String>, error: &DialError) -> Failure {
             units::duration(attempt.took)
         ))
     })
+}
+
+/// An address that could not be reached.
+pub(crate) fn attempted(
+    what: impl Into<String>,
+    addr: &Multiaddr,
+    error: &UpgradeError,
+) -> Failure {
+    Failure::new(what, step(error.step()), cause(error)).help(advice(addr, error))
 }
 
 /// A stream that could not be opened.
@@ -104,9 +113,9 @@ fn step(step: Step) -> &'static str {
     }
 }
 
-fn cause(attempt: &Attempt) -> String {
-    let UpgradeError::Timeout { step, after } = &*attempt.error else {
-        return Chain(&*attempt.error).to_string();
+fn cause(error: &UpgradeError) -> String {
+    let UpgradeError::Timeout { step, after, .. } = error else {
+        return Chain(error).to_string();
     };
     let after = units::duration(*after);
     if *step == Step::Transport {
@@ -117,8 +126,8 @@ fn cause(attempt: &Attempt) -> String {
 }
 
 /// What to do about a failed attempt.
-fn advice(Attempt { addr, error, .. }: &Attempt) -> String {
-    match &**error {
+fn advice(addr: &Multiaddr, error: &UpgradeError) -> String {
+    match error {
         UpgradeError::Transport(error) => transport_advice(addr, error),
         UpgradeError::Timeout { step, .. } if *step == Step::Transport => {
             "check the address and whether a firewall drops the packets; if it is far away, give \

@@ -58,15 +58,18 @@ impl Failure {
                 output::clean(text).replace('\n', "\n         ")
             ));
         };
-        row("step", &explained(self.step));
-        for tried in &self.tried {
-            row("tried", tried);
-        }
-        row("cause", &self.cause);
-        if let Some(help) = &self.help {
-            row("help", help);
+        for (name, text) in self.rows() {
+            row(name, &text);
         }
         output.record(&self.record());
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let mut rows = vec![("step", explained(self.step))];
+        rows.extend(self.tried.iter().map(|tried| ("tried", tried.clone())));
+        rows.push(("cause", self.cause.clone()));
+        rows.extend(self.help.iter().map(|help| ("help", help.clone())));
+        rows
     }
 
     fn record(&self) -> Record {
@@ -96,4 +99,16 @@ fn explained(step: &str) -> String {
         _ => return step.to_owned(),
     };
     format!("{step}: {what}")
+}
+
+#[cfg(test)]
+impl Display for Failure {
+    /// As it is printed, without colours.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.what)?;
+        for (name, text) in self.rows() {
+            write!(f, "\n{name:<5}  {text}")?;
+        }
+        Ok(())
+    }
 }

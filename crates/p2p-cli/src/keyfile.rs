@@ -61,7 +61,7 @@ pub(crate) fn read(path: &Path) -> Result<(Held, Form), Failure> {
     })
 }
 
-fn cannot_read(path: &Path, error: &io::Error) -> Failure {
+pub(crate) fn cannot_read(path: &Path, error: &io::Error) -> Failure {
     let help = if error.kind() == io::ErrorKind::NotFound {
         "check the name; `p2p key make FILE` makes a key file"
     } else {
@@ -123,7 +123,7 @@ pub(crate) fn write(path: &Path, held: &Held, form: Form, force: bool) -> Result
     write_file(path, &bytes, force).map_err(|error| cannot_write(path, &error))
 }
 
-fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     let failure = Failure::new(format!("cannot write {}", path.display()), STEP, error);
     if error.kind() == io::ErrorKind::AlreadyExists {
         failure.help("choose another name, or give --force to replace it; what it holds is lost")

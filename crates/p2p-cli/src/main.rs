@@ -15,6 +15,8 @@ mod cli;
 mod commands;
 mod explain;
 mod failure;
+#[cfg(test)]
+mod golden;
 mod http;
 mod keyfile;
 mod node;

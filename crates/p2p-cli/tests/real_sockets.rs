@@ -179,6 +179,21 @@ fn a_bootstrap_peer_is_dialed_and_kept_in_the_address_book() {
 }
 
 #[test]
+fn a_bootstrap_peer_that_is_not_there_is_told_of() {
+    let peer = Listener::start(&[]).peer().to_owned();
+    let nowhere = format!("/ip4/127.0.0.1/tcp/1/p2p/{peer}");
+    let mut listener = Listener::start(&["--bootstrap", &nowhere]);
+    listener.wait_for("\"dial_failed\"");
+    let outcome = listener.end();
+    outcome.assert_exit(0);
+    let records = outcome.records();
+    let failed = records.iter().find(|one| one["event"] == "dial_failed");
+    let failed = failed.unwrap();
+    assert_eq!(failed["peer"], peer);
+    assert!(failed["cause"].as_str().unwrap().contains(&nowhere[..20]));
+}
+
+#[test]
 fn no_node_starts_without_a_key_where_private_networks_are_forced() {
     let mut listen = support::command(&["listen"]);
     let outcome = listen.env("LIBP2P_FORCE_PNET", "1").output().unwrap();

@@ -32,7 +32,7 @@ pub enum IdentifyError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The message was not complete in time.
-    #[error("no complete answer within {after:?}")]
+    #[error("no complete answer within {after:?} (setting: timeout)")]
     TimedOut {
         /// How long was waited: [`Config::timeout`](crate::Config::timeout).
         after: Duration,

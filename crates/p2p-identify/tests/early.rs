@@ -1,5 +1,4 @@
 //! Who has a connection before identify has heard of it.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

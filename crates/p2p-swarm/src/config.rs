@@ -38,7 +38,7 @@ pub struct Config {
     /// How long [`Swarm::close`](crate::Swarm::close) waits for connections to end in order
     /// before it drops them, and after that for tasks to end. Default: 5 s.
     pub shutdown_timeout: Duration,
-    /// Connections from which on some are closed, the least useful first. Default: none, which
+    /// Connections above which some are closed, the least useful first. Default: none, which
     /// means seven eighths of [`Limits::max_connections`].
     pub high_water: Option<usize>,
     /// Connections that are left then, and up to which unused ones are kept. Default: none, which
@@ -130,6 +130,8 @@ impl Config {
             ("low_water", low, "high_water", high),
             ("high_water", high, "max_connections", Some(max)),
             ("low_water", low, "max_connections", Some(max)),
+            // The one that is in force, if none is set.
+            ("low_water", low, "high_water", Some(self.water().1)),
         ];
         for (part, value, whole, limit) in contradictions {
             if let (Some(value), Some(limit)) = (value, limit)

@@ -312,6 +312,7 @@ async fn link_up(
         .map_err(|_| UpgradeError::Timeout {
             step: Step::Transport,
             after: deadline.1,
+            setting: "dial_timeout",
         })??;
     let connected = rt.now();
     tracing::debug!(%addr, took = ?(connected - start), "transport connected");

@@ -73,12 +73,14 @@ pub enum UpgradeError {
     #[error("the address is our own")]
     SelfDial,
     /// A step was not done in time.
-    #[error("no answer within {after:?}")]
+    #[error("no answer within {after:?} (setting: {setting})")]
     Timeout {
         /// What was being waited for.
         step: Step,
         /// How long.
         after: Duration,
+        /// The field of [`Config`](crate::Config) that says how long.
+        setting: &'static str,
     },
     /// The transport failed.
     #[error(transparent)]
@@ -259,7 +261,7 @@ pub enum OpenError {
     #[error(transparent)]
     Protocol(#[from] InvalidProtocol),
     /// The remote did not answer the proposals in time.
-    #[error("no answer to the proposed protocols within {0:?}")]
+    #[error("no answer to the proposed protocols within {0:?} (setting: negotiation_timeout)")]
     Timeout(Duration),
 }
 
@@ -339,7 +341,7 @@ impl ListenError {
 #[non_exhaustive]
 pub enum HandleError {
     /// It has a handler already.
-    #[error("{0} has a handler already; remove it first")]
+    #[error("{0} has a handler already; remove it first, with Swarm::unhandle")]
     Taken(Protocol),
     /// The protocol id is not one.
     #[error(transparent)]
@@ -382,6 +384,16 @@ pub enum BuildError {
     /// Without a transport nobody can be reached.
     #[error("no transport: add one")]
     NoTransport,
+    /// The setting is too small to be shared.
+    #[error("{setting} is {value}, and must be at least {least}")]
+    TooLittle {
+        /// The field of [`Limits`](crate::Limits).
+        setting: &'static str,
+        /// Its value.
+        value: usize,
+        /// The least that it can be.
+        least: usize,
+    },
     /// The setting is beyond what there is.
     #[error("{setting} is {value}, and can be at most {most}")]
     TooMany {

@@ -44,6 +44,13 @@ fn every_error_and_refusal_reads_as_it_should() {
     );
     let full = "/var/lib/node/book.redb: no space left".to_owned();
     texts.errors("StoreError", [StoreError(full)]);
+    texts.lines(
+        "Stream",
+        [crate::stream::unanswered(
+            &Protocol::from_static("/echo/1.0.0"),
+            Duration::from_secs(10),
+        )],
+    );
     texts.errors("Damaged", [Damaged]);
     texts.lines("refusals", refusals());
     texts.lines("events", [format!("{:?}", Event::Lagged(7))]);
@@ -95,6 +102,7 @@ fn upgrades() -> Vec<String> {
         UpgradeError::Timeout {
             step: crate::Step::Security,
             after: Duration::from_secs(10),
+            setting: "upgrade_timeout",
         },
         UpgradeError::Transport(connect(io::ErrorKind::ConnectionRefused)),
         UpgradeError::Transport(connect(io::ErrorKind::InvalidInput)),
@@ -169,8 +177,9 @@ fn builds() -> Vec<BuildError> {
         BuildError::NoSecurity,
         BuildError::NoTransport,
     ];
-    let changes: [fn(&mut Config); 12] = [
+    let changes: [fn(&mut Config); 14] = [
         |config| config.limits.memory_budget = 0,
+        |config| config.limits = Limits::with_memory_budget(4),
         |config| config.limits.memory_budget = 1 << 20,
         |config| config.limits.connection_memory = 65 << 20,
         |config| config.limits.max_streams = 0,
@@ -180,6 +189,7 @@ fn builds() -> Vec<BuildError> {
         |config| config.idle_timeout = Duration::ZERO,
         |config| config.supplant_timeout = Duration::ZERO,
         |config| (config.low_water, config.high_water) = (Some(9), Some(8)),
+        |config| config.low_water = Some(1000),
         |config| config.high_water = Some(2000),
         |config| config.dial_backoff = Duration::from_secs(301),
     ];

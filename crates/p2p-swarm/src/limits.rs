@@ -367,6 +367,16 @@ impl Limits {
             row.value == 0 && !may_be_zero.contains(&row.setting)
         });
         if let Some(LimitRow { setting, .. }) = zero {
+            // What a share of the whole was rounded down to: the whole is too little.
+            let (whole, least) = ("memory_budget", 8);
+            if setting.ends_with("_memory") && self.memory_budget < least {
+                let value = self.memory_budget;
+                return Err(BuildError::TooLittle {
+                    setting: whole,
+                    value,
+                    least,
+                });
+            }
             return Err(BuildError::Zero { setting });
         }
         let tree = [

@@ -245,6 +245,7 @@ async fn try_upgrade(shared: &Arc<Shared>, incoming: Incoming) -> Result<Task, U
     let link = link.map_err(|_| UpgradeError::Timeout {
         step: Step::Transport,
         after: timeout,
+        setting: "upgrade_timeout",
     })??;
     let upgraded: Upgraded = match link {
         Link::Muxed(established) => {

@@ -117,7 +117,8 @@ impl Swarm {
 /// Which connections to keep.
 impl Swarm {
     /// Never closes connections with `peer` because there are too many, until every `tag` is
-    /// taken back.
+    /// taken back. It does not keep them from being closed when nobody uses them: that is what
+    /// [`Swarm::keep_alive`] is for.
     pub fn protect(&self, peer: PeerId, tag: &str) {
         lock(&self.shared().state).manager.protect(peer, tag);
     }

@@ -62,7 +62,7 @@ enum Answer {
     /// Not read from yet.
     Awaited(Duration),
     /// A reader is waiting.
-    Due(Box<dyn Timer>),
+    Due(Box<dyn Timer>, Duration),
 }
 
 impl Stream {
@@ -184,22 +184,27 @@ impl Stream {
         if let Answer::Awaited(within) = &self.answer {
             let connection = self.connection();
             let rt = connection.rt();
-            self.answer = Answer::Due(rt.timer(rt.now() + *within));
+            self.answer = Answer::Due(rt.timer(rt.now() + *within), *within);
         }
-        let Answer::Due(timer) = &mut self.answer else {
+        let Answer::Due(timer, within) = &mut self.answer else {
             return Poll::Pending;
         };
         if timer.poll_unpin(cx).is_pending() {
             return Poll::Pending;
         }
+        let within = *within;
         self.answer = Answer::Given;
         self.reset(ErrorCode::PROTOCOL_NEGOTIATION_FAILED);
-        let text = format!(
-            "the remote did not answer the proposal of {}",
-            self.protocol
-        );
+        let text = unanswered(&self.protocol, within);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)))
     }
+}
+
+pub(crate) fn unanswered(protocol: &Protocol, within: Duration) -> String {
+    format!(
+        "the remote did not answer the proposal of {protocol} within {within:?} \
+         (setting: negotiation_timeout)"
+    )
 }
 
 impl AsyncWrite for Stream {

@@ -96,7 +96,14 @@ impl Context<'_> {
         let (at, after) = self.deadline;
         match self.shared.rt.timeout_at(at, work).await {
             Ok(result) => result,
-            Err(_) => Err(UpgradeError::Timeout { step, after }),
+            Err(_) => Err(UpgradeError::Timeout {
+                step,
+                after,
+                setting: match self.role {
+                    Role::Dialer => "dial_timeout",
+                    Role::Listener => "upgrade_timeout",
+                },
+            }),
         }
     }
 }

@@ -6,10 +6,11 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use common::{builder, peer, sim};
 use p2p_core::{Multiaddr, PeerId};
-use p2p_swarm::{BookStore, StoreError, StoredPeer};
+use p2p_swarm::{BookStore, Config, StoreError, StoredPeer};
 
 /// Keeps peers in memory, unless its disk is full.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +46,8 @@ impl BookStore for Disk {
     }
 }
 
+const SECOND: Duration = Duration::from_secs(1);
+
 fn addr() -> Multiaddr {
     "/ip4/192.0.2.1/tcp/1".parse().unwrap()
 }
@@ -58,7 +61,7 @@ fn a_peer_that_is_forgotten_while_the_disk_is_full_does_not_come_back() {
         let interval = first.config().store_interval;
         first.add_addrs(peer(2), [addr()]);
         first.add_addrs(peer(3), [addr()]);
-        first.rt().sleep(interval).await;
+        first.rt().sleep(interval + SECOND).await;
         disk.0.full.store(true, Ordering::Relaxed);
         first.forget_peer(&peer(2));
         first.rt().sleep(interval).await;
@@ -76,7 +79,7 @@ fn a_peer_that_is_forgotten_while_the_disk_is_full_does_not_come_back() {
 fn what_cannot_be_stored_stays_bounded_by_the_book_however_long_it_lasts() {
     let sim = sim(2);
     let (alice, disk) = (sim.host("alice"), Disk::default());
-    let mut config = p2p_swarm::Config::default();
+    let mut config = Config::default();
     config.limits.max_known_peers = 5;
     sim.block_on(async {
         let swarm = builder(&alice, 1)
@@ -85,13 +88,15 @@ fn what_cannot_be_stored_stays_bounded_by_the_book_however_long_it_lasts() {
             .build()
             .unwrap();
         let interval = swarm.config().store_interval;
+        // Between two looks of the keeper, from now on.
+        swarm.rt().sleep(SECOND).await;
         for n in 0..5 {
-            swarm.add_addrs(peer(n), [addr()]);
+            swarm.learn_addrs(peer(n), [addr()]);
         }
         swarm.rt().sleep(interval).await;
         disk.0.full.store(true, Ordering::Relaxed);
         for n in 10..100 {
-            swarm.add_addrs(peer(n), [addr()]);
+            swarm.learn_addrs(peer(n), [addr()]);
             swarm.rt().sleep(interval).await;
         }
         let most = disk.0.asked.lock().unwrap().iter().max().copied();
@@ -109,16 +114,15 @@ fn a_stored_peer_whose_addresses_are_too_old_is_taken_out_of_the_store() {
     let (alice, disk) = (sim.host("alice"), Disk::default());
     sim.block_on(async {
         let first = builder(&alice, 1).book_store(disk.clone()).build().unwrap();
-        let interval = first.config().store_interval;
         first.learn_addrs(peer(2), [addr()]);
         first.add_addrs(peer(3), [addr()]);
-        let ttl = first.config().addr_ttl;
         first.close().await;
-        alice.rt().sleep(ttl).await;
-
+    });
+    sim.run_for(Config::default().addr_ttl + SECOND);
+    sim.block_on(async {
         let late = builder(&alice, 1).book_store(disk.clone()).build().unwrap();
         assert_eq!(late.known_peers(), [peer(3)]);
-        late.rt().sleep(interval).await;
+        late.rt().sleep(late.config().store_interval + SECOND).await;
         let stored: Vec<PeerId> = disk.0.peers.lock().unwrap().keys().copied().collect();
         assert_eq!(stored, [peer(3)]);
         late.close().await;

@@ -69,7 +69,7 @@ fn incoming(new: impl Fn(&Host) -> SwarmBuilder, pieces: Pieces) -> (Step, Durat
 async fn timed_out(events: &mut Events) -> Step {
     loop {
         if let Event::IncomingFailed { error, .. } = events.next().await.unwrap() {
-            let UpgradeError::Timeout { step, after } = *error else {
+            let UpgradeError::Timeout { step, after, .. } = *error else {
                 panic!("no timeout: {error}");
             };
             assert_eq!(after, DEADLINE);

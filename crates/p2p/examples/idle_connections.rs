@@ -1,8 +1,9 @@
 //! What an idle connection costs: a full mesh of nodes over loopback TCP, Noise and yamux, with
 //! ping and identify running. Reads the resident memory from `/proc`, so only on Linux.
 //!
-//! `cargo run --release -p p2p --example idle_connections -- 138` makes 138 × 137 / 2 = 9453
-//! connections, both sides of each in this process: two sockets each (`ulimit -n 20000`).
+//! `cargo run --release -p p2p --example idle_connections -- 139` makes 139 × 138 / 2 = 9591
+//! connections, both sides of each in this process: two sockets each (`ulimit -n 20000`). It fails
+//! if a side takes more than is promised, 16 KiB.
 
 use std::error::Error;
 use std::time::Duration;
@@ -12,6 +13,8 @@ use p2p::{Config, Host, SecureChannel};
 
 /// Dials at a time, well below the limit.
 const AT_ONCE: usize = 32;
+/// Resident memory that a side of an idle connection may take, in bytes.
+const PROMISED: usize = 16 * 1024;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let nodes: usize = match std::env::args().nth(1) {
@@ -50,16 +53,19 @@ fn main() -> Result<(), Box<dyn Error>> {
             .sum();
         println!("{sides} sides of {} connections", sides / 2);
         let grown = after.resident.saturating_sub(before.resident);
+        let side = grown / sides.max(1);
         println!(
-            "resident memory: {} KiB more, {} bytes a side",
-            grown / 1024,
-            grown / sides.max(1)
+            "resident memory: {} KiB more, {side} bytes a side",
+            grown / 1024
         );
 
         let start = Usage::now()?;
         rt.sleep(Duration::from_secs(30)).await;
         let ticks = Usage::now()?.ticks - start.ticks;
         println!("CPU in 30 s with pings and keep-alives: {ticks} hundredths of a second");
+        if side > PROMISED {
+            return Err(format!("{side} bytes a side, at most {PROMISED} promised").into());
+        }
         Ok(())
     })
 }

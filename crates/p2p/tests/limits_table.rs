@@ -40,12 +40,137 @@ fn every_setting_states_its_default() {
     );
 }
 
+#[test]
+fn every_default_is_the_one_that_the_docs_state() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let (mut wrong, mut compared) = (Vec::new(), 0);
+    for setting in settings(&crates) {
+        let Some(code) = setting.code.as_deref().and_then(value) else {
+            continue;
+        };
+        compared += 1;
+        if value_said(&setting.default) != Some(code) {
+            let Setting { package, field, .. } = &setting;
+            let (said, code) = (&setting.default, setting.code.as_deref().unwrap_or(""));
+            wrong.push(format!(
+                "{package} {field}: {said:?}, and {code} in the code"
+            ));
+        }
+    }
+    assert!(compared > 150, "found: {compared}");
+    let wrong = wrong.join("\n  ");
+    assert!(wrong.is_empty(), "docs and code differ:\n  {wrong}");
+}
+
+#[test]
+fn a_default_means_the_same_in_code_and_in_words() {
+    for (code, words) in [
+        ("8 * 1024", "8 KiB, as in go"),
+        ("64 << 20", "64 MiB"),
+        ("1024 * 1023", "1 MiB, less 1 KiB for the rest"),
+        ("10_000", "10,000"),
+        ("NonZeroU32::new(32).unwrap_or(NonZeroU32::MIN)", "32"),
+        ("Duration::from_secs(3600)", "1 hour"),
+        ("Duration::from_millis(1500)", "1.5 s"),
+        ("0.25", "0.25"),
+        ("true", "true"),
+        ("None", "none, which means all"),
+    ] {
+        assert!(value(code).is_some(), "{code}");
+        assert_eq!(value(code), value_said(words), "{code}");
+    }
+    assert_ne!(value("10"), value_said("10 s"), "a number is no time");
+    assert_eq!(value("SOME_CONSTANT"), None);
+}
+
 struct Setting {
     package: String,
     owner: String,
     field: String,
     default: String,
+    /// What `impl Default` sets it to.
+    code: Option<String>,
     meaning: String,
+}
+
+/// A default, if it is plain.
+#[derive(Debug, PartialEq)]
+enum Value {
+    Bool(bool),
+    None,
+    Number(f64),
+    Seconds(f64),
+}
+
+/// What an expression in the code comes to.
+fn value(code: &str) -> Option<Value> {
+    let inside = |before: &str| Some(code.split_once(before)?.1.split_once(')')?.0);
+    if let Some(seconds) = inside("Duration::from_secs(") {
+        return number(seconds).map(Value::Seconds);
+    }
+    if let Some(millis) = inside("Duration::from_millis(") {
+        return number(millis).map(|millis| Value::Seconds(millis / 1000.0));
+    }
+    if code.starts_with("NonZero") {
+        return number(inside("::new(")?).map(Value::Number);
+    }
+    match code {
+        "Duration::ZERO" => Some(Value::Seconds(0.0)),
+        "None" => Some(Value::None),
+        "false" => Some(Value::Bool(false)),
+        "true" => Some(Value::Bool(true)),
+        _ => number(code).map(Value::Number),
+    }
+}
+
+/// A number, or a product or a shift of some.
+fn number(code: &str) -> Option<f64> {
+    if let Some((left, right)) = code.split_once(" << ") {
+        return Some(number(left)? * number(right)?.exp2());
+    }
+    if let Some((left, right)) = code.split_once(" * ") {
+        return Some(number(left)? * number(right)?);
+    }
+    code.replace('_', "").parse().ok()
+}
+
+/// What the words behind `Default:` come to.
+fn value_said(words: &str) -> Option<Value> {
+    if let Some((whole, part)) = words.split_once(", less ")
+        && let (Value::Number(whole), Value::Number(part)) = (value_said(whole)?, value_said(part)?)
+    {
+        return Some(Value::Number(whole - part));
+    }
+    let mut rest = words.split([' ', ';']);
+    let first = rest.next()?.trim_end_matches(',');
+    let unit = rest.next().unwrap_or_default().trim_end_matches(',');
+    match first {
+        "false" => return Some(Value::Bool(false)),
+        "none" => return Some(Value::None),
+        "true" => return Some(Value::Bool(true)),
+        _ => {}
+    }
+    let number: f64 = first.replace(',', "").parse().ok()?;
+    Some(match unit {
+        "ms" => Value::Seconds(number / 1000.0),
+        "s" => Value::Seconds(number),
+        "min" => Value::Seconds(number * 60.0),
+        "h" | "hour" | "hours" => Value::Seconds(number * 3600.0),
+        "day" | "days" => Value::Seconds(number * 86_400.0),
+        "KiB" => Value::Number(number * 1024.0),
+        "MiB" => Value::Number(number * 1024.0 * 1024.0),
+        "GiB" => Value::Number(number * 1024.0 * 1024.0 * 1024.0),
+        _ => Value::Number(number),
+    })
+}
+
+/// What `impl Default for owner` in `source` sets `field` to, if it is on one line.
+fn code_of(source: &str, owner: &str, field: &str) -> Option<String> {
+    let (_, rest) = source.split_once(&format!("impl Default for {owner} "))?;
+    let (body, _) = rest.split_once("\n}")?;
+    let start = format!("            {field}: ");
+    let line = body.lines().find_map(|line| line.strip_prefix(&start))?;
+    Some(line.strip_suffix(',')?.to_owned())
 }
 
 fn table_of(crates: &Path) -> String {
@@ -138,6 +263,7 @@ fn fields(package: &str, source: &str) -> Vec<Setting> {
                 owner: owner.clone(),
                 field: format!("{owner}::{field}"),
                 default: first_sentence(default),
+                code: code_of(source, owner, field),
                 meaning: plain(meaning),
             });
         }

@@ -1,13 +1,15 @@
 //! `p2p listen`: a node that answers ping, identify and echo.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::future::{Either, select};
 use futures::io::{AsyncReadExt, AsyncWriteExt, BufReader, copy_buf};
 use futures::stream::StreamExt;
-use p2p::core::TcpOptions;
-use p2p::{Chain, Event, Host, Stream};
+use p2p::core::{AddrExt, Exceeded, TcpOptions};
+use p2p::swarm::StreamError;
+use p2p::{Chain, DialError, Event, Host, Multiaddr, PeerId, Stream};
 
 use crate::cli::Listen;
 use crate::failure::Failure;
@@ -31,7 +33,7 @@ pub(crate) async fn run(output: Output, args: Listen) -> Result<(), Failure> {
         let served = p2p::Perf::serve(host.swarm(), p2p::perf::Config::default());
         served.map_err(|error| Failure::new("cannot answer perf", "start", Chain(&error)))?;
     }
-    let mut events = host.events();
+    let (mut events, mut teller) = (host.events(), Teller::new(output, host.peer_id()));
     for addr in &args.addrs {
         let listening = host.swarm().listen(addr.clone()).await;
         let addrs = listening.map_err(|error| {
@@ -40,11 +42,7 @@ pub(crate) async fn run(output: Output, args: Listen) -> Result<(), Failure> {
                 .help("choose another port or 0, and an address of this machine")
         })?;
         for addr in addrs {
-            output.line(format!(
-                "listening on {}",
-                output.styled(Style::Bold, &addr)
-            ));
-            output.record(&Record::new("listening").text("addr", addr));
+            teller.listening(&addr.without_peer());
         }
     }
     if let Some(at) = args.metrics {
@@ -57,13 +55,16 @@ pub(crate) async fn run(output: Output, args: Listen) -> Result<(), Failure> {
     let why = loop {
         match select(&mut stop, events.next()).await {
             Either::Left((why, _)) => break why.map_or("end of the program", |why| why.reason()),
-            Either::Right((Some(event), _)) => tell(output, &event),
+            Either::Right((Some(event), _)) => teller.tell(&event),
             Either::Right((None, _)) => break "end of the swarm",
         }
     };
     host.close().await;
     while let Some(event) = events.next().await {
-        tell(output, &event);
+        // That we listen no longer goes without saying.
+        if !matches!(event, Event::ListenAddrGone(_)) {
+            teller.tell(&event);
+        }
     }
     output.line(format!("closed: {why}"));
     output.record(&Record::new("closed").text("why", why));
@@ -104,81 +105,162 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Bytes that are echoed at once.
 const COPY: usize = 64 * 1024;
 
-/// Prints what happened.
-fn tell(output: Output, event: &Event) {
-    match event {
-        Event::Connected { info } => {
-            let how = node::negotiated(info);
-            output.line(format!(
-                "connected {} {} at {} over {how}",
-                info.id, info.peer, info.remote
-            ));
-            output.record(&node::info_record("connected", info));
-        }
-        Event::Disconnected {
+/// Prints what happens.
+struct Teller {
+    output: Output,
+    peer: PeerId,
+    /// Where we listen, as far as we have said so.
+    listening: BTreeSet<Multiaddr>,
+}
+
+impl Teller {
+    fn new(output: Output, peer: PeerId) -> Self {
+        Self {
+            output,
             peer,
-            connection,
-            end,
-            ..
-        } => {
-            output.line(format!("disconnected {connection} {peer}: {}", clean(end)));
-            let record = Record::new("disconnected")
-                .text("connection", connection)
-                .text("peer", peer)
-                .text("why", end)
-                .text("blame", end.blame());
-            output.record(&record);
+            listening: BTreeSet::new(),
         }
-        Event::IncomingFailed { remote, error } => {
-            let (step, cause) = (error.step(), Chain(&**error).to_string());
-            output.line(format!("failed {remote}: step {step}: {}", clean(&cause)));
-            let record = Record::new("incoming_failed")
-                .text("addr", remote)
-                .text("step", step)
-                .text("cause", cause);
-            output.record(&record);
+    }
+
+    /// Tells an address at which we listen, unless that was said before.
+    fn listening(&mut self, addr: &Multiaddr) -> bool {
+        let addr = addr.clone().with_peer(self.peer);
+        if !self.listening.insert(addr.clone()) {
+            return false;
         }
-        Event::Lagged(count) => {
-            output.line(format!("{count} events were lost: too many at once"));
-            output.record(&Record::new("lagged").with("count", *count));
+        let output = self.output;
+        output.line(format!(
+            "listening on {}",
+            output.styled(Style::Bold, &addr)
+        ));
+        output.record(&Record::new("listening").text("addr", addr));
+        true
+    }
+
+    fn listening_gone(&mut self, addr: &Multiaddr) {
+        let addr = addr.clone().with_peer(self.peer);
+        if self.listening.remove(&addr) {
+            self.output.line(format!("no longer listening on {addr}"));
+            let record = Record::new("listening_gone").text("addr", addr);
+            self.output.record(&record);
         }
-        Event::LimitHit {
-            exceeded, times, ..
-        } => {
-            output.line(format!("refused {times} times: {exceeded}"));
-            let record = Record::new("limit_hit")
-                .text("setting", exceeded.setting)
-                .with("limit", exceeded.limit)
-                .with("times", *times)
-                .text("cause", exceeded);
-            output.record(&record);
+    }
+
+    fn tell(&mut self, event: &Event) {
+        let output = self.output;
+        match event {
+            Event::Connected { info } => {
+                let how = node::negotiated(info);
+                output.line(format!(
+                    "connected {} {} at {} over {how}",
+                    info.id, info.peer, info.remote
+                ));
+                output.record(&node::info_record("connected", info));
+            }
+            Event::DialFailed { peer, error } => not_reached(output, peer.as_ref(), error),
+            Event::Disconnected {
+                peer,
+                connection,
+                end,
+                ..
+            } => {
+                output.line(format!("disconnected {connection} {peer}: {}", clean(end)));
+                let record = Record::new("disconnected")
+                    .text("connection", connection)
+                    .text("peer", peer)
+                    .text("why", end)
+                    .text("blame", end.blame());
+                output.record(&record);
+            }
+            Event::IncomingFailed { remote, error } => {
+                let (step, cause) = (error.step(), Chain(&**error).to_string());
+                output.line(format!("failed {remote}: step {step}: {}", clean(&cause)));
+                let record = Record::new("incoming_failed")
+                    .text("addr", remote)
+                    .text("step", step)
+                    .text("cause", cause);
+                output.record(&record);
+            }
+            Event::Lagged(count) => {
+                output.line(format!("{count} events were lost: too many at once"));
+                output.record(&Record::new("lagged").with("count", *count));
+            }
+            Event::ExternalAddr(addr) => {
+                output.line(format!("others see us at {addr}"));
+                output.record(&Record::new("external_addr").text("addr", addr));
+            }
+            Event::ExternalAddrGone(addr) => {
+                output.line(format!("others no longer see us at {addr}"));
+                output.record(&Record::new("external_addr_gone").text("addr", addr));
+            }
+            Event::ListenAddr(addr) => {
+                self.listening(addr);
+            }
+            Event::ListenAddrGone(addr) => self.listening_gone(addr),
+            Event::LimitHit {
+                exceeded,
+                peer,
+                times,
+            } => limit_hit(output, exceeded, peer.as_ref(), *times),
+            Event::StreamFailed {
+                peer, error, times, ..
+            } => stream_failed(output, peer, error, *times),
+            // Said when it was asked for, or of no interest here.
+            Event::ProtocolsChanged | _ => {}
         }
-        Event::ExternalAddr(addr) => {
-            output.line(format!("others see us at {addr}"));
-            output.record(&Record::new("external_addr").text("addr", addr));
-        }
-        Event::ExternalAddrGone(addr) => {
-            output.line(format!("others no longer see us at {addr}"));
-            output.record(&Record::new("external_addr_gone").text("addr", addr));
-        }
-        Event::StreamFailed {
-            peer, error, times, ..
-        } => {
-            output.line(format!(
-                "{times} streams failed, the last of {peer}: {}",
-                clean(error)
-            ));
-            let record = Record::new("stream_failed")
-                .text("peer", peer)
-                .with("times", *times)
-                .text("cause", error);
-            output.record(&record);
-        }
-        // Said when they were asked for, or of no interest here.
-        Event::DialFailed { .. }
-        | Event::ListenAddr(_)
-        | Event::ListenAddrGone(_)
-        | Event::ProtocolsChanged
-        | _ => {}
+    }
+}
+
+/// Whom we wanted to reach, and why we did not.
+fn not_reached(output: Output, peer: Option<&PeerId>, error: &DialError) {
+    let who = peer.map_or_else(|| "an address".to_owned(), ToString::to_string);
+    let cause = Chain(error).to_string();
+    output.line(format!("cannot reach {who}: {}", clean(&cause)));
+    let record = Record::new("dial_failed")
+        .with("peer", peer.map(ToString::to_string))
+        .text("cause", cause);
+    output.record(&record);
+}
+
+/// What a remote was not given.
+fn limit_hit(output: Output, exceeded: &Exceeded, peer: Option<&PeerId>, times: u64) {
+    output.line(format!("refused {times} times: {exceeded}"));
+    let record = Record::new("limit_hit")
+        .text("setting", exceeded.setting)
+        .with("limit", exceeded.limit)
+        .with("times", times)
+        .with("peer", peer.map(ToString::to_string))
+        .text("cause", exceeded);
+    output.record(&record);
+}
+
+/// Streams that came and named no protocol.
+fn stream_failed(output: Output, peer: &PeerId, error: &StreamError, times: u64) {
+    output.line(format!(
+        "{times} streams failed, the last of {peer}: {}",
+        clean(error)
+    ));
+    let record = Record::new("stream_failed")
+        .text("peer", peer)
+        .with("times", times)
+        .text("cause", error);
+    output.record(&record);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_told_when_it_comes_and_when_it_goes_and_not_twice() {
+        let peer = p2p::Keypair::ed25519_from_seed([1; 32]).to_peer_id();
+        let mut teller = Teller::new(Output::new(false), peer);
+        let addr: Multiaddr = "/ip4/192.0.2.1/tcp/4001".parse().unwrap();
+        assert!(teller.listening(&addr));
+        assert!(!teller.listening(&addr), "the event that follows");
+        teller.tell(&Event::ListenAddrGone(addr.clone()));
+        assert!(teller.listening.is_empty());
+        teller.tell(&Event::ListenAddr(addr.clone()));
+        assert_eq!(teller.listening, [addr.with_peer(peer)].into());
     }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn run(output: Output, args: Perf) -> Result<(), Failure> {
     Ok(())
 }
 
-fn failure(what: String, error: &PerfError) -> Failure {
+pub(crate) fn failure(what: String, error: &PerfError) -> Failure {
     match error {
         PerfError::Open(error) => explain::open(what, error, &PROTOCOL),
         // A remote without the protocol may reset the stream before its refusal is read.

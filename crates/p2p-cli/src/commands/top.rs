@@ -77,7 +77,7 @@ fn lost(args: &Top, error: &std::io::Error, seen: bool) -> Failure {
         .help(help)
 }
 
-fn no_terminal(error: std::io::Error) -> Failure {
+pub(crate) fn no_terminal(error: std::io::Error) -> Failure {
     Failure::new("cannot draw on the terminal", "start", error).help("p2p top --once")
 }
 

@@ -5,7 +5,7 @@ use p2p::Host;
 use crate::{World, plain, same};
 
 const HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
-const SILENT: &str = "transport failed after 10.0s: no answer within 10s";
+const SILENT: &str = "transport failed after 10.0s: no answer within 10s (setting: dial_timeout)";
 const SSH: &[u8] = b"SSH-2.0-OpenSSH_9.6\r\n";
 
 fn answers(greeting: &'static [u8], to: &str, expected: &str) {
@@ -23,7 +23,11 @@ fn over_tcp_what_the_other_end_speaks_is_shown() {
     let http = r#""HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n""#;
     answers(HTTP, to, &format!("{start}{http}"));
     answers(SSH, to, &format!(r#"{start}"SSH-2.0-OpenSSH_9.6\r\n""#));
-    answers(b"", to, "security failed after 10.0s: no answer within 10s");
+    answers(
+        b"",
+        to,
+        "security failed after 10.0s: no answer within 10s (setting: dial_timeout)",
+    );
 }
 
 #[test]
