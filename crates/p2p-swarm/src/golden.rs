@@ -212,7 +212,7 @@ fn refusals() -> Vec<String> {
     admission.connect(&addr()).unwrap();
     all.push(admission.connect(&addr()).unwrap_err());
     all.push(admission.evicted());
-    all.push(crate::admit::above(9, 8));
+    all.push(crate::trim::above(9, 8));
     all.push(limits.check_one_more_of_peer(8).unwrap_err());
     all.push(limits.dials().reserve(1000).unwrap_err());
 
