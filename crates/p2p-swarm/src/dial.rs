@@ -1,7 +1,7 @@
 //! From a peer to a connection: several addresses, one winner.
 //!
 //! ```text
-//!   addresses ── Schedule ──> attempts, each: slot, gate, transport, security, muxer
+//!   addresses ── Schedule ──> attempts, each: slot (not the first), gate, transport, security, muxer
 //!   first attempt that is a connection wins; the others are dropped
 //! ```
 //!
@@ -29,6 +29,7 @@ use crate::error::{Attempt, DialError, MAX_ATTEMPTS, Step, UpgradeError};
 use crate::join::{DialKey, Offers};
 use crate::schedule::{Next, Schedule, ScheduleConfig};
 use crate::shared::Shared;
+use crate::slots::Take;
 use crate::upgrade::{Context, Proposal, Upgraded};
 
 /// What to dial.
@@ -96,6 +97,10 @@ struct Race<'a> {
     peer: Option<PeerId>,
     offers: Arc<Offers>,
     attempts: FuturesUnordered<BoxFuture<'a, Result<Connection, Attempt>>>,
+    /// Which addresses these are, and since when.
+    under_way: Vec<(Multiaddr, Instant)>,
+    started: bool,
+    deadline: Instant,
     failed: Vec<Attempt>,
     /// Failures beyond those that are listed.
     more: usize,
@@ -118,6 +123,9 @@ impl<'a> Race<'a> {
             peer: plan.key.peer(),
             offers: plan.offers,
             attempts: FuturesUnordered::new(),
+            under_way: Vec::new(),
+            started: false,
+            deadline: now + shared.config.dial_deadline,
             failed: Vec::new(),
             more: 0,
         };
@@ -137,16 +145,18 @@ impl<'a> Race<'a> {
 
     async fn run(mut self) -> Result<Connection, DialError> {
         loop {
-            let rt = &self.shared.rt;
-            let until = match self.offers.next(rt.now()) {
+            let now = self.shared.rt.now();
+            if now >= self.deadline {
+                return self.overdue(now);
+            }
+            let until = match self.offers.next(now) {
                 Next::Exhausted => return self.exhausted(),
                 Next::Start(addr) => {
-                    self.attempts
-                        .push(attempt(self.shared, self.peer, addr).boxed());
+                    self.start(addr, now);
                     continue;
                 }
-                Next::Wait => None,
-                Next::WaitUntil(at) => Some(at),
+                Next::Wait => self.deadline,
+                Next::WaitUntil(at) => at.min(self.deadline),
             };
             match self.wait(until).await {
                 Woken::Closed => return Err(DialError::Closed),
@@ -156,6 +166,7 @@ impl<'a> Race<'a> {
                         error = %attempt.error, took = ?attempt.took, "dial failed");
                     self.shared.counters.attempt_failed(attempt.error.step());
                     self.offers.handle_failure(self.shared.rt.now());
+                    self.under_way.retain(|(addr, _)| *addr != attempt.addr);
                     self.note_failure(attempt);
                 }
                 Woken::News | Woken::Time => {}
@@ -163,15 +174,24 @@ impl<'a> Race<'a> {
         }
     }
 
-    async fn wait(&mut self, until: Option<Instant>) -> Woken {
-        let mut timer: Option<Box<dyn Timer>> = until.map(|at| self.shared.rt.timer(at));
+    /// The first address of a dial need not wait for those of others, which may all be dead.
+    fn start(&mut self, addr: Multiaddr, now: Instant) {
+        let first = !std::mem::replace(&mut self.started, true);
+        let waits = (!first).then(|| self.shared.attempts.take());
+        self.under_way.push((addr.clone(), now));
+        let attempt = attempt(self.shared, self.peer, addr, waits);
+        self.attempts.push(attempt.boxed());
+    }
+
+    async fn wait(&mut self, until: Instant) -> Woken {
+        let mut timer = self.shared.rt.timer(until);
         let mut closing = self.shared.closing.clone();
         std::future::poll_fn(|cx| self.poll_wait(&mut timer, &mut closing, cx)).await
     }
 
     fn poll_wait(
         &mut self,
-        timer: &mut Option<Box<dyn Timer>>,
+        timer: &mut Box<dyn Timer>,
         closing: &mut crate::shared::Closing,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Woken> {
@@ -184,10 +204,7 @@ impl<'a> Race<'a> {
         if self.offers.poll_news(cx).is_ready() {
             return Poll::Ready(Woken::News);
         }
-        match timer {
-            Some(timer) => Pin::new(timer).poll(cx).map(|()| Woken::Time),
-            None => Poll::Pending,
-        }
+        Pin::new(timer).poll(cx).map(|()| Woken::Time)
     }
 
     fn note_failure(&mut self, attempt: Attempt) {
@@ -196,6 +213,22 @@ impl<'a> Race<'a> {
         } else {
             self.more += 1;
         }
+    }
+
+    /// The dial has taken too long: nothing is waited for any more.
+    fn overdue(mut self, now: Instant) -> Result<Connection, DialError> {
+        let after = self.shared.config.dial_deadline;
+        let begun = std::mem::take(&mut self.under_way);
+        let begun = begun.into_iter().map(|(addr, since)| (addr, now - since));
+        let rest = self.offers.give_up().into_iter();
+        for (addr, took) in begun.chain(rest.map(|addr| (addr, Duration::ZERO))) {
+            self.note_failure(Attempt {
+                addr,
+                error: Arc::new(UpgradeError::GivenUp { after }),
+                took,
+            });
+        }
+        self.exhausted()
     }
 
     /// Every address failed; but the peer may have come to us meanwhile.
@@ -213,8 +246,12 @@ async fn attempt(
     shared: &Arc<Shared>,
     peer: Option<PeerId>,
     addr: Multiaddr,
+    waits: Option<Take>,
 ) -> Result<Connection, Attempt> {
-    let _slot = shared.attempts.take().await;
+    let _slot = match waits {
+        Some(turn) => Some(turn.await),
+        None => None,
+    };
     let start = shared.rt.now();
     let result = connect(shared, peer, &addr).await;
     shared.attempted(peer, &addr, result.as_ref().err());

@@ -86,6 +86,9 @@ fn upgrades() -> Vec<String> {
             left: Duration::from_millis(1500),
         },
         UpgradeError::Denied(Denied { reason }),
+        UpgradeError::GivenUp {
+            after: Duration::from_secs(30),
+        },
         UpgradeError::Limit(exceeded()),
         UpgradeError::Muxer(refused()),
         UpgradeError::Negotiation(refused()),
@@ -169,7 +172,7 @@ fn builds() -> Vec<BuildError> {
         BuildError::NoSecurity,
         BuildError::NoTransport,
     ];
-    let changes: [fn(&mut Config); 12] = [
+    let changes: [fn(&mut Config); 13] = [
         |config| config.limits.memory_budget = 0,
         |config| config.limits.memory_budget = 1 << 20,
         |config| config.limits.connection_memory = 65 << 20,
@@ -177,6 +180,7 @@ fn builds() -> Vec<BuildError> {
         |config| config.limits.prefix_v4 = 33,
         |config| config.observers_needed = 0,
         |config| config.dial_timeout = Duration::ZERO,
+        |config| config.dial_deadline = Duration::ZERO,
         |config| config.idle_timeout = Duration::ZERO,
         |config| config.supplant_timeout = Duration::ZERO,
         |config| (config.low_water, config.high_water) = (Some(9), Some(8)),

@@ -88,6 +88,13 @@ impl Offers {
         next
     }
 
+    /// Ends the dial; returns the addresses that have not started.
+    pub(crate) fn give_up(&self) -> Vec<Multiaddr> {
+        let mut state = lock(&self.0);
+        state.over = true;
+        state.schedule.give_up()
+    }
+
     pub(crate) fn handle_failure(&self, now: Instant) {
         lock(&self.0).schedule.handle_failure(now);
     }

@@ -61,7 +61,8 @@ pub struct Limits {
     ///
     /// Whoever joins a dial that has no place left for what he names gets one of his own.
     pub max_dial_addrs: usize,
-    /// Addresses tried at the same time, in all dials together; further ones wait. Default: 160.
+    /// Addresses tried at the same time, in all dials together, beside the first of each dial;
+    /// further ones wait. Default: 160.
     pub max_attempts: usize,
     /// Addresses tried at the same time in one dial; further ones wait. Default: 16.
     pub max_attempts_per_peer: usize,
