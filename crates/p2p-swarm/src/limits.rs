@@ -81,6 +81,11 @@ pub struct Limits {
     pub max_streams_per_protocol_and_peer: usize,
     /// Incoming streams of one connection whose protocol is not yet known; the connection is
     /// slowed down beyond that, and no stream is lost. Default: 64.
+    ///
+    /// Those beyond wait in the multiplexer, and their
+    /// [`Config::negotiation_timeout`](crate::Config::negotiation_timeout) begins when it is their
+    /// turn. So streams that name no protocol are gone after as many timeouts as there are batches
+    /// of this size in what the multiplexer holds.
     pub max_negotiating_streams: usize,
     /// Addresses remembered for one peer. Default: 64.
     pub max_addrs_per_peer: usize,
