@@ -365,7 +365,8 @@ async fn link_up(
                 proposal,
                 shared,
             };
-            shared.upgrader.upgrade(io, &cx).await?
+            let upgraded = shared.upgrader.upgrade(io, &cx).await;
+            upgraded.map_err(|failed| failed.error)?
         }
     };
     Ok(Linked {

@@ -121,6 +121,14 @@ impl UpgradeError {
         }
     }
 
+    /// The limit that refused it, if one did.
+    pub fn exceeded(&self) -> Option<&Exceeded> {
+        if let Self::Limit(exceeded) | Self::Transport(TransportError::Limit(exceeded)) = self {
+            return Some(exceeded);
+        }
+        None
+    }
+
     /// Whether it says something about the address, rather than about us.
     pub(crate) fn concerns_address(&self) -> bool {
         match self {

@@ -32,7 +32,7 @@ use crate::slots::Slots;
 use crate::stats::Counters;
 use crate::store::Keeper;
 use crate::tasks::{Tasks, lock};
-use crate::upgrade::{Upgraded, Upgrader};
+use crate::upgrade::{Failed, Upgraded, Upgrader};
 use crate::weak::Watcher;
 
 pub(crate) type DialFuture = BoxFuture<'static, Result<Connection, DialError>>;
@@ -288,7 +288,7 @@ impl Shared {
         addr: &Multiaddr,
         error: Option<&UpgradeError>,
     ) {
-        if let Some(UpgradeError::Limit(exceeded)) = error {
+        if let Some(exceeded) = error.and_then(UpgradeError::exceeded) {
             self.limit_hit(peer, exceeded);
         }
         let now = self.rt.now();
@@ -314,15 +314,18 @@ impl Shared {
         self.events.publish(&Event::DialFailed { peer, error });
     }
 
-    pub(crate) fn incoming_failed(&self, remote: Multiaddr, error: UpgradeError) {
+    pub(crate) fn incoming_failed(&self, remote: Multiaddr, failed: Failed) {
+        let Failed { peer, error } = failed;
         tracing::debug!(%remote, step = %error.step(), error = %Chain(&error), "incoming failed");
         self.counters.incoming_failed(error.step());
-        if let UpgradeError::Limit(exceeded) = &error {
-            self.limit_hit(None, exceeded);
+        if let Some(exceeded) = error.exceeded() {
+            self.limit_hit(peer, exceeded);
         }
-        let error = Arc::new(error);
-        self.events
-            .publish(&Event::IncomingFailed { remote, error });
+        self.events.publish(&Event::IncomingFailed {
+            remote,
+            peer,
+            error: Arc::new(error),
+        });
     }
 
     /// An incoming stream that found no handler.

@@ -7,7 +7,7 @@ use futures::future::{Either, select};
 use futures::io::{AsyncReadExt, AsyncWriteExt, BufReader, copy_buf};
 use futures::stream::StreamExt;
 use p2p::core::TcpOptions;
-use p2p::{Chain, Event, Host, Stream};
+use p2p::{Chain, Event, Host, PeerId, Stream};
 
 use crate::cli::Listen;
 use crate::failure::Failure;
@@ -129,29 +129,31 @@ fn tell(output: Output, event: &Event) {
                 .text("blame", end.blame());
             output.record(&record);
         }
-        Event::IncomingFailed { remote, error } => {
+        Event::IncomingFailed {
+            remote,
+            peer,
+            error,
+            ..
+        } => {
             let (step, cause) = (error.step(), Chain(&**error).to_string());
             output.line(format!("failed {remote}: step {step}: {}", clean(&cause)));
-            let record = Record::new("incoming_failed")
-                .text("addr", remote)
-                .text("step", step)
-                .text("cause", cause);
-            output.record(&record);
+            let record = by(Record::new("incoming_failed").text("addr", remote), *peer);
+            output.record(&record.text("step", step).text("cause", cause));
         }
         Event::Lagged(count) => {
             output.line(format!("{count} events were lost: too many at once"));
             output.record(&Record::new("lagged").with("count", *count));
         }
         Event::LimitHit {
-            exceeded, times, ..
+            exceeded,
+            peer,
+            times,
+            ..
         } => {
             output.line(format!("refused {times} times: {exceeded}"));
-            let record = Record::new("limit_hit")
-                .text("setting", exceeded.setting)
-                .with("limit", exceeded.limit)
-                .with("times", *times)
-                .text("cause", exceeded);
-            output.record(&record);
+            let record = by(Record::new("limit_hit"), *peer).text("setting", exceeded.setting);
+            let record = record.with("limit", exceeded.limit).with("times", *times);
+            output.record(&record.text("cause", exceeded));
         }
         Event::ExternalAddr(addr) => {
             output.line(format!("others see us at {addr}"));
@@ -180,5 +182,13 @@ fn tell(output: Output, event: &Event) {
         | Event::ListenAddrGone(_)
         | Event::ProtocolsChanged
         | _ => {}
+    }
+}
+
+/// Names the peer, if it is known.
+fn by(record: Record, peer: Option<PeerId>) -> Record {
+    match peer {
+        Some(peer) => record.text("peer", peer),
+        None => record,
     }
 }
