@@ -88,7 +88,7 @@ impl Shared {
         // another connection its place.
         self.check_per_peer(&lock(&self.state), &new)?;
         let place = self.place(&new)?;
-        let (task, watchers, supplanted, told) = {
+        let (task, watchers, supplanted, told, dial) = {
             let mut state = lock(&self.state);
             if state.is_closed() {
                 return Err(UpgradeError::Closed);
@@ -104,7 +104,8 @@ impl Shared {
             list.push(Arc::clone(&task.inner));
             let info = Box::new(task.inner.info.clone());
             let told = self.events.enqueue(&Event::Connected { info });
-            (task, state.watchers.clone(), supplanted, told)
+            let dial = state.dial_to(peer);
+            (task, state.watchers.clone(), supplanted, told, dial)
         };
         if let Some(inner) = supplanted {
             self.counters.supplanted();
@@ -112,6 +113,10 @@ impl Shared {
         }
         self.announce(&task, &watchers);
         drop(told);
+        let dial = dial.filter(|_| !is_relayed(&task.inner.info.remote));
+        if let Some(waker) = dial.and_then(|dial| dial.handle_connected()) {
+            waker.wake();
+        }
         self.supplant(&task.inner);
         self.trim();
         Ok(task)

@@ -7,7 +7,8 @@
 //!
 //! Dials to the same peer share one race: it runs as long as somebody waits for it, and tries the
 //! addresses of everybody who joins. Addresses from the book that failed lately are left alone;
-//! those that somebody named are tried all the same.
+//! those that somebody named are tried all the same. If the peer comes to us meanwhile, that is as
+//! good.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Future};
-use futures::stream::{FuturesUnordered, Stream};
+use futures::stream::{FuturesUnordered, Stream, StreamExt};
 use p2p_core::{
     AddrExt, Instant, Link, Multiaddr, PeerId, Role, SecurityError, Timer, TransportError,
 };
@@ -80,7 +81,7 @@ impl Plan {
 pub(crate) async fn dial(shared: Arc<Shared>, plan: Plan) -> Result<Connection, DialError> {
     let peer = plan.key.peer();
     let result = match shared.pending_dials.reserve(1) {
-        Ok(_permit) => Race::new(&shared, plan).run().await,
+        Ok(_permit) => Race::new(Arc::clone(&shared), plan).run().await,
         Err(exceeded) => {
             shared.limit_hit(peer, &exceeded);
             Err(exceeded.into())
@@ -92,11 +93,11 @@ pub(crate) async fn dial(shared: Arc<Shared>, plan: Plan) -> Result<Connection, 
     result
 }
 
-struct Race<'a> {
-    shared: &'a Arc<Shared>,
+struct Race {
+    shared: Arc<Shared>,
     peer: Option<PeerId>,
     offers: Arc<Offers>,
-    attempts: FuturesUnordered<BoxFuture<'a, Result<Connection, Attempt>>>,
+    attempts: FuturesUnordered<BoxFuture<'static, Result<Connection, Attempt>>>,
     /// Which addresses these are, and since when.
     under_way: Vec<(Multiaddr, Instant)>,
     started: bool,
@@ -115,9 +116,10 @@ enum Woken {
     Time,
 }
 
-impl<'a> Race<'a> {
-    fn new(shared: &'a Arc<Shared>, plan: Plan) -> Self {
+impl Race {
+    fn new(shared: Arc<Shared>, plan: Plan) -> Self {
         let now = shared.rt.now();
+        let deadline = now + shared.config.dial_deadline;
         let mut race = Self {
             shared,
             peer: plan.key.peer(),
@@ -125,7 +127,7 @@ impl<'a> Race<'a> {
             attempts: FuturesUnordered::new(),
             under_way: Vec::new(),
             started: false,
-            deadline: now + shared.config.dial_deadline,
+            deadline,
             failed: Vec::new(),
             more: 0,
         };
@@ -169,7 +171,13 @@ impl<'a> Race<'a> {
                     self.under_way.retain(|(addr, _)| *addr != attempt.addr);
                     self.note_failure(attempt);
                 }
-                Woken::News | Woken::Time => {}
+                Woken::News => {
+                    if let Some(connection) = self.came() {
+                        self.leave_attempts();
+                        return Ok(connection);
+                    }
+                }
+                Woken::Time => {}
             }
         }
     }
@@ -179,7 +187,7 @@ impl<'a> Race<'a> {
         let first = !std::mem::replace(&mut self.started, true);
         let waits = (!first).then(|| self.shared.attempts.take());
         self.under_way.push((addr.clone(), now));
-        let attempt = attempt(self.shared, self.peer, addr, waits);
+        let attempt = attempt(Arc::clone(&self.shared), self.peer, addr, waits);
         self.attempts.push(attempt.boxed());
     }
 
@@ -231,10 +239,25 @@ impl<'a> Race<'a> {
         self.exhausted()
     }
 
+    /// A connection that came to be without us.
+    fn came(&self) -> Option<Connection> {
+        self.peer.and_then(|peer| self.shared.connection(&peer))
+    }
+
+    /// Lets what is under way end by itself. The peer may be about to do with ours as we do with
+    /// its: if both hung up, none would be left. What comes of it is one too many, which the swarm
+    /// closes in order.
+    fn leave_attempts(self) {
+        let mut attempts = self.attempts;
+        self.offers.give_up();
+        self.shared.tasks.spawn("dialing on", async move {
+            while attempts.next().await.is_some() {}
+        });
+    }
+
     /// Every address failed; but the peer may have come to us meanwhile.
     fn exhausted(self) -> Result<Connection, DialError> {
-        let came = self.peer.and_then(|peer| self.shared.connection(&peer));
-        came.ok_or_else(|| DialError::AllFailed {
+        self.came().ok_or_else(|| DialError::AllFailed {
             attempts: self.failed.into(),
             more: self.more,
             left_out: self.offers.left_out(),
@@ -243,7 +266,7 @@ impl<'a> Race<'a> {
 }
 
 async fn attempt(
-    shared: &Arc<Shared>,
+    shared: Arc<Shared>,
     peer: Option<PeerId>,
     addr: Multiaddr,
     waits: Option<Take>,
@@ -253,7 +276,7 @@ async fn attempt(
         None => None,
     };
     let start = shared.rt.now();
-    let result = connect(shared, peer, &addr).await;
+    let result = connect(&shared, peer, &addr).await;
     shared.attempted(peer, &addr, result.as_ref().err());
     result.map_err(|error| Attempt {
         error: Arc::new(error),

@@ -24,7 +24,7 @@ use crate::events::Event;
 use crate::external::{Change, External};
 use crate::gates::Gates;
 use crate::handler::Handlers;
-use crate::join::{DialKey, Running};
+use crate::join::{DialKey, Offers, Running};
 use crate::manager::Manager;
 use crate::refusals::Refusals;
 use crate::share::Shares;
@@ -131,6 +131,12 @@ impl State {
     /// All connections.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Inner>> {
         self.connections.values().flatten()
+    }
+
+    /// The dial to `peer` under way, if there is one.
+    pub(crate) fn dial_to(&self, peer: PeerId) -> Option<Arc<Offers>> {
+        let running = self.dials.get(&DialKey::Peer(peer))?;
+        Some(Arc::clone(&running.offers))
     }
 
     /// Dials under way.

@@ -398,8 +398,14 @@ fn a_lesser_connection_that_is_in_use_stays() {
 
     sim.block_on(async {
         let (at_a, at_b) = (listen(&a, &alice).await, listen(&b, &bob).await);
-        let (from_a, from_b) = future::join(a.dial(at_b), b.dial(at_a)).await;
+        // The lesser one is there first, or its dialer would be content with the other.
+        let later = async {
+            a.rt().sleep(LATENCY).await;
+            a.dial(at_b).await
+        };
+        let (from_a, from_b) = future::join(later, b.dial(at_a)).await;
         let (from_a, from_b) = (from_a.unwrap(), from_b.unwrap());
+        assert_eq!(from_b.info().role, Role::Dialer);
         a.rt().sleep(Duration::from_secs(30)).await;
         assert_eq!(b.connections(&peer(1)).len(), 2, "b still holds its own");
         let mut events = b.events();
