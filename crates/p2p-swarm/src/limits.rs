@@ -98,8 +98,14 @@ pub struct Limits {
     pub max_known_bytes: usize,
     /// Addresses whose failures are remembered. Default: 4096.
     pub max_backoffs: usize,
-    /// Addresses that others say they see us at and that are not confirmed. Default: 64.
+    /// Addresses that others say they see us at, those that are believed included. Default: 64.
     pub max_observations: usize,
+    /// Addresses of one transport that we believe because others see us there: those that most
+    /// observers agree on. Default: 3.
+    ///
+    /// A host has about one for each network that it is behind. More would let observers who lie
+    /// together make us announce what they invent.
+    pub max_external_addrs: usize,
 }
 
 impl Default for Limits {
@@ -133,6 +139,7 @@ impl Default for Limits {
             max_known_bytes: 8 << 20,
             max_backoffs: 4096,
             max_observations: 64,
+            max_external_addrs: 3,
         }
     }
 }
@@ -270,6 +277,7 @@ impl Limits {
             row("max_known_bytes", self.max_known_bytes, Bytes),
             row("max_backoffs", self.max_backoffs, Count),
             row("max_observations", self.max_observations, Count),
+            row("max_external_addrs", self.max_external_addrs, Count),
         ]
     }
 

@@ -111,7 +111,7 @@ impl State {
             external: External::new(
                 config.observers_needed,
                 config.observation_ttl,
-                limits.max_observations,
+                (limits.max_observations, limits.max_external_addrs),
             ),
             handlers: Arc::default(),
             watchers: Vec::new(),
