@@ -239,18 +239,36 @@ impl Limits {
     }
 
     /// The limits for a host that may hold `bytes` on behalf of all remotes: memory in the default
-    /// proportions, everything else as by default.
+    /// proportions, and below the default budget also what takes memory beside it, such as
+    /// connections, down to a few. Everything else as by default.
     ///
     /// ```
     /// let small = p2p_swarm::Limits::with_memory_budget(16 << 20);
     /// assert_eq!((small.peer_memory, small.connection_memory), (4 << 20, 2 << 20));
+    /// assert_eq!((small.max_connections, small.max_known_bytes), (64, 512 << 10));
     /// ```
     pub fn with_memory_budget(bytes: usize) -> Self {
         Self {
             memory_budget: bytes,
             peer_memory: bytes / 4,
             connection_memory: bytes / 8,
-            ..Self::default()
+            ..Self::default().shrunk_to(bytes)
+        }
+    }
+
+    /// What no budget pays for, in proportion to `bytes`, where those are less than the default.
+    fn shrunk_to(self, bytes: usize) -> Self {
+        let whole = self.memory_budget;
+        let part =
+            |most: usize, least: usize| (bytes.min(whole) / (whole / most)).clamp(least, most);
+        Self {
+            max_connections: part(self.max_connections, 16),
+            max_connections_per_prefix: part(self.max_connections_per_prefix, 8),
+            max_pending_incoming: part(self.max_pending_incoming, 16),
+            max_pending_per_prefix: part(self.max_pending_per_prefix, 8),
+            max_known_bytes: part(self.max_known_bytes, 1),
+            max_backoffs: part(self.max_backoffs, 64),
+            ..self
         }
     }
 
@@ -446,6 +464,22 @@ mod tests {
         for row in Limits::default().rows() {
             assert!(text.contains(row.setting), "{}", row.setting);
         }
+    }
+
+    #[test]
+    fn what_no_budget_pays_for_stays_a_part_of_a_small_one() {
+        for bytes in [4 << 20, 8 << 20, 64 << 20, 256 << 20] {
+            let limits = Limits::with_memory_budget(bytes);
+            // An idle connection, a link being upgraded and a failed address, at most.
+            let beside = limits.max_connections * (16 << 10)
+                + limits.max_pending_incoming * (4 << 10)
+                + limits.max_backoffs * 256
+                + limits.max_known_bytes;
+            assert!(beside <= bytes / 7, "{beside} beside {bytes}");
+        }
+        let (most, default) = (Limits::with_memory_budget(2 << 30), Limits::default());
+        assert_eq!(most.max_connections, default.max_connections);
+        assert_eq!(most.max_known_bytes, default.max_known_bytes);
     }
 
     #[test]
