@@ -13,9 +13,9 @@ pub struct Config {
     /// Dials under way at the same time. Default: 4.
     pub max_dials: NonZeroUsize,
     /// How long to wait after a peer was lost or could not be dialed; twice as long after each
-    /// further failure. Default: 1 s.
+    /// further failure. Must be above zero. Default: 1 s.
     pub first_wait: Duration,
-    /// The longest that this can become. Default: 5 min.
+    /// The longest that this can become, at least `first_wait`. Default: 5 min.
     pub longest_wait: Duration,
     /// The part of each wait by which it is shortened or lengthened at random, so that nodes that
     /// lost the same peer do not come back at once. Default: 0.2.

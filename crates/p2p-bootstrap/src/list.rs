@@ -80,6 +80,12 @@ impl List {
             .map(|(peer, addrs)| (*peer, addrs.as_slice()))
     }
 
+    /// Where `peer` is, according to the list.
+    pub(crate) fn addrs(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        let found = self.peers.iter().find(|(other, _)| other == peer);
+        found.map(|(_, addrs)| addrs.clone()).unwrap_or_default()
+    }
+
     /// Whether nobody is on it.
     pub fn is_empty(&self) -> bool {
         self.peers.is_empty()

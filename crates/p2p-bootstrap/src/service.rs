@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
-use p2p_core::{Instant, PeerId, Rt, Timer};
+use p2p_core::{Instant, Multiaddr, PeerId, Rt, Timer};
 use p2p_swarm::{DialError, Event, Events, KeepAlive, Swarm, WeakSwarm};
 
 use crate::config::Config;
@@ -22,6 +23,7 @@ pub struct Bootstrap {
 
 struct Shared {
     rt: Rt,
+    list: List,
     roster: Mutex<Roster>,
 }
 
@@ -32,6 +34,20 @@ pub enum BootstrapError {
     /// Nobody is on the list, or only we.
     #[error("the bootstrap list names nobody but ourselves")]
     Nobody,
+    /// The first wait is longer than the longest.
+    #[error("first_wait ({first:?}) is more than longest_wait ({longest:?})")]
+    Waits {
+        /// [`Config::first_wait`].
+        first: Duration,
+        /// [`Config::longest_wait`].
+        longest: Duration,
+    },
+    /// The setting must be above zero.
+    #[error("{setting} must be above zero")]
+    Zero {
+        /// The field of [`Config`].
+        setting: &'static str,
+    },
 }
 
 /// How it stands with one peer of the list.
@@ -55,8 +71,10 @@ impl Bootstrap {
     /// connected with all of them, or with [`Config::min_connected`], until the swarm ends.
     ///
     /// # Errors
-    /// [`BootstrapError::Nobody`] if nobody else is on the list.
+    /// [`BootstrapError::Nobody`] if nobody else is on the list, others if the settings make no
+    /// sense. The address book is as it was.
     pub fn new(swarm: &Swarm, list: &List, config: Config) -> Result<Self, BootstrapError> {
+        check(&config)?;
         let own = swarm.local_peer();
         let mut peers = Vec::new();
         for (peer, addrs) in list.peers().filter(|(peer, _)| *peer != own) {
@@ -76,6 +94,7 @@ impl Bootstrap {
         }
         let shared = Arc::new(Shared {
             rt,
+            list: list.clone(),
             roster: Mutex::new(roster),
         });
         let run = run(Arc::clone(&shared), swarm.downgrade(), events);
@@ -102,6 +121,18 @@ impl Bootstrap {
     }
 }
 
+fn check(config: &Config) -> Result<(), BootstrapError> {
+    let (first, longest) = (config.first_wait, config.longest_wait);
+    if first.is_zero() {
+        let setting = "first_wait";
+        return Err(BootstrapError::Zero { setting });
+    }
+    if first > longest {
+        return Err(BootstrapError::Waits { first, longest });
+    }
+    Ok(())
+}
+
 type Dials = FuturesUnordered<BoxFuture<'static, (PeerId, Result<(), DialError>)>>;
 
 /// What the task was waiting for.
@@ -121,15 +152,15 @@ async fn run(shared: Arc<Shared>, swarm: WeakSwarm, mut events: Events) {
                 let Some(swarm) = swarm.upgrade() else { return };
                 // Its own waits are longer than the swarm's.
                 swarm.reset_backoff(&peer);
-                let weak = swarm.downgrade();
-                dials.push(dial(weak, peer).boxed());
+                let (weak, addrs) = (swarm.downgrade(), shared.list.addrs(&peer));
+                dials.push(dial(weak, peer, addrs).boxed());
                 continue;
             }
             Next::Wait => None,
             Next::WaitUntil(at) => Some(shared.rt.timer(at)),
         };
         match wait(&mut dials, &mut events, timer).await {
-            Woken::Dialed(peer, result) => shared.dialed(&peer, result),
+            Woken::Dialed(peer, result) => shared.dialed(&swarm, &peer, result),
             Woken::Ended => return,
             Woken::Event(event) => shared.happened(&swarm, event),
             Woken::Time => {}
@@ -137,11 +168,17 @@ async fn run(shared: Arc<Shared>, swarm: WeakSwarm, mut events: Events) {
     }
 }
 
-async fn dial(swarm: WeakSwarm, peer: PeerId) -> (PeerId, Result<(), DialError>) {
+/// Dials `peer` at `addrs`, and wherever else it is known to be: the program may have taken the
+/// list's addresses out of the book.
+async fn dial(
+    swarm: WeakSwarm,
+    peer: PeerId,
+    addrs: Vec<Multiaddr>,
+) -> (PeerId, Result<(), DialError>) {
     let Some(swarm) = swarm.upgrade() else {
         return (peer, Err(DialError::Closed));
     };
-    let dialed = swarm.dial(peer).await;
+    let dialed = swarm.dial((peer, addrs)).await;
     (peer, dialed.map(drop))
 }
 
@@ -166,12 +203,20 @@ impl Shared {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn dialed(&self, peer: &PeerId, result: Result<(), DialError>) {
+    fn dialed(&self, swarm: &WeakSwarm, peer: &PeerId, result: Result<(), DialError>) {
+        let (now, luck) = (self.rt.now(), self.luck());
         match result {
-            Ok(()) => self.roster().handle_connected(peer, self.rt.now()),
+            Ok(()) => {
+                let mut roster = self.roster();
+                roster.handle_connected(peer, now);
+                // What is told of its end may have come before.
+                let is_connected = |swarm: Swarm| swarm.is_connected(peer);
+                if !swarm.upgrade().is_some_and(is_connected) {
+                    roster.handle_disconnected(peer, now, luck);
+                }
+            }
             Err(error) => {
                 tracing::debug!(%peer, %error, "bootstrap peer not reached");
-                let (now, luck) = (self.rt.now(), self.luck());
                 self.roster().handle_failure(peer, now, luck);
             }
         }
@@ -221,5 +266,39 @@ impl Shared {
 impl fmt::Debug for Bootstrap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.status()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use p2p_keys::Keypair;
+    use p2p_plaintext::Plaintext;
+    use p2p_sim::Sim;
+    use p2p_tcp::Tcp;
+    use p2p_yamux::Yamux;
+
+    #[test]
+    fn a_dial_whose_connection_is_over_when_it_is_heard_of_is_made_again() {
+        let sim = Sim::new(1);
+        let rt = sim.host("alice").rt();
+        let [ours, theirs] = [1, 2].map(|n| Keypair::ed25519_from_seed([n; 32]));
+        let swarm = Swarm::builder(rt.clone(), ours.to_peer_id())
+            .transport(Tcp::new(rt, p2p_tcp::Config::default()))
+            .security(Plaintext::new(&ours))
+            .muxer(Yamux::default())
+            .build()
+            .unwrap();
+        let peer = theirs.to_peer_id();
+        let list = format!("/ip4/192.0.2.1/tcp/1/p2p/{peer}").parse().unwrap();
+        let bootstrap = Bootstrap::new(&swarm, &list, Config::default()).unwrap();
+        sim.run_for(Duration::from_millis(1));
+        assert_eq!(bootstrap.status()[0].again, None, "being dialed");
+
+        // Connected and Disconnected were handled before.
+        let shared = &bootstrap.shared;
+        shared.dialed(&swarm.downgrade(), &peer, Ok(()));
+        let status = &bootstrap.status()[0];
+        assert!(!status.connected && status.again.is_some(), "{status:?}");
     }
 }

@@ -3,6 +3,8 @@
 //! `P2P_BLESS=1 cargo test -p p2p-bootstrap --test golden` writes `tests/golden/texts.txt` anew: read
 //! the difference as a user would.
 
+use std::time::Duration;
+
 use p2p_bootstrap::{BootstrapError, List};
 use p2p_core::golden::Texts;
 
@@ -26,6 +28,13 @@ fn every_error_reads_as_it_should() {
         .collect();
     wrong.extend(List::new(["/ip4/192.0.2.1/tcp/4001".parse().unwrap()]).err());
     texts.errors("ListError", wrong);
-    texts.errors("BootstrapError", [BootstrapError::Nobody]);
+    let (first, longest) = (Duration::from_secs(301), Duration::from_secs(300));
+    let setting = "first_wait";
+    let errors = [
+        BootstrapError::Nobody,
+        BootstrapError::Waits { first, longest },
+        BootstrapError::Zero { setting },
+    ];
+    texts.errors("BootstrapError", errors);
     texts.compare(env!("CARGO_MANIFEST_DIR"));
 }

@@ -130,6 +130,42 @@ fn a_list_of_nobody_is_refused() {
 }
 
 #[test]
+fn a_peer_that_the_program_forgets_is_still_dialed_at_the_addresses_of_the_list() {
+    let sim = Sim::new(7);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let (a, b) = (swarm(&alice, 1), swarm(&bob, 2));
+    let list = List::new([sim.block_on(async { listen(&b, &bob).await })]).unwrap();
+    let _bootstrap = Bootstrap::new(&a, &list, Config::default()).unwrap();
+    sim.run_for(Duration::from_secs(1));
+    assert_eq!(a.peers(), [b.local_peer()]);
+
+    b.disconnect(&a.local_peer(), ErrorCode::NONE);
+    sim.run_for(Duration::from_millis(200));
+    assert!(a.peers().is_empty());
+    a.forget_peer(&b.local_peer());
+    sim.run_for(Duration::from_secs(10));
+    assert_eq!(a.peers(), [b.local_peer()]);
+}
+
+#[test]
+fn waits_that_make_no_sense_are_refused() {
+    let sim = Sim::new(6);
+    let a = swarm(&sim.host("alice"), 1);
+    let other = Keypair::ed25519_from_seed([2; 32]).to_peer_id();
+    let list: List = format!("/ip4/192.0.2.1/tcp/1/p2p/{other}").parse().unwrap();
+    let says = |first: u64, longest: u64| {
+        let mut config = Config::default();
+        config.first_wait = Duration::from_secs(first);
+        config.longest_wait = Duration::from_secs(longest);
+        let error = Bootstrap::new(&a, &list, config).unwrap_err();
+        assert!(a.known_peers().is_empty(), "nothing has changed");
+        error.to_string()
+    };
+    assert_eq!(says(0, 9), "first_wait must be above zero");
+    assert_eq!(says(9, 8), "first_wait (9s) is more than longest_wait (8s)");
+}
+
+#[test]
 fn it_ends_with_its_swarm() {
     let sim = Sim::new(4);
     let a = swarm(&sim.host("alice"), 1);

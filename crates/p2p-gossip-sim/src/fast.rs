@@ -6,14 +6,30 @@ use std::thread;
 
 use crate::Row;
 
-pub(crate) type Job = Box<dyn FnOnce() -> Row + Send>;
+/// One row to be made.
+pub(crate) struct Job {
+    pub(crate) row: Box<dyn FnOnce() -> Row + Send>,
+    /// It takes much longer than others: it starts first, so that not all wait for it at the end.
+    pub(crate) runs_long: bool,
+}
+
+impl Job {
+    pub(crate) fn new(row: impl FnOnce() -> Row + Send + 'static) -> Self {
+        Self {
+            row: Box::new(row),
+            runs_long: false,
+        }
+    }
+}
 
 /// Threads: as many as the smallest machine has that this is meant for.
 const THREADS: usize = 2;
 
 /// Runs `jobs`; the rows come back in the order of the jobs.
 pub(crate) fn run_all(jobs: Vec<Job>, done: &mut dyn FnMut(&Row)) -> Vec<Row> {
-    let queue = Mutex::new(jobs.into_iter().enumerate());
+    let mut jobs: Vec<_> = jobs.into_iter().enumerate().collect();
+    jobs.sort_by_key(|(_, job)| !job.runs_long);
+    let queue = Mutex::new(jobs.into_iter());
     let (sender, receiver) = channel();
     thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -22,7 +38,7 @@ pub(crate) fn run_all(jobs: Vec<Job>, done: &mut dyn FnMut(&Row)) -> Vec<Row> {
                 loop {
                     let next = queue.lock().map(|mut jobs| jobs.next());
                     let Ok(Some((index, job))) = next else { return };
-                    if sender.send((index, job())).is_err() {
+                    if sender.send((index, (job.row)())).is_err() {
                         return;
                     }
                 }

@@ -41,14 +41,14 @@ pub(crate) fn jobs(scale: Scale, only: &str) -> Vec<Job> {
     for (name, size) in SIZES {
         for kind in KINDS {
             if format!("{name}/{kind}").contains(only) {
-                jobs.push(Box::new(move || steady(kind, name, size, scale)));
+                jobs.push(Job::new(move || steady(kind, name, size, scale)));
             }
         }
     }
     for kind in [RouterKind::Gossip1_1, RouterKind::Ours] {
         let (name, size) = FIRST;
         if format!("{name}/{kind}").contains(only) {
-            jobs.push(Box::new(move || first(kind, name, size, scale)));
+            jobs.push(Job::new(move || first(kind, name, size, scale)));
         }
     }
     jobs

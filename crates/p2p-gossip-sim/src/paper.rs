@@ -86,7 +86,10 @@ pub(crate) fn jobs(scale: Scale, only: &str) -> Vec<Job> {
     let all = SCENARIOS.into_iter();
     let all = all.flat_map(|(name, scenario)| ROUTERS.map(|kind| (name, scenario, kind)));
     all.filter(|(name, _, kind)| format!("{name}/{kind}").contains(only))
-        .map(|(_, scenario, kind)| Box::new(move || scenario(kind, scale)) as Job)
+        .map(|(name, scenario, kind)| Job {
+            runs_long: name == "covert-flash" && !is_yardstick(kind),
+            ..Job::new(move || scenario(kind, scale))
+        })
         .collect()
 }
 
@@ -429,14 +432,18 @@ fn rate(kind: RouterKind, scale: Scale) -> u32 {
     }
 }
 
-/// Whether the mean mesh is large enough without its Sybils, and none has fewer than half of that.
+/// Whether the mean mesh is large enough without its Sybils, and nearly all have half of that.
 fn is_recovered(world: &mut World) -> bool {
     let honest: Vec<usize> = (0..world.honest).map(|n| world.honest_mesh(n)).collect();
     let enough = honest.iter().sum::<usize>() >= D_LOW * world.honest;
-    enough && honest.iter().all(|peers| 2 * peers >= D_LOW)
+    let poor = honest.iter().filter(|peers| 2 * **peers < D_LOW).count();
+    enough && poor * POOR_ONE_IN <= world.honest
 }
 
 const D_LOW: usize = 6;
+/// One node in so many may have a poor mesh when the network has recovered: Sybils that come back
+/// crowd some out at any time.
+const POOR_ONE_IN: usize = 20;
 
 /// The paper's parameters; those of the scores are ours.
 fn config(kind: RouterKind) -> GossipConfig {

@@ -3,6 +3,8 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use crate::error::SetupError;
+
 /// What we say about ourselves, and how much we accept from others.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -21,13 +23,16 @@ pub struct Config {
     /// Whether addresses that only our own network can reach are told to everybody.
     /// Default: false, they are told to those that we see there.
     pub announce_private: bool,
-    /// How long one exchange may take. Default: 10 s.
+    /// How long one exchange may take. Must be above zero. Default: 10 s.
     pub timeout: Duration,
     /// From the first change of our addresses or protocols to the push that tells of it; further
     /// changes in between travel with it. Default: 1 s.
     pub push_delay: Duration,
     /// Pushes under way at the same time. Default: 32.
     pub max_pushes: NonZeroUsize,
+    /// How often a push is repeated that was reset or not taken in time: after `push_interval`, and
+    /// twice as long each further time, unless there is something newer to tell. Default: 3.
+    pub push_retries: u32,
     /// Pushes that a peer may send in a row. Default: 10.
     pub push_burst: u32,
     /// How long it takes until a peer that used up its burst may push once more; earlier pushes
@@ -53,6 +58,7 @@ impl Default for Config {
             timeout: Duration::from_secs(10),
             push_delay: Duration::from_secs(1),
             max_pushes: NonZeroUsize::new(32).unwrap_or(NonZeroUsize::MIN),
+            push_retries: 3,
             push_burst: 10,
             push_interval: Duration::from_secs(5),
             max_inbound: 4,
@@ -63,6 +69,17 @@ impl Default for Config {
 }
 
 impl Config {
+    pub(crate) fn check(&self) -> Result<(), SetupError> {
+        let times = [
+            ("timeout", self.timeout),
+            ("push_interval", self.push_interval),
+        ];
+        match times.into_iter().find(|(_, time)| time.is_zero()) {
+            Some((setting, _)) => Err(SetupError::Zero { setting }),
+            None => Ok(()),
+        }
+    }
+
     /// Settings that tell as little as possible: no addresses, and no version of the software.
     pub fn private() -> Self {
         Self {

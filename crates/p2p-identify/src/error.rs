@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use p2p_core::{Blame, Exceeded, frame};
-use p2p_swarm::OpenError;
+use p2p_swarm::{HandleError, OpenError};
 
 use crate::proto::DecodeError;
 
@@ -57,6 +57,21 @@ pub enum IdentifyError {
     /// The message names a public key that is not the one of the connection.
     #[error("the remote claims a public key that is not its own")]
     WrongKey,
+}
+
+/// Why [`Identify`](crate::Identify) cannot start. The swarm is as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// The swarm has a handler for one of the protocols already.
+    #[error(transparent)]
+    Handle(#[from] HandleError),
+    /// The setting must be above zero.
+    #[error("{setting} must be above zero")]
+    Zero {
+        /// The field of [`Config`](crate::Config).
+        setting: &'static str,
+    },
 }
 
 impl IdentifyError {

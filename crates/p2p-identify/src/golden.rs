@@ -10,10 +10,10 @@ use bytes::Bytes;
 use p2p_core::golden::{Remote, Texts, block_on};
 use p2p_core::{Budget, frame};
 use p2p_keys::Keypair;
-use p2p_swarm::{DialError, OpenError};
+use p2p_swarm::{DialError, HandleError, OpenError};
 
 use crate::service::too_many_pushes;
-use crate::{IdentifyError, Limits, request};
+use crate::{Config, IdentifyError, Limits, SetupError, request};
 
 #[test]
 fn every_error_reads_as_it_should() {
@@ -23,6 +23,11 @@ fn every_error_reads_as_it_should() {
     let mut texts = Texts::default();
     texts.errors("DecodeError", [decode]);
     texts.blamed("IdentifyError", IdentifyError::blame, errors());
+    let taken = HandleError::Taken(crate::PROTOCOL);
+    let mut config = Config::default();
+    config.push_interval = Duration::ZERO;
+    let setups = [SetupError::Handle(taken), config.check().unwrap_err()];
+    texts.errors("SetupError", setups);
     texts.lines("refusals", [too_many_pushes(10)]);
     texts.compare(env!("CARGO_MANIFEST_DIR"));
 }

@@ -24,7 +24,7 @@ pub struct IdentifyInfo {
     pub listen_addrs: Vec<Multiaddr>,
     /// The protocols that it answers, in order.
     pub protocols: Vec<Protocol>,
-    /// Where it sees us, on the connection that it was asked on last. One peer's word: a peer
+    /// Where it sees us, on the connection on which it said so last. One peer's word: a peer
     /// behind the same router, or a liar, sees something else than everybody else.
     pub observed_addr: Option<Multiaddr>,
     /// Its newest valid peer record, to be passed on.
@@ -66,8 +66,11 @@ impl IdentifyInfo {
             return Err(IdentifyError::WrongKey);
         }
         let record = told.signed_peer_record;
-        let certified = record.is_some_and(|record| self.certify(&record, limits));
-        if !certified && !told.listen_addrs.is_empty() {
+        if let Some(record) = record {
+            self.certify(&record, limits);
+        }
+        // Nothing unsigned takes the place of what a record says.
+        if self.signed_record.is_none() && !told.listen_addrs.is_empty() {
             self.listen_addrs = addrs_of(self.peer, told.listen_addrs);
         }
         if !told.protocols.is_empty() {
@@ -85,8 +88,22 @@ impl IdentifyInfo {
         Ok(())
     }
 
+    /// Keeps what `last`, from another connection, says under a newer record: an answer may come
+    /// later than what was said after it.
+    pub(crate) fn keep_newer(&mut self, last: &Self) {
+        let seq = |info: &Self| info.signed_record.as_ref().map(|record| record.seq);
+        if seq(last) <= seq(self) {
+            return;
+        }
+        if self.signed_record.is_some() {
+            self.protocols.clone_from(&last.protocols);
+        }
+        self.listen_addrs.clone_from(&last.listen_addrs);
+        self.signed_record.clone_from(&last.signed_record);
+    }
+
     /// Takes the addresses of a valid record about this peer that is not older than the last one.
-    fn certify(&mut self, envelope: &[u8], limits: &Limits) -> bool {
+    fn certify(&mut self, envelope: &[u8], limits: &Limits) {
         let mut record_limits = RecordLimits::default();
         record_limits.max_addrs = limits.max_addrs;
         record_limits.max_bytes = limits.max_part;
@@ -94,23 +111,22 @@ impl IdentifyInfo {
             Ok(record) => record,
             Err(error) => {
                 tracing::debug!(peer = %self.peer, %error, "peer record ignored");
-                return false;
+                return;
             }
         };
         if record.peer != self.peer {
             tracing::debug!(peer = %self.peer, about = %record.peer, "peer record ignored");
-            return false;
+            return;
         }
         let last = self.signed_record.as_ref().map_or(0, |last| last.seq);
         if record.seq < last {
-            return false;
+            return;
         }
         self.listen_addrs = addrs_of(self.peer, record.addrs);
         self.signed_record = Some(SignedRecord {
             seq: record.seq,
             envelope: Bytes::copy_from_slice(envelope),
         });
-        true
     }
 
     /// About how many bytes it takes to remember it.

@@ -34,7 +34,7 @@ mod state;
 
 pub use announcement::{Announcement, MAX_SENT};
 pub use config::{Config, Limits};
-pub use error::IdentifyError;
+pub use error::{IdentifyError, SetupError};
 pub use events::{Event, Events};
 pub use exchange::{receive, request, send};
 pub use info::{IdentifyInfo, SignedRecord};

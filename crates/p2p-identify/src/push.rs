@@ -1,9 +1,16 @@
 //! Tells connected peers when we change.
+//!
+//! ```text
+//!            sent, in turn                    reset, or not in time
+//!   Outdated ────────────> waits for the end ──────────────────────> sent again, later each time
+//!                              │ the remote ends its side, or says nothing: taken
+//! ```
 
 use std::sync::Arc;
 
-use futures::{FutureExt, StreamExt, future, stream};
-use p2p_swarm::{Event, Events, WeakConnection};
+use futures::{AsyncReadExt, FutureExt, StreamExt, future, stream};
+use p2p_core::Elapsed;
+use p2p_swarm::{Event, Events, Stream, WeakConnection};
 
 use crate::PUSH_PROTOCOL;
 use crate::error::IdentifyError;
@@ -37,27 +44,80 @@ fn is_change(event: &Event) -> bool {
     )
 }
 
-async fn push_all(shared: &Shared, current: &Current) {
+async fn push_all(shared: &Arc<Shared>, current: &Current) {
     let outdated = shared.state().outdated(current.version);
     let max = shared.config.max_pushes.get();
     stream::iter(outdated)
         .for_each_concurrent(max, |connection| async move {
-            let push = push(&connection, current);
-            let timeout = shared.config.timeout;
-            let (peer, id) = (connection.peer(), connection.id());
-            match shared.rt.timeout(timeout, push).await {
-                Ok(Ok(())) => tracing::debug!(%peer, connection = %id, "pushed"),
-                Ok(Err(error)) => {
-                    tracing::debug!(%peer, connection = %id, %error, "push failed");
-                }
-                Err(_) => tracing::debug!(%peer, connection = %id, ?timeout, "push timed out"),
+            let sent = push(shared, &connection, current).await;
+            // On its own: a remote that does not take it keeps nobody else waiting.
+            if let Some(swarm) = shared.swarm.upgrade() {
+                let rest = see_through(Arc::clone(shared), connection, current.version, sent);
+                swarm.spawn("identify push", rest);
             }
         })
         .await;
 }
 
-async fn push(connection: &WeakConnection, current: &Current) -> Result<(), IdentifyError> {
-    let mut stream = connection.open(&PUSH_PROTOCOL).await?;
-    let message = current.message(&connection.info().remote);
-    Ok(send(&mut stream, &message).await?)
+async fn push(
+    shared: &Shared,
+    connection: &WeakConnection,
+    current: &Current,
+) -> Result<Stream, IdentifyError> {
+    let after = shared.config.timeout;
+    let sent = async {
+        let mut stream = connection.open(&PUSH_PROTOCOL).await?;
+        let message = current.message(&connection.info().remote);
+        send(&mut stream, &message).await?;
+        Ok(stream)
+    };
+    match shared.rt.timeout(after, sent).await {
+        Ok(sent) => sent,
+        Err(Elapsed) => Err(IdentifyError::TimedOut { after }),
+    }
+}
+
+/// Waits until a push is taken, and repeats it while it is not, as long as nothing newer is told.
+async fn see_through(
+    shared: Arc<Shared>,
+    connection: WeakConnection,
+    version: u64,
+    sent: Result<Stream, IdentifyError>,
+) {
+    let peer = connection.peer();
+    let (mut sent, mut connection) = (sent, connection);
+    let mut wait = shared.config.push_interval;
+    for left in (0..=shared.config.push_retries).rev() {
+        let id = connection.id();
+        let Err(error) = taken(&shared, sent).await else {
+            tracing::debug!(%peer, connection = %id, "pushed");
+            return;
+        };
+        tracing::debug!(%peer, connection = %id, %error, left, "push failed");
+        if left == 0 || matches!(error, IdentifyError::Unsupported) {
+            return;
+        }
+        shared.rt.sleep(wait).await;
+        wait = wait.saturating_mul(2);
+        let newest = shared.state().newest(&peer);
+        let (Some(newest), Ok(current)) = (newest, shared.current()) else {
+            return;
+        };
+        if current.version != version {
+            return;
+        }
+        sent = push(&shared, &newest, &current).await;
+        connection = newest;
+    }
+}
+
+/// Whether the remote ended its side after a push, as it does when it has read it.
+async fn taken(shared: &Shared, sent: Result<Stream, IdentifyError>) -> Result<(), IdentifyError> {
+    let mut stream = sent?;
+    let after = shared.config.timeout;
+    match shared.rt.timeout(after, stream.read(&mut [0])).await {
+        Ok(end) => Ok(end.map(drop)?),
+        // It has not complained either.
+        Err(Elapsed) => Ok(()),
+    }
 }

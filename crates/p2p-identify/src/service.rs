@@ -1,22 +1,24 @@
 //! Identify as a service of a swarm.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
 use futures::channel::oneshot;
+use futures::future::{Shared as FutureShared, select};
 use p2p_core::{Elapsed, ErrorCode, Exceeded, Multiaddr, PeerId, Rt};
 use p2p_keys::{Keypair, RecordSeq, SignError};
 use p2p_swarm::{
-    Connection, ConnectionId, HandleError, HandlerOptions, Publisher, Reach, Stream, Swarm,
-    WeakConnection, WeakSwarm,
+    Connection, ConnectionId, HandlerOptions, Publisher, Reach, Stream, Swarm, WeakConnection,
+    WeakSwarm,
 };
 
 use crate::announcement::Announcement;
 use crate::config::Config;
-use crate::error::IdentifyError;
+use crate::error::{IdentifyError, SetupError};
 use crate::events::{Event, Events};
-use crate::exchange::{receive, request, send};
+use crate::exchange::{receive_paid, request_paid, send};
 use crate::info::IdentifyInfo;
 use crate::state::{Announcements, Current, Outcome, State};
 use crate::{PROTOCOL, PUSH_PROTOCOL, push};
@@ -46,8 +48,10 @@ impl Identify {
     /// `keypair` is the one that the swarm secures its connections with.
     ///
     /// # Errors
-    /// [`HandleError::Taken`] if the swarm has a handler for one of the protocols already.
-    pub fn new(swarm: &Swarm, keypair: Keypair, config: Config) -> Result<Self, HandleError> {
+    /// [`SetupError`] if the swarm has a handler for one of the protocols already, or a setting
+    /// makes no sense.
+    pub fn new(swarm: &Swarm, keypair: Keypair, config: Config) -> Result<Self, SetupError> {
+        config.check()?;
         let options = HandlerOptions::default()
             .max_streams(config.max_inbound)
             .keeps_alive(false);
@@ -66,9 +70,13 @@ impl Identify {
             Arc::clone(&answer).answer(stream)
         })?;
         let take = Arc::clone(&shared);
-        swarm.handle_with(PUSH_PROTOCOL, options, move |stream| {
+        let taken = swarm.handle_with(PUSH_PROTOCOL, options, move |stream| {
             Arc::clone(&take).take_push(stream)
-        })?;
+        });
+        if let Err(error) = taken {
+            swarm.unhandle(&PROTOCOL);
+            return Err(error.into());
+        }
         let ask = Arc::clone(&shared);
         swarm.watch_connections("identify", move |connection| {
             let (sender, receiver) = oneshot::channel();
@@ -106,13 +114,34 @@ impl Identify {
     /// # Errors
     /// See [`IdentifyError`].
     pub async fn identified(&self, connection: &Connection) -> Result<IdentifyInfo, IdentifyError> {
-        let outcome = self
-            .shared
-            .state()
-            .outcome(&connection.peer(), connection.id());
-        let outcome = outcome.ok_or(IdentifyError::Ended)?;
+        let outcome = self.outcome(connection).await?;
         let info = outcome.await.map_err(|_| IdentifyError::Ended)??;
         Ok(IdentifyInfo::clone(&info))
+    }
+
+    async fn outcome(
+        &self,
+        connection: &Connection,
+    ) -> Result<FutureShared<oneshot::Receiver<Outcome>>, IdentifyError> {
+        let (peer, id) = (connection.peer(), connection.id());
+        let added = {
+            let mut state = self.shared.state();
+            if let Some(outcome) = state.outcome(&peer, id) {
+                return Ok(outcome);
+            }
+            if connection.end().is_some() {
+                return Err(IdentifyError::Ended);
+            }
+            // It is in the swarm's books a moment earlier than in ours.
+            state.when_added(id)
+        };
+        let after = self.shared.config.timeout;
+        let ended = pin!(connection.ended());
+        let added = select(added, ended);
+        let added = self.shared.rt.timeout(after, added).await;
+        added.map_err(|_| IdentifyError::TimedOut { after })?;
+        let outcome = self.shared.state().outcome(&peer, id);
+        outcome.ok_or(IdentifyError::Ended)
     }
 
     /// What is learned from now on. Bounded: see [`Event::Lagged`].
@@ -139,6 +168,7 @@ impl Drop for Entry {
 async fn look_after(entry: Entry, connection: WeakConnection, sender: oneshot::Sender<Outcome>) {
     // Boxed, so that only the short time of asking takes its memory.
     let outcome = ask(&entry.shared, &connection).boxed().await;
+    tell_of_limit(&connection, outcome.as_ref().err());
     let event = match &outcome {
         Ok(info) => Event::Identified {
             connection: entry.id,
@@ -165,10 +195,12 @@ async fn look_after(entry: Entry, connection: WeakConnection, sender: oneshot::S
 
 async fn ask(shared: &Shared, connection: &WeakConnection) -> Outcome {
     let after = shared.config.timeout;
+    let mut paid = connection.budget().reserve(0)?;
     let asked = async {
         let mut stream = connection.open(&PROTOCOL).await?;
         let (peer, key) = (connection.peer(), connection.info().public_key.clone());
-        request(&mut stream, peer, key, &shared.config.limits).await
+        let limits = &shared.config.limits;
+        request_paid(&mut stream, peer, key, limits, &mut paid).await
     };
     let mut info = match shared.rt.timeout(after, asked).await {
         Ok(asked) => asked?,
@@ -177,11 +209,19 @@ async fn ask(shared: &Shared, connection: &WeakConnection) -> Outcome {
     if is_relayed(&connection.info().remote) {
         info.observed_addr = None;
     }
+    let observed = info.observed_addr.clone();
     let info = shared.state().answered(connection, info)?;
-    shared.note(connection, &info);
+    shared.note(connection, &info, observed.as_ref());
     tracing::debug!(peer = %info.peer, connection = %connection.id(), agent = info.agent_version,
         addrs = info.listen_addrs.len(), protocols = info.protocols.len(), "identified");
     Ok(info)
+}
+
+/// A limit of ours kept us from listening to the remote.
+fn tell_of_limit(connection: &WeakConnection, error: Option<&IdentifyError>) {
+    if let Some(IdentifyError::Limit(exceeded)) = error {
+        connection.budget().refused(exceeded);
+    }
 }
 
 fn is_relayed(addr: &Multiaddr) -> bool {
@@ -209,8 +249,18 @@ impl Shared {
     }
 
     /// Takes what a peer tells unasked.
-    async fn take_push(self: Arc<Self>, mut stream: Stream) -> Result<(), IdentifyError> {
+    async fn take_push(self: Arc<Self>, stream: Stream) -> Result<(), IdentifyError> {
         let connection = stream.connection();
+        let taken = self.read_push(stream, &connection).await;
+        tell_of_limit(&connection, taken.as_ref().err());
+        taken
+    }
+
+    async fn read_push(
+        &self,
+        mut stream: Stream,
+        connection: &WeakConnection,
+    ) -> Result<(), IdentifyError> {
         let peer = connection.peer();
         if !self.state().may_push(&peer, self.rt.now(), &self.config) {
             tracing::debug!(%peer, "pushes too often");
@@ -221,7 +271,8 @@ impl Shared {
             return Ok(());
         }
         let after = self.config.timeout;
-        let received = receive(&mut stream, &self.config.limits);
+        let mut paid = connection.budget().reserve(0)?;
+        let received = receive_paid(&mut stream, &self.config.limits, &mut paid);
         let mut told = match self.rt.timeout(after, received).await {
             Ok(told) => told?,
             Err(Elapsed) => return Err(IdentifyError::TimedOut { after }),
@@ -232,8 +283,9 @@ impl Shared {
         if is_relayed(&connection.info().remote) {
             told.observed_addr = None;
         }
-        let info = self.state().pushed(&connection, told, &self.config)?;
-        self.note(&connection, &info);
+        let observed = told.observed_addr.clone();
+        let info = self.state().pushed(connection, told, &self.config)?;
+        self.note(connection, &info, observed.as_ref());
         self.events.publish(&Event::Updated {
             connection: connection.id(),
             info,
@@ -241,8 +293,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Fills the swarm's address book.
-    fn note(&self, connection: &WeakConnection, info: &IdentifyInfo) {
+    /// Fills the swarm's address book, and passes on where this message says that we were seen.
+    fn note(&self, connection: &WeakConnection, info: &IdentifyInfo, observed: Option<&Multiaddr>) {
         let Some(swarm) = self.swarm.upgrade() else {
             return;
         };
@@ -257,7 +309,7 @@ impl Shared {
             }
             None => swarm.learn_addrs(info.peer, addrs),
         }
-        if let Some(observed) = &info.observed_addr {
+        if let Some(observed) = observed {
             swarm.observed(remote, observed);
         }
         swarm.set_protocols_of(info.peer, info.protocols.clone());

@@ -22,6 +22,8 @@ pub(crate) type Outcome = Result<Arc<IdentifyInfo>, IdentifyError>;
 pub(crate) struct State {
     /// Invariant: every peer has a connection.
     peers: BTreeMap<PeerId, PeerState>,
+    /// Who waits for connections that are to be added; nobody else sends.
+    expected: Vec<(ConnectionId, oneshot::Sender<()>)>,
 }
 
 #[derive(Default)]
@@ -56,8 +58,20 @@ impl State {
             told: 0,
             handle,
         };
+        let id = connection.handle.id();
         peer.connections.reserve_exact(1);
         peer.connections.push(connection);
+        // Dropping is the signal. Those who gave up go, too.
+        let waits = |(other, one): &(_, oneshot::Sender<()>)| *other != id && !one.is_canceled();
+        self.expected.retain(waits);
+    }
+
+    /// Is done when connection `id` is added.
+    pub(crate) fn when_added(&mut self, id: ConnectionId) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.expected.retain(|(_, one)| !one.is_canceled());
+        self.expected.push((id, sender));
+        receiver
     }
 
     pub(crate) fn remove(&mut self, peer: PeerId, id: ConnectionId) {
@@ -94,14 +108,12 @@ impl State {
 
     /// Takes what `peer` answered on a connection, instead of what was known of it.
     pub(crate) fn answered(&mut self, connection: &WeakConnection, info: IdentifyInfo) -> Outcome {
-        let last = self.info(&connection.peer());
-        let last = last.and_then(|last| last.signed_record.clone());
         let mut info = info;
-        // An answer on one connection may be older than what came on another.
-        if last.as_ref().map(|last| last.seq) > info.signed_record.as_ref().map(|new| new.seq) {
-            info.signed_record = last;
+        let observed = info.observed_addr.clone();
+        if let Some(last) = self.info(&connection.peer()) {
+            info.keep_newer(&last);
         }
-        self.learn(connection, info)
+        self.learn(connection, info, observed)
     }
 
     /// Takes what `peer` pushed on a connection, on top of what was known of it.
@@ -116,17 +128,26 @@ impl State {
             Some(info) => IdentifyInfo::clone(&info),
             None => IdentifyInfo::new(connection.peer(), connection.info().public_key.clone()),
         };
+        let observed = told.observed_addr.clone();
         info.update(told, &config.limits)?;
-        self.learn(connection, info)
+        self.learn(connection, info, observed)
     }
 
-    fn learn(&mut self, connection: &WeakConnection, info: IdentifyInfo) -> Outcome {
+    /// `observed` is what was said on this very connection.
+    fn learn(
+        &mut self,
+        connection: &WeakConnection,
+        info: IdentifyInfo,
+        observed: Option<Multiaddr>,
+    ) -> Outcome {
         let peer = self.peers.get_mut(&info.peer);
         let peer = peer.ok_or(IdentifyError::Ended)?;
         let state = peer.connection(connection.id());
         let state = state.ok_or(IdentifyError::Ended)?;
         let permit = pay(connection.budget(), &info)?;
-        state.observed = info.observed_addr.clone();
+        if observed.is_some() {
+            state.observed = observed;
+        }
         let info = Arc::new(info);
         peer.known = Some(Known {
             info: Arc::clone(&info),
@@ -164,10 +185,14 @@ impl State {
             for connection in &mut peer.connections {
                 connection.told = version;
             }
-            let newest = peer.connections.last();
-            outdated.extend(newest.map(|connection| connection.handle.clone()));
+            outdated.extend(peer.newest());
         }
         outdated
+    }
+
+    /// The newest connection with `peer`.
+    pub(crate) fn newest(&self, peer: &PeerId) -> Option<WeakConnection> {
+        self.peers.get(peer)?.newest()
     }
 }
 
@@ -175,6 +200,11 @@ impl PeerState {
     fn connection(&mut self, id: ConnectionId) -> Option<&mut ConnectionState> {
         let mut connections = self.connections.iter_mut();
         connections.find(|one| one.handle.id() == id)
+    }
+
+    fn newest(&self) -> Option<WeakConnection> {
+        let newest = self.connections.last();
+        newest.map(|connection| connection.handle.clone())
     }
 
     /// Also if we cannot tell: a refusal costs nothing.

@@ -45,6 +45,11 @@ impl Hub {
         })))
     }
 
+    /// The numbers that somebody listens on, in order.
+    pub fn numbers(&self) -> Vec<u64> {
+        self.lock().listeners.keys().copied().collect()
+    }
+
     /// Starts to listen on `number`; 0 picks a free one.
     pub(crate) fn listen(&self, number: u64, backlog: NonZeroUsize) -> io::Result<Registration> {
         let mut registry = self.lock();
@@ -94,10 +99,7 @@ impl Default for Hub {
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let registry = self.lock();
-        f.debug_tuple("Hub")
-            .field(&registry.listeners.keys())
-            .finish()
+        f.debug_tuple("Hub").field(&self.numbers()).finish()
     }
 }
 

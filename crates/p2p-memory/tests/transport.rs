@@ -53,6 +53,20 @@ fn port_zero_picks_numbers_that_are_free_and_differ() {
 }
 
 #[test]
+fn a_hub_knows_who_listens_and_forgets_who_does_not() {
+    let hub = Hub::new();
+    let memory = Memory::new(hub.clone(), Config::default());
+    let one = listen(&memory, "/memory/9").unwrap();
+    let two = listen(&memory, "/memory/3").unwrap();
+    dial(&memory, "/memory/9").unwrap();
+    assert_eq!(hub.numbers(), [3, 9]);
+    drop(one);
+    assert_eq!(hub.numbers(), [3]);
+    drop(two);
+    assert_eq!(hub.numbers(), []);
+}
+
+#[test]
 fn each_listener_gets_its_own_connections() {
     let memory = memory();
     let mut one = listen(&memory, "/memory/1").unwrap();

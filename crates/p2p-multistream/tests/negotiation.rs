@@ -315,10 +315,10 @@ fn a_closure_can_decide_what_is_supported() {
     });
 }
 
-/// Attack: slow loris. No read ever completes a token, and there is nothing to bound but time:
-/// the negotiation stays pending for the caller's one deadline and holds a few hundred bytes.
+/// Attack: slow loris. Time is the caller's to bound (`p2p-swarm`, `tests/stalls.rs`): what is here
+/// of it is a negotiation that no single byte completes.
 #[test]
-fn a_remote_that_sends_a_byte_at_a_time_never_gets_past_one_deadline() {
+fn a_negotiation_that_comes_a_byte_at_a_time_is_pending_until_its_last() {
     block_on(async {
         let (mut near, far) = link();
         let (ours, config) = ([A], Config::default());

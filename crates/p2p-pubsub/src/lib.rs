@@ -82,6 +82,7 @@ pub use score_params::{Finding, ParamError, ScoreParams, Thresholds, TopicParams
 pub use seen::SeenBy;
 pub use service::{
     Node, Presence, PublishFailed, Pubsub, Received, StartError, Subscribers, Subscription, Traces,
+    Usage,
 };
 pub use sign::{Author, SignatureError, SignaturePolicy};
 pub use trace::{DropCause, GraftCause, PruneCause, Refusal, Reject, ScoreCause, Trace, Traced};

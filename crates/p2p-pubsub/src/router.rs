@@ -70,6 +70,9 @@ pub trait Router: Send {
     /// What has been counted so far.
     fn stats(&self) -> &Stats;
 
+    /// How many peers are connected.
+    fn connected(&self) -> usize;
+
     /// The connected peers in `topic`.
     fn topic_peers(&self, topic: &Topic) -> Vec<PeerId>;
 

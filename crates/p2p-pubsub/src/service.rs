@@ -108,6 +108,16 @@ impl Lag for Presence {
     }
 }
 
+/// What a [`Pubsub`] holds of others at one moment: nothing once its swarm has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Peers that have a session, or that a stream is being opened to.
+    pub sessions: usize,
+    /// Those of them that the router sends to.
+    pub connected: usize,
+}
+
 /// What is done and why, as a stream of [`Traced`].
 pub type Traces = p2p_swarm::Subscription<Traced>;
 
@@ -332,6 +342,15 @@ impl Pubsub {
     /// What has been counted so far.
     pub fn stats(&self) -> Stats {
         self.shared.lock().router.stats().clone()
+    }
+
+    /// What is held of others now.
+    pub fn usage(&self) -> Usage {
+        let state = self.shared.lock();
+        Usage {
+            sessions: state.peers.len(),
+            connected: state.router.connected(),
+        }
     }
 }
 

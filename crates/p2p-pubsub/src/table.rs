@@ -115,6 +115,10 @@ impl Table {
         connected.or_else(|| self.gone.get(&ix).copied())
     }
 
+    pub(crate) fn connected(&self) -> usize {
+        self.connected.len()
+    }
+
     pub(crate) fn numbers(&self) -> Vec<PeerIx> {
         self.connected.keys().copied().collect()
     }

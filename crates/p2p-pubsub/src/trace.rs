@@ -71,6 +71,8 @@ pub enum PruneCause {
     Left,
     /// Its score is below zero.
     NegativeScore,
+    /// A peer with a better score asked for its place while half of the mesh had low scores.
+    Outscored,
     /// The mesh had too many peers.
     TooMany,
     /// It left the topic.

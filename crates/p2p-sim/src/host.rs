@@ -140,7 +140,9 @@ impl State {
         (host.upload, host.download) = (upload, download);
         self.shaper_retire(old.0);
         self.shaper_retire(old.1);
-        self.note(id, What::LinkSet { one: id, other: id });
+        self.note(id, What::CardSet);
+        let rate = |rate: Option<NonZeroU64>| rate.map_or(0, NonZeroU64::get);
+        self.log.add_numbers([rate(up), rate(down)]);
     }
 }
 

@@ -61,7 +61,7 @@
 //!   [`Sim::trace`] prints all of them. `P2P_SIM_SEEDS=<n>` tries more.
 //! - [`Sim::census`] counts tasks, sockets and timers of each host: nothing may be left.
 //! - [`Sim::flights`] counts round trips by what depended on what, not by time.
-//! - [`Sim::hash`] is equal exactly if the same happened.
+//! - [`Sim::hash`] is equal exactly if the same is in the log: see [`EventHash`].
 //! - A test that can never end does not hang: [`Stuck`] says who waits.
 //!
 //! ```

@@ -92,9 +92,9 @@ impl Net for HostRuntime {
             let takes = world.lock().config.resolve;
             let at = Instant::from_nanos(world.now()) + takes;
             SimTimer::new(world.clone(), id, at).await;
-            let state = world.lock();
+            let mut state = world.lock();
             state.check_alive(id, life)?;
-            state.lookup(&name)
+            state.resolve(id, &name)
         })
     }
 

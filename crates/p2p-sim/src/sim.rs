@@ -215,7 +215,11 @@ impl Sim {
     #[track_caller]
     pub fn default_link(&self, link: Link) {
         or_panic(link.check());
-        self.world.with(|state| state.default_link_set(link));
+        self.world.with(|state| {
+            state.note_world(What::DefaultLinkSet);
+            state.log.add_numbers(link.numbers());
+            state.default_link_set(link);
+        });
     }
 
     /// Changes the link between two hosts, both directions alike.
@@ -236,9 +240,10 @@ impl Sim {
         link.check()?;
         let (from, to) = (self.own(from)?, self.own(to)?);
         self.world.with(|state| {
-            state.link_set(from, to, link);
             let (one, other) = (from, to);
             state.note_world(What::LinkSet { one, other });
+            state.log.add_numbers(link.numbers());
+            state.link_set(from, to, link);
         });
         Ok(())
     }
@@ -268,8 +273,14 @@ impl Sim {
         let ones: Vec<HostId> = or_panic(ids(ones));
         let others: Vec<HostId> = or_panic(ids(others));
         self.world.with(|state| {
-            state.note_world(What::Partitioned);
-            Partition(state.net.links.cut(&ones, &others, both_ways))
+            let cut = state.net.links.cut(&ones, &others, both_ways);
+            state.note_world(What::Partitioned { cut, both_ways });
+            for (hosts, first) in [(ones, true), (others, false)] {
+                for host in hosts {
+                    state.note(host, What::CutOff { cut, first });
+                }
+            }
+            Partition(cut)
         })
     }
 
@@ -277,7 +288,8 @@ impl Sim {
     pub fn heal(&self, partition: Partition) {
         self.world.with(|state| {
             if state.net.links.heal(partition.0) {
-                state.note_world(What::Healed);
+                let cut = partition.0;
+                state.note_world(What::Healed { cut });
             }
         });
     }
@@ -286,7 +298,7 @@ impl Sim {
     pub fn heal_all(&self) {
         self.world.with(|state| {
             state.net.links.heal_all();
-            state.note_world(What::Healed);
+            state.note_world(What::HealedAll);
         });
     }
 
@@ -313,7 +325,7 @@ impl Sim {
         self.world.lock().tap_read(one, other).unwrap_or_default()
     }
 
-    /// The hash over all events so far.
+    /// The hash over the log so far.
     pub fn hash(&self) -> EventHash {
         self.world.lock().log.hash()
     }

@@ -1,7 +1,7 @@
 //! The log of everything that happens, and its hash.
 //!
-//! Each event goes into a SHA-256 as a few bytes; the last ones are kept to be printed when a
-//! test fails. Text is made only when somebody reads it.
+//! Each event goes into a SHA-256 as a few bytes, settings with their values; the last ones are
+//! kept to be printed when a test fails. Text is made only when somebody reads it.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
@@ -11,8 +11,12 @@ use sha2::{Digest, Sha256};
 
 use crate::world::{HostId, HostState, Nanos};
 
-/// The hash over all events of a simulation up to a point. Equal hashes: the same events at the
-/// same times in the same order.
+/// The hash over the log of a simulation up to a point. Equal hashes: the same events in the log,
+/// at the same times, in the same order.
+///
+/// In the log is what the owner of the simulation sets and does, what tasks and sockets begin and
+/// end, and everything that is sent, arrives or is lost. Not in it: the [`Config`](crate::Config),
+/// the contents of what is sent unless they are asked for, and what a task does within itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventHash([u8; 32]);
 
@@ -46,7 +50,38 @@ pub(crate) enum Kind {
     SynAck,
 }
 
-/// An event. Connections, tasks and datagrams have numbers in the order of their making.
+/// Bytes of a name that the log can show: few names are longer, and events stay small.
+const NAME_ROOM: usize = 47;
+
+/// The beginning of a name in the log.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Name {
+    bytes: [u8; NAME_ROOM],
+    len: u8,
+}
+
+impl Name {
+    pub(crate) fn new(name: &str) -> Self {
+        let mut end = name.len().min(NAME_ROOM);
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        let mut bytes = [0; NAME_ROOM];
+        for (to, from) in bytes.iter_mut().zip(name.bytes().take(end)) {
+            *to = from;
+        }
+        let len = u8::try_from(end).unwrap_or(u8::MAX);
+        Self { bytes, len }
+    }
+
+    fn as_str(&self) -> &str {
+        let bytes = self.bytes.get(..self.len.into()).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+}
+
+/// An event. Connections, tasks, datagrams and partitions have numbers in the order of their
+/// making.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum What {
     AddrAdded {
@@ -59,6 +94,10 @@ pub(crate) enum What {
         conn: u64,
         from: SocketAddr,
     },
+    Bound {
+        at: SocketAddr,
+    },
+    CardSet,
     ClockSet {
         ahead: i128,
     },
@@ -77,6 +116,10 @@ pub(crate) enum What {
         to: SocketAddr,
     },
     Crashed,
+    CutOff {
+        cut: u32,
+        first: bool,
+    },
     DatagramArrived {
         from: SocketAddr,
         len: u32,
@@ -89,6 +132,7 @@ pub(crate) enum What {
         to: SocketAddr,
         len: u32,
     },
+    DefaultLinkSet,
     Delivered {
         conn: u64,
         kind: Kind,
@@ -97,7 +141,10 @@ pub(crate) enum What {
     GaveUp {
         conn: u64,
     },
-    Healed,
+    Healed {
+        cut: u32,
+    },
+    HealedAll,
     HostAdded {
         addr: Option<IpAddr>,
     },
@@ -105,14 +152,38 @@ pub(crate) enum What {
         one: HostId,
         other: HostId,
     },
+    ListenEnded {
+        at: SocketAddr,
+    },
     Listening {
         at: SocketAddr,
+    },
+    NameSet {
+        name: Name,
+        addrs: u32,
+    },
+    NatForgets {
+        outer: IpAddr,
+    },
+    NatForwards {
+        outer: SocketAddr,
+        inner: SocketAddr,
+    },
+    NatMade {
+        outer: IpAddr,
     },
     NatMapped {
         inner: SocketAddr,
         outer: SocketAddr,
     },
-    Partitioned,
+    Partitioned {
+        cut: u32,
+        both_ways: bool,
+    },
+    Resolved {
+        name: Name,
+        addrs: u32,
+    },
     Restarted,
     Sent {
         conn: u64,
@@ -135,6 +206,9 @@ pub(crate) enum What {
         name: &'static str,
     },
     TimerFired,
+    Unbound {
+        at: SocketAddr,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -194,6 +268,18 @@ impl Log {
         self.hasher.update(bytes);
     }
 
+    /// Adds the values of what the last event has set.
+    pub(crate) fn add_numbers(&mut self, numbers: impl IntoIterator<Item = u64>) {
+        let out = Bytes(&mut self.pending);
+        let _ = numbers.into_iter().fold(out, Bytes::number);
+    }
+
+    /// Adds the addresses of what the last event has set.
+    pub(crate) fn add_addrs(&mut self, addrs: &[IpAddr]) {
+        let out = Bytes(&mut self.pending);
+        let _ = addrs.iter().fold(out, |out, addr| out.ip(*addr));
+    }
+
     pub(crate) fn hash(&mut self) -> EventHash {
         self.flush();
         EventHash(self.hasher.clone().finalize().into())
@@ -236,13 +322,15 @@ fn encode(out: &mut Vec<u8>, at: Nanos, host: Option<HostId>, what: What) {
         What::DatagramSent { to, len } => out.tag(9).socket(to).number(len.into()),
         What::Delivered { conn, kind, len } => out.tag(10).segment(conn, kind, len),
         What::GaveUp { conn } => out.tag(11).number(conn),
-        What::Healed => out.tag(12),
-        What::HostAdded { addr: Some(addr) } => out.tag(13).socket(SocketAddr::new(addr, 0)),
+        What::Healed { cut } => out.tag(12).number(cut.into()),
+        What::HostAdded { addr: Some(addr) } => out.tag(13).ip(addr),
         What::HostAdded { addr: None } => out.tag(14),
         What::LinkSet { one, other } => out.tag(15).number(one.0.into()).number(other.0.into()),
         What::Listening { at } => out.tag(16).socket(at),
         What::NatMapped { inner, outer } => out.tag(17).socket(inner).socket(outer),
-        What::Partitioned => out.tag(18),
+        What::Partitioned { cut, both_ways } => {
+            out.tag(18).number(cut.into()).tag(both_ways.into())
+        }
         What::Restarted => out.tag(19),
         What::Sent { conn, kind, len } => out.tag(20).segment(conn, kind, len),
         What::Stalled { conn } => out.tag(21).number(conn),
@@ -250,8 +338,20 @@ fn encode(out: &mut Vec<u8>, at: Nanos, host: Option<HostId>, what: What) {
         What::TaskEnded { serial, name } => out.tag(23).number(serial).text(name),
         What::TaskSpawned { serial, name } => out.tag(24).number(serial).text(name),
         What::TimerFired => out.tag(25),
-        What::AddrAdded { addr } => out.tag(26).socket(SocketAddr::new(addr, 0)),
-        What::AddrRemoved { addr } => out.tag(27).socket(SocketAddr::new(addr, 0)),
+        What::AddrAdded { addr } => out.tag(26).ip(addr),
+        What::AddrRemoved { addr } => out.tag(27).ip(addr),
+        What::Bound { at } => out.tag(28).socket(at),
+        What::CardSet => out.tag(29),
+        What::CutOff { cut, first } => out.tag(30).number(cut.into()).tag(first.into()),
+        What::DefaultLinkSet => out.tag(31),
+        What::HealedAll => out.tag(32),
+        What::ListenEnded { at } => out.tag(33).socket(at),
+        What::NameSet { name, addrs } => out.tag(34).text(name.as_str()).number(addrs.into()),
+        What::NatForgets { outer } => out.tag(35).ip(outer),
+        What::NatForwards { outer, inner } => out.tag(36).socket(outer).socket(inner),
+        What::NatMade { outer } => out.tag(37).ip(outer),
+        What::Resolved { name, addrs } => out.tag(38).text(name.as_str()).number(addrs.into()),
+        What::Unbound { at } => out.tag(39).socket(at),
     };
 }
 
@@ -280,12 +380,15 @@ impl Bytes<'_> {
         self.number(conn).tag(kind as u8).number(len.into())
     }
 
-    fn socket(self, socket: SocketAddr) -> Self {
-        match socket.ip() {
+    fn ip(self, ip: IpAddr) -> Self {
+        match ip {
             IpAddr::V4(ip) => self.tag(4).put(&ip.octets()),
             IpAddr::V6(ip) => self.tag(6).put(&ip.octets()),
         }
-        .put(&socket.port().to_le_bytes())
+    }
+
+    fn socket(self, socket: SocketAddr) -> Self {
+        self.ip(socket.ip()).put(&socket.port().to_le_bytes())
     }
 }
 
@@ -298,28 +401,56 @@ fn line(record: Record, hosts: &[HostState]) -> String {
         record.host.map_or("-", name),
     );
     // Writing to a string cannot fail.
-    let _ = match record.what {
+    let _ = write_what(&mut line, record.what, name);
+    line
+}
+
+fn write_what<'a>(line: &mut String, what: What, name: impl Fn(HostId) -> &'a str) -> fmt::Result {
+    match what {
         What::AddrAdded { addr } => write!(line, "has the address {addr} now"),
         What::AddrRemoved { addr } => write!(line, "has LOST the address {addr}"),
         What::Accepted { conn, from } => write!(line, "accept #{conn} from {from}"),
+        What::Bound { at } => write!(line, "bind {at}"),
+        What::CardSet => write!(line, "network card set"),
         What::ClockSet { ahead } => write!(line, "clock set, {ahead} ns ahead"),
         What::Closed { conn } => write!(line, "close #{conn}"),
         What::Connected { conn } => write!(line, "connected #{conn}"),
         What::ConnectFailed { to, why } => write!(line, "cannot connect to {to}: {why}"),
         What::Connecting { from, to } => write!(line, "connect {from} -> {to}"),
         What::Crashed => write!(line, "CRASH"),
+        What::CutOff { cut, first: true } => write!(line, "on one side of partition {cut}"),
+        What::CutOff { cut, first: false } => write!(line, "on the other side of partition {cut}"),
         What::DatagramArrived { from, len } => write!(line, "datagram of {len} from {from}"),
         What::DatagramDropped { to, why } => write!(line, "datagram to {to} dropped: {why}"),
         What::DatagramSent { to, len } => write!(line, "datagram of {len} to {to}"),
+        What::DefaultLinkSet => write!(line, "all other links set"),
         What::Delivered { conn, kind, len } => write!(line, "got  #{conn} {kind:?} {len}"),
         What::GaveUp { conn } => write!(line, "gave up #{conn}"),
-        What::Healed => write!(line, "HEALED"),
+        What::Healed { cut } => write!(line, "HEALED partition {cut}"),
+        What::HealedAll => write!(line, "HEALED all partitions"),
         What::HostAdded { addr: Some(addr) } => write!(line, "host at {addr}"),
         What::HostAdded { addr: None } => write!(line, "host"),
         What::LinkSet { one, other } => write!(line, "link {} - {} set", name(one), name(other)),
+        What::ListenEnded { at } => write!(line, "listen {at} ends"),
         What::Listening { at } => write!(line, "listen {at}"),
+        What::NameSet { name, addrs } => {
+            write!(line, "the name {} has {addrs} addresses", name.as_str())
+        }
+        What::NatForgets { outer } => write!(line, "NAT at {outer} forgets all"),
+        What::NatForwards { outer, inner } => write!(line, "NAT forwards {outer} to {inner}"),
+        What::NatMade { outer } => write!(line, "NAT at {outer}"),
         What::NatMapped { inner, outer } => write!(line, "NAT maps {inner} to {outer}"),
-        What::Partitioned => write!(line, "PARTITION"),
+        What::Partitioned {
+            cut,
+            both_ways: true,
+        } => write!(line, "PARTITION {cut}"),
+        What::Partitioned {
+            cut,
+            both_ways: false,
+        } => write!(line, "PARTITION {cut}, one way"),
+        What::Resolved { name, addrs } => {
+            write!(line, "resolved {}: {addrs} addresses", name.as_str())
+        }
         What::Restarted => write!(line, "RESTART"),
         What::Sent { conn, kind, len } => write!(line, "send #{conn} {kind:?} {len}"),
         What::Stalled { conn } => write!(line, "stall #{conn}: path is cut"),
@@ -327,6 +458,6 @@ fn line(record: Record, hosts: &[HostState]) -> String {
         What::TaskEnded { serial, name } => write!(line, "task {name} ({serial}) ends"),
         What::TaskSpawned { serial, name } => write!(line, "task {name} ({serial}) starts"),
         What::TimerFired => write!(line, "timer"),
-    };
-    line
+        What::Unbound { at } => write!(line, "unbind {at}"),
+    }
 }

@@ -82,7 +82,7 @@ fn the_hash_is_the_same_on_every_machine_and_in_every_profile() {
     let hash = busy(&Sim::new(7)).to_string();
     assert_eq!(
         hash,
-        "f5e419a2768cb01ea48dd0679194cad5f6226c6cd9c8cb75de1ffabf7d6e700f"
+        "31c42c1b300110aa0b0109032563d75700252c8e73cfa7412c73689f77749d4b"
     );
 }
 

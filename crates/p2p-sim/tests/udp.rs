@@ -256,6 +256,98 @@ fn a_mapping_expires_without_use_and_lives_with_it() {
 }
 
 #[test]
+fn what_comes_in_keeps_a_mapping_alive_where_it_is_set_up_to() {
+    for refreshes in [true, false] {
+        let sim = Sim::new(1);
+        let mut config = NatConfig::default();
+        config.inbound_refreshes = refreshes;
+        let nat = sim.nat("home", [192, 0, 2, 1], config);
+        let (inside, one) = (nat.host("inside"), sim.host("one"));
+        let (socket, server) = (bind(&inside, 4001), bind(&one, 7));
+        let seen = sim.block_on(ask(&socket, &one, &server));
+        let reached = || {
+            sim.run_for(100 * SEC);
+            sim.block_on(async {
+                send(&server, seen, b"hello").await.unwrap();
+                receive_for(&inside, &socket, SEC).await.len() == 1
+            })
+        };
+        assert!(reached(), "used 100 s ago, of 120");
+        assert_eq!(
+            reached(),
+            refreshes,
+            "went out 200 s ago, came in 100 s ago"
+        );
+    }
+}
+
+#[test]
+fn a_silent_connection_lives_as_long_as_its_mapping() {
+    for (silence, lives) in [(599, true), (601, false)] {
+        let sim = Sim::new(1);
+        let mut config = NatConfig::default();
+        config.tcp_expiry = 600 * SEC;
+        let nat = sim.nat("home", [192, 0, 2, 1], config);
+        let (inside, outside) = (nat.host("inside"), sim.host("outside"));
+        let (mut one, mut other) = sim.block_on(pair(&inside, &outside));
+        sim.run_for(silence * SEC);
+        sim.block_on(other.write_all(b"hello?")).unwrap();
+        if lives {
+            let mut bytes = [0; 6];
+            let read = futures::AsyncReadExt::read_exact(&mut one, &mut bytes);
+            sim.block_on(read).unwrap();
+            assert_eq!(&bytes, b"hello?");
+        } else {
+            let end = sim.block_on(futures::AsyncReadExt::read(&mut other, &mut [0]));
+            assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+        }
+    }
+}
+
+#[test]
+fn an_outer_port_is_the_inner_one_only_if_it_is_free_and_the_nat_preserves_it() {
+    for (preserves, expected) in [(true, [4001, 20000]), (false, [20000, 20001])] {
+        let sim = Sim::new(1);
+        let mut config = NatConfig::default();
+        config.preserves_ports = preserves;
+        let nat = sim.nat("home", [192, 0, 2, 1], config);
+        let insides = [nat.host("first"), nat.host("second")];
+        let one = sim.host("one");
+        let server = bind(&one, 7);
+        for (inside, port) in insides.iter().zip(expected) {
+            let socket = bind(inside, 4001);
+            let seen = sim.block_on(ask(&socket, &one, &server));
+            assert_eq!(seen, SocketAddr::new(nat.outer(), port));
+        }
+    }
+}
+
+#[test]
+fn a_forwarded_port_outlives_the_older_mappings_of_its_socket() {
+    let sim = Sim::new(1);
+    let nat = sim.nat("home", [192, 0, 2, 1], NatConfig::default());
+    let (inside, one) = (nat.host("inside"), sim.host("one"));
+    let (socket, server) = (bind(&inside, 4001), bind(&one, 7));
+    let port = || sim.block_on(ask(&socket, &one, &server)).port();
+    assert_eq!(port(), 4001);
+    nat.forward(9000, inside.socket(4001));
+    assert_eq!(port(), 9000);
+
+    // Its old port expires: whoever knocks there finds that out.
+    sim.run_for(200 * SEC);
+    let old = SocketAddr::new(nat.outer(), 4001);
+    sim.block_on(send(&server, old, b"still there?")).unwrap();
+    assert!(sim.block_on(receive_for(&inside, &socket, SEC)).is_empty());
+    assert_eq!(nat.mappings(), 2, "the forwarded ports of TCP and UDP");
+    assert_eq!(port(), 9000);
+
+    // Another socket takes one of its ports: the other one stays.
+    nat.forward(9001, inside.socket(4001));
+    nat.forward(9000, inside.socket(5));
+    assert_eq!(port(), 9001);
+}
+
+#[test]
 fn two_hosts_behind_nats_punch_holes_for_datagrams() {
     let sim = Sim::new(1);
     let nats = [1, 2].map(|n| sim.nat(&format!("n{n}"), [192, 0, 2, n], NatConfig::default()));

@@ -165,11 +165,17 @@ impl Inner {
         self.muxer.streams()
     }
 
-    /// Bytes read and written, if they are counted.
+    /// Streams of the remote, those being negotiated included.
+    pub(crate) fn incoming(&self) -> usize {
+        self.streams.accepted()
+    }
+
+    /// Streams of the remote that our handlers serve.
     pub(crate) fn serving(&self) -> BTreeMap<Protocol, usize> {
         self.streams.serving()
     }
 
+    /// Bytes read and written, if they are counted.
     pub(crate) fn traffic(&self) -> Option<(u64, u64)> {
         let traffic = self.traffic.as_ref()?;
         let read = traffic.read.load(Ordering::Relaxed);

@@ -16,8 +16,10 @@ use crate::prefix::IpPrefix;
 /// that exist stay until [`Swarm::disconnect`](crate::Swarm::disconnect).
 ///
 /// Peers are checked at a dial, and again when the remote has proved who it is; addresses at a
-/// dial and before a byte is read. Addresses without an IP address, such as a DNS name that is yet
-/// to be resolved, are checked when they are connected.
+/// dial and before a byte is read. An address without an IP address, such as a name that is yet to
+/// be resolved, is in no block and let through: whoever resolves it must ask about what it comes to.
+/// `p2p_dns::Dns` does that when it is given the same lists (`Dns::gate`); a host of the facade
+/// `p2p` gives them to both.
 ///
 /// ```
 /// use p2p_swarm::GateList;
@@ -159,12 +161,13 @@ impl fmt::Debug for GateList {
     }
 }
 
-/// Several gates, all of which must agree.
+/// Several gates as one: all of them must agree, the first that does not says why.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Gates(Vec<Arc<dyn Gate>>);
+pub struct Gates(Vec<Arc<dyn Gate>>);
 
 impl Gates {
-    pub(crate) fn push(&mut self, gate: Arc<dyn Gate>) {
+    /// Adds a gate, to be asked after those already added.
+    pub fn push(&mut self, gate: Arc<dyn Gate>) {
         self.0.push(gate);
     }
 }

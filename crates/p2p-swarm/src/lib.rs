@@ -92,7 +92,7 @@ pub use error::{
     UpgradeError,
 };
 pub use events::{Event, Events};
-pub use gates::GateList;
+pub use gates::{GateList, Gates};
 pub use handler::{Handler, HandlerOptions, Outcome};
 pub use info::{ConnectionId, ConnectionInfo, Timings};
 pub use limits::{LimitRow, Limits, PeerCost, Scope, Unit};

@@ -71,22 +71,22 @@ impl RedbStore {
                 db,
                 path: path.to_owned(),
             };
-            store.records(usize::MAX, &mut |_, _| {})?;
+            store.records(&mut |_| {})?;
             Ok(store)
         })
     }
 
-    /// Calls `each` with the first `max` records.
-    fn records(&self, max: usize, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), redb::Error> {
+    /// Calls `each` with every record.
+    fn records(&self, each: &mut dyn FnMut(&[u8])) -> Result<(), redb::Error> {
         let read = self.db.begin_read()?;
         let table = match read.open_table(PEERS) {
             Ok(table) => table,
             Err(TableError::TableDoesNotExist(_)) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        for record in table.iter()?.take(max) {
-            let (key, value) = record?;
-            each(key.value(), value.value());
+        for record in table.iter()? {
+            let (_, value) = record?;
+            each(value.value());
         }
         Ok(())
     }
@@ -112,12 +112,19 @@ impl BookStore for RedbStore {
     fn load(&self, max: usize) -> Result<Vec<StoredPeer>, StoreError> {
         let mut peers = Vec::new();
         let mut damaged = 0;
-        let mut each = |_: &[u8], value: &[u8]| match StoredPeer::decode(value) {
-            Ok(peer) => peers.push(peer),
+        let mut each = |value: &[u8]| match StoredPeer::decode(value) {
+            Ok(peer) => {
+                peers.push(peer);
+                // There may be more than are wanted, and than should be held at once.
+                if peers.len() / 2 > max {
+                    keep_newest(&mut peers, max);
+                }
+            }
             Err(_) => damaged += 1,
         };
-        let read = guarded(|| self.records(max, &mut each));
+        let read = guarded(|| self.records(&mut each));
         read.map_err(|failure| at(&self.path, &failure))?;
+        keep_newest(&mut peers, max);
         if damaged > 0 {
             tracing::warn!(
                 damaged,
@@ -131,6 +138,15 @@ impl BookStore for RedbStore {
         let written = guarded(|| self.write(changes));
         written.map_err(|failure| at(&self.path, &failure))
     }
+}
+
+/// Keeps the `max` whose addresses expire last, in that order.
+fn keep_newest(peers: &mut Vec<StoredPeer>, max: usize) {
+    peers.sort_by_cached_key(|peer| {
+        let expire = peer.addrs.iter().map(|one| one.expires.unwrap_or(u64::MAX));
+        expire.max()
+    });
+    peers.drain(..peers.len().saturating_sub(max));
 }
 
 /// Why the database could not be used.
@@ -200,5 +216,29 @@ const MAX_ASIDE: usize = 100;
 impl fmt::Debug for RedbStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RedbStore at {}", self.path.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_file_names_the_file_and_the_way_out() {
+        let path = Path::new("/var/lib/node/book.redb");
+        let no_space = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let says = |failure: Failure| at(path, &failure).to_string();
+        assert_eq!(
+            says(Failure::Other(redb::Error::Io(no_space))),
+            "address book: /var/lib/node/book.redb: I/O error: no storage space"
+        );
+        assert_eq!(
+            says(Failure::Other(redb::Error::DatabaseAlreadyOpen)),
+            "address book: /var/lib/node/book.redb: Database already open. Cannot acquire lock."
+        );
+        assert_eq!(
+            says(Failure::Damage("its structure makes no sense".to_owned())),
+            "address book: /var/lib/node/book.redb is damaged: its structure makes no sense"
+        );
     }
 }

@@ -127,6 +127,11 @@ impl StreamShare {
         self.all.reserve(1)
     }
 
+    /// Incoming streams, whatever they are for.
+    pub(crate) fn accepted(&self) -> usize {
+        self.all.used()
+    }
+
     /// Room for one more incoming stream of `protocol`, of which this connection may have `max`;
     /// `setting` is where that number comes from.
     pub(crate) fn serve(

@@ -34,6 +34,10 @@ pub struct ConnectionState {
     pub info: ConnectionInfo,
     /// Streams that are open, in both directions together.
     pub streams: usize,
+    /// Streams of the remote: of
+    /// [`Limits::max_streams_per_connection`](crate::Limits::max_streams_per_connection). Those
+    /// that no handler serves are being negotiated.
+    pub incoming: usize,
     /// Streams of the remote that our handlers serve, by protocol.
     pub serving: BTreeMap<Protocol, usize>,
     /// Whether a handle, or a stream that keeps it alive, exists.
@@ -77,6 +81,7 @@ impl Swarm {
             let all = state.all().map(|inner| ConnectionState {
                 info: inner.info.clone(),
                 streams: inner.streams(),
+                incoming: inner.incoming(),
                 serving: inner.serving(),
                 in_use: inner.is_used(),
                 memory: inner.budget.used(),

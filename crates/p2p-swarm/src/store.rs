@@ -3,11 +3,12 @@
 //! [`BookStore`] is where it is kept. What is kept is a record per peer ([`StoredPeer`]) with an
 //! encoding of its own, so that any key-value store will do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::channel::oneshot;
 use p2p_core::{AddrExt, Instant, Multiaddr, PeerId, Protocol, uvarint};
 
 use crate::book::{AddrSource, Entry, KnownAddr};
@@ -18,9 +19,11 @@ use crate::tasks::lock;
 ///
 /// Both methods may block for as long as a disk takes. `load` is called once, while the swarm is
 /// built; `save` from a task of its own every [`Config::store_interval`](crate::Config) in which
-/// something changed, and by [`Swarm::close`](crate::Swarm::close).
+/// something changed, and for [`Swarm::close`](crate::Swarm::close), which waits for it no longer
+/// than [`Config::shutdown_timeout`](crate::Config).
 pub trait BookStore: Send + Sync + fmt::Debug + 'static {
-    /// Everything that was kept, at most `max` peers.
+    /// Everything that was kept, at most `max` peers: those whose addresses expire last, in the
+    /// order in which they expire.
     ///
     /// # Errors
     /// [`StoreError`]: the swarm starts with an empty book, and logs it.
@@ -29,7 +32,7 @@ pub trait BookStore: Send + Sync + fmt::Debug + 'static {
     /// Keeps these peers instead of what was kept of them; `None` forgets one.
     ///
     /// # Errors
-    /// [`StoreError`]: it is logged, and tried again with the next change.
+    /// [`StoreError`]: nothing has changed. It is logged, and tried again after the next interval.
     fn save(&self, changes: &BTreeMap<PeerId, Option<StoredPeer>>) -> Result<(), StoreError>;
 }
 
@@ -206,15 +209,23 @@ fn counted<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Damaged> {
 /// Writes changes to a store.
 pub(crate) struct Keeper {
     store: Arc<dyn BookStore>,
+    /// Locked while the store works, so that nothing is written over what is newer.
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// Who is in the store: never more than the book had when it was last written.
+    peers: BTreeSet<PeerId>,
     /// Changes that could not be written.
-    left: Mutex<BTreeMap<PeerId, Option<StoredPeer>>>,
+    left: BTreeMap<PeerId, Option<StoredPeer>>,
 }
 
 impl Keeper {
     pub(crate) fn new(store: Arc<dyn BookStore>) -> Self {
         Self {
             store,
-            left: Mutex::default(),
+            kept: Mutex::default(),
         }
     }
 }
@@ -227,14 +238,7 @@ impl Shared {
         };
         let max = self.config.limits.max_known_peers;
         match keeper.store.load(max) {
-            Ok(peers) => {
-                let (now, unix) = (self.rt.now(), self.rt.unix_time());
-                let mut state = lock(&self.state);
-                for stored in peers.into_iter().take(max) {
-                    let peer = stored.peer;
-                    state.book.restore(peer, entry(stored, now, unix), now);
-                }
-            }
+            Ok(peers) => self.restore(&mut lock(&keeper.kept), peers.into_iter().take(max)),
             Err(error) => tracing::error!(%error, "the stored address book cannot be read"),
         }
         let shared = Arc::clone(self);
@@ -246,12 +250,45 @@ impl Shared {
         });
     }
 
-    /// Stores what has changed.
-    pub(crate) fn store_book(&self) {
+    fn restore(&self, kept: &mut Kept, peers: impl Iterator<Item = StoredPeer>) {
+        let (now, unix) = (self.rt.now(), self.rt.unix_time());
+        let mut state = lock(&self.state);
+        for stored in peers {
+            let peer = stored.peer;
+            kept.peers.insert(peer);
+            let entry = entry(stored, now, unix);
+            if entry.addrs.iter().any(|one| one.expires > now) {
+                state.book.restore(peer, entry, now);
+            } else {
+                kept.left.insert(peer, None);
+            }
+        }
+    }
+
+    /// Stores what has changed, in a task of its own, and waits for it no longer than `timeout`.
+    pub(crate) async fn store_book_within(self: &Arc<Self>, timeout: Duration) {
+        if self.keeper.is_none() {
+            return;
+        }
+        let (done, stored) = oneshot::channel();
+        let shared = Arc::clone(self);
+        self.tasks.spawn("address book", async move {
+            shared.store_book();
+            // Whoever waits may have given up.
+            let _ = done.send(());
+        });
+        if self.rt.timeout(timeout, stored).await.is_err() {
+            tracing::error!(?timeout, "the address book was not stored in time");
+        }
+    }
+
+    /// Stores what has changed. Blocks as long as the store does.
+    fn store_book(&self) {
         let Some(keeper) = &self.keeper else {
             return;
         };
-        let mut changes = std::mem::take(&mut *lock(&keeper.left));
+        let mut kept = lock(&keeper.kept);
+        let mut changes = std::mem::take(&mut kept.left);
         let (now, unix) = (self.rt.now(), self.rt.unix_time());
         {
             let mut state = lock(&self.state);
@@ -260,14 +297,22 @@ impl Shared {
                 changes.insert(peer, entry.map(|entry| stored(peer, entry, now, unix)));
             }
         }
+        // Who is not in there need not be forgotten. It also bounds what is left over: at most what
+        // the book has, and who is in the store.
+        changes.retain(|peer, stored| stored.is_some() || kept.peers.contains(peer));
         if changes.is_empty() {
             return;
         }
         if let Err(error) = keeper.store.save(&changes) {
             tracing::error!(%error, "the address book cannot be stored");
-            // Bounded: as many as the book has had, and what it forgot since.
-            changes.retain(|_, stored| stored.is_some());
-            *lock(&keeper.left) = changes;
+            kept.left = changes;
+            return;
+        }
+        for (peer, stored) in changes {
+            match stored {
+                Some(_) => kept.peers.insert(peer),
+                None => kept.peers.remove(&peer),
+            };
         }
     }
 }

@@ -355,7 +355,7 @@ impl Swarm {
                 "connections did not close in time and are dropped"
             );
         }
-        shared.store_book();
+        shared.store_book_within(timeout).await;
         shared.abort();
         let ended = shared.tasks.ended();
         if shared.rt.timeout(timeout, ended).await.is_err() {
@@ -392,6 +392,13 @@ impl WeakSwarm {
             shared: self.shared.upgrade()?,
             _guard: self.guard.upgrade()?,
         })
+    }
+
+    /// Whether nothing of the swarm is in memory any more: no handle, no task, no table.
+    ///
+    /// So it is as soon as the runtime has dropped the tasks of a swarm whose last handle is gone.
+    pub fn is_gone(&self) -> bool {
+        self.shared.strong_count() == 0
     }
 }
 

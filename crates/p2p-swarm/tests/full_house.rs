@@ -1,5 +1,4 @@
 //! Who goes and who stays when every place is taken.
-#![expect(clippy::unwrap_used, reason = "an unexpected error is a failed test")]
 
 mod common;
 

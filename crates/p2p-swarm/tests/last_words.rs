@@ -1,5 +1,4 @@
 //! What is still told of when a swarm ends.
-#![expect(clippy::unwrap_used, reason = "an unexpected error is a failed test")]
 
 mod common;
 
@@ -80,9 +79,11 @@ fn closing_tells_that_listen_addresses_are_gone() {
 
     let gone: Vec<_> = told
         .into_iter()
-        .map(|event| match event {
-            Event::ListenAddrGone(addr) => addr,
-            other => panic!("{other:?}"),
+        .map(|event| {
+            let Event::ListenAddrGone(addr) = event else {
+                panic!("{event:?}");
+            };
+            addr
         })
         .collect();
     assert_eq!(gone, addrs);

@@ -1,5 +1,4 @@
 //! A peer that is being dialed comes by itself.
-#![expect(clippy::unwrap_used, reason = "an unexpected error is a failed test")]
 
 mod common;
 

@@ -6,10 +6,11 @@ mod common;
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use common::{builder, listen, peer, sim, swarm};
 use p2p_core::{Multiaddr, Protocol};
-use p2p_swarm::{AddrSource, RedbStore};
+use p2p_swarm::{AddrSource, Config, RedbStore};
 
 /// A directory of its own for each test, removed at its end.
 struct Dir(PathBuf);
@@ -66,11 +67,36 @@ fn a_restarted_host_finds_its_peers_again() {
         again.close().await;
     });
 
-    sim.run_for(std::time::Duration::from_secs(3601));
+    sim.run_for(Duration::from_secs(3601));
     let opened = RedbStore::open(dir.file()).unwrap();
     let late = builder(&alice, 1).book_store(opened.store).build().unwrap();
     assert!(late.addrs(&peer(2)).is_empty(), "only learned, and old");
     assert_eq!(late.addrs(&peer(3)).len(), 1, "given by the application");
+}
+
+#[test]
+fn of_more_peers_than_fit_those_are_taken_whose_addresses_expire_last() {
+    let dir = Dir::new("more");
+    let sim = sim(4);
+    let alice = sim.host("alice");
+    let mine: Multiaddr = "/ip4/192.0.2.1/tcp/1".parse().unwrap();
+    sim.block_on(async {
+        let store = RedbStore::open(dir.file()).unwrap().store;
+        let swarm = builder(&alice, 1).book_store(store).build().unwrap();
+        for n in 10..30 {
+            swarm.learn_addrs(peer(n), [mine.clone()]);
+            swarm.rt().sleep(Duration::from_secs(10)).await;
+        }
+        swarm.close().await;
+        drop(swarm);
+
+        let store = RedbStore::open(dir.file()).unwrap().store;
+        let mut config = Config::default();
+        config.limits.max_known_peers = 5;
+        let swarm = builder(&alice, 1).config(config).book_store(store);
+        let known = swarm.build().unwrap().known_peers();
+        assert_eq!(known, [25, 26, 27, 28, 29].map(peer));
+    });
 }
 
 #[test]
@@ -111,7 +137,7 @@ fn a_file_that_was_cut_or_scribbled_over_never_keeps_a_host_from_starting() {
         swarm.close().await;
     });
     // A handle may live until the tasks of the closed swarm are dropped.
-    sim.run_for(std::time::Duration::from_secs(1));
+    sim.run_for(Duration::from_secs(1));
     let good = fs::read(dir.file()).unwrap();
     let mut moved = 0;
     for n in 0..60 {
@@ -130,7 +156,7 @@ fn a_file_that_was_cut_or_scribbled_over_never_keeps_a_host_from_starting() {
         }
         let swarm = builder(&alice, 1).book_store(opened.store).build().unwrap();
         drop(swarm);
-        sim.run_for(std::time::Duration::from_millis(1));
+        sim.run_for(Duration::from_millis(1));
     }
     assert!(moved > 0, "some damage was noticed");
 }

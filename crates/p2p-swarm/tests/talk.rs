@@ -56,23 +56,38 @@ fn the_first_answer_takes_three_round_trips_and_each_further_stream_one() {
 }
 
 #[test]
-fn dials_to_the_same_peer_are_joined() {
+fn a_thousand_dials_to_one_peer_at_once_are_one() {
     let sim = sim(3);
     let (alice, bob) = (sim.host("alice"), sim.host("bob"));
     let (a, b) = (swarm(&alice, 1), swarm(&bob, 2));
 
-    let connections = sim.block_on(async {
+    let (connections, most) = sim.block_on(async {
         let addr = listen(&b, &bob).await;
-        let dials = (0..5).map(|_| a.dial(addr.clone()));
-        future::try_join_all(dials).await.unwrap()
+        let dials = future::try_join_all((0..1000).map(|_| a.dial(addr.clone())));
+        let watch = async {
+            let mut most = (0, 0);
+            for _ in 0..5 {
+                a.rt().sleep(LATENCY).await;
+                let (from, to) = (a.usage(), b.usage());
+                most.0 = most.0.max(from.pending_dials);
+                most.1 = most.1.max(to.pending_incoming + to.connections);
+            }
+            most
+        };
+        let (connections, most) = future::join(dials, watch).await;
+        (connections.unwrap(), most)
     });
 
-    let ids: Vec<_> = connections
-        .iter()
-        .map(|connection| connection.id())
-        .collect();
-    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    assert_eq!(
+        most,
+        (1, 1),
+        "dials under way, and what they are to the other"
+    );
+    let first = connections[0].id();
+    assert!(connections.iter().all(|one| one.id() == first));
+    assert_eq!(connections.len(), 1000);
     assert_eq!(b.connections(&peer(1)).len(), 1);
+    assert_eq!(a.stats().connections_dialed, 1);
 }
 
 #[test]

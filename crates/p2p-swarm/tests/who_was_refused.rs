@@ -10,14 +10,17 @@ use p2p_core::{AddrExt, PeerId};
 use p2p_sim::Sim;
 use p2p_swarm::{Config, Event, Events};
 
+/// A setting, and who ran into it.
+type Hit = (&'static str, Option<PeerId>);
+
 /// Of each failed incoming connection and each limit that was hit, who it was.
-fn told(events: &mut Events) -> (Vec<Option<PeerId>>, Vec<(&'static str, Option<PeerId>)>) {
+fn told(events: &mut Events) -> (Vec<Option<PeerId>>, Vec<Hit>) {
     let (mut failed, mut hit) = (Vec::new(), Vec::new());
     while let Some(Some(event)) = events.next().now_or_never() {
-        match event {
-            Event::IncomingFailed { peer, .. } => failed.push(peer),
-            Event::LimitHit { exceeded, peer, .. } => hit.push((exceeded.setting, peer)),
-            _ => {}
+        if let Event::IncomingFailed { peer, .. } = event {
+            failed.push(peer);
+        } else if let Event::LimitHit { exceeded, peer, .. } = event {
+            hit.push((exceeded.setting, peer));
         }
     }
     (failed, hit)

@@ -10,7 +10,7 @@ use p2p_mplex::Mplex;
 use p2p_noise::Noise;
 use p2p_ping::Ping;
 use p2p_plaintext::Plaintext;
-use p2p_swarm::{BookStore, BuildError, Config, HandleError, Swarm, SwarmBuilder};
+use p2p_swarm::{BookStore, BuildError, Config, Gates, HandleError, Swarm, SwarmBuilder};
 use p2p_tcp::Tcp;
 use p2p_yamux::Yamux;
 
@@ -70,6 +70,9 @@ pub enum HostError {
     /// A service's protocol has a handler already.
     #[error(transparent)]
     Handle(#[from] HandleError),
+    /// Identify cannot start.
+    #[error("identify cannot be set up")]
+    Identify(#[from] p2p_identify::SetupError),
     /// The identity cannot be used for Noise.
     #[error("Noise cannot be set up with this identity")]
     Noise(#[from] p2p_noise::SetupError),
@@ -114,7 +117,7 @@ pub struct HostBuilder {
     bootstrap: Option<(p2p_bootstrap::List, p2p_bootstrap::Config)>,
     #[cfg(feature = "mdns")]
     mdns: Option<p2p_mdns::Config>,
-    gate: Option<Arc<dyn Gate>>,
+    gates: Gates,
     channels: Vec<SecureChannel>,
     muxers: Vec<Multiplexer>,
     extra: Vec<Extra>,
@@ -146,7 +149,7 @@ impl Default for HostBuilder {
             bootstrap: None,
             #[cfg(feature = "mdns")]
             mdns: None,
-            gate: None,
+            gates: Gates::default(),
             channels: SecureChannel::preferred(),
             muxers: vec![Multiplexer::Yamux, Multiplexer::Mplex],
             extra: Vec::new(),
@@ -269,9 +272,10 @@ impl HostBuilder {
         self
     }
 
-    /// Adds a policy; all that were added must agree. Default: everything is allowed.
+    /// Adds a policy; all that were added must agree. They are also asked about the addresses that
+    /// a name comes to. Default: everything is allowed.
     pub fn gate(mut self, gate: impl Gate) -> Self {
-        self.gate = Some(Arc::new(gate));
+        self.gates.push(Arc::new(gate));
         self
     }
 
@@ -318,11 +322,8 @@ impl HostBuilder {
         }
         #[cfg(feature = "dns")]
         if let Some(config) = self.dns.take() {
-            let mut dns = p2p_dns::Dns::new(Rt::clone(rt), config, transports.clone());
-            if let Some(gate) = &self.gate {
-                dns = dns.gate(Arc::clone(gate));
-            }
-            transports.push(Arc::new(dns));
+            let dns = p2p_dns::Dns::new(Rt::clone(rt), config, transports.clone());
+            transports.push(Arc::new(dns.gate(Arc::new(self.gates.clone()))));
         }
         Ok(transports)
     }
@@ -381,12 +382,11 @@ impl HostBuilder {
             .take()
             .unwrap_or_else(Keypair::generate_ed25519);
         let transports = self.transports(&rt, &identity)?;
-        let mut swarm = Swarm::builder(Rt::clone(&rt), identity.to_peer_id()).config(self.config);
+        let mut swarm = Swarm::builder(Rt::clone(&rt), identity.to_peer_id())
+            .config(self.config)
+            .gate(self.gates);
         for transport in transports {
             swarm = swarm.transport(transport);
-        }
-        if let Some(gate) = self.gate {
-            swarm = swarm.gate(gate);
         }
         for channel in self.channels {
             swarm = match channel {

@@ -17,6 +17,9 @@ fn every_error_reads_as_it_should() {
         HostError::Bootstrap(p2p::bootstrap::BootstrapError::Nobody),
         HostError::Build(BuildError::NoTransport),
         HostError::Handle(HandleError::Taken(Protocol::from_static("/ipfs/id/1.0.0"))),
+        HostError::Identify(p2p::identify::SetupError::Zero {
+            setting: "push_interval",
+        }),
         HostError::Noise(sign.clone().into()),
         HostError::Quic(p2p::quic::SetupError::Tls(sign.clone().into())),
         HostError::NoPrivateNetwork,

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use futures::{AsyncReadExt, AsyncWriteExt, io};
-use p2p::{Config, Host, Keypair, Multiaddr, Multiplexer, SecureChannel, Stream};
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, io};
+use p2p::{
+    Config, ConnectionEnd, Event, Host, Keypair, Multiaddr, Multiplexer, SecureChannel, Stream,
+};
 use p2p_sim::{Link, Sim};
 
 const LATENCY: Duration = Duration::from_millis(50);
@@ -182,6 +184,44 @@ fn closing_both_hosts_leaves_nothing_in_the_world() {
     });
     sim.run_for(Duration::from_secs(300));
     assert!(sim.census().is_empty(), "{:?}", sim.census());
+}
+
+#[test]
+fn closing_tells_how_connections_ended_also_those_that_do_not_end_in_time() {
+    let sim = Sim::new(4);
+    let (alice, bob) = (sim.host("alice"), sim.host("bob"));
+    let mut config = Config::default();
+    // Less than a multiplexer gives itself to say goodbye.
+    config.shutdown_timeout = Duration::from_secs(1);
+    let ends = sim.block_on(async {
+        let a = Host::builder().identity(Keypair::ed25519_from_seed([1; 32]));
+        let a = a.runtime(alice.rt()).config(config.clone());
+        let a = a.build().await.expect("the settings are sound");
+        let (_b, addr) = node(&bob, 2).await;
+        first_answer(&a, &addr).await;
+        let mut events = a.events();
+        sim.partition(&[&alice], &[&bob]);
+        // What is on the way fills the link: nothing of an end gets through.
+        let mut streams = Vec::new();
+        for _ in 0..20 {
+            let mut stream = a.open(&addr, "/echo/1.0.0").await.expect("a stream");
+            let written = stream.write_all(&[7; 256 << 10]);
+            let rt = a.swarm().rt();
+            let _ = rt.timeout(Duration::from_millis(100), written).await;
+            streams.push(stream);
+        }
+        let start = sim.now();
+        a.close().await;
+        assert_eq!(sim.now() - start, config.shutdown_timeout);
+        let mut ends = Vec::new();
+        while let Some(event) = events.next().await {
+            if let Event::Disconnected { end, .. } = event {
+                ends.push(end);
+            }
+        }
+        ends
+    });
+    assert!(matches!(ends[..], [ConnectionEnd::Dropped]), "{ends:?}");
 }
 
 #[test]

@@ -173,8 +173,13 @@ impl Gossipsub {
             Some((PruneCause::Backoff, false))
         } else if self.score_of(ix) < 0.0 {
             Some((PruneCause::NegativeScore, false))
+        } else if !full {
+            None
+        } else if let Some(worst) = self.outscored_by(ix, &topic) {
+            self.prune(worst, &topic, PruneCause::Outscored, now);
+            None
         } else {
-            full.then_some((PruneCause::Full, px))
+            Some((PruneCause::Full, px))
         };
         match refuse {
             Some((why, px)) => self.refuse_graft(ix, &topic, why, px, now),

@@ -134,23 +134,40 @@ impl Gossipsub {
 
     /// If half of the mesh has low scores, grafts peers with better ones.
     fn graft_better(&mut self, topic: &Topic, now: Instant) {
-        let mesh: BTreeSet<PeerIx> = self.in_mesh(topic).into_iter().collect();
-        if mesh.len() < 2 {
-            return;
-        }
-        let mut scores: Vec<f64> = mesh.iter().map(|ix| self.score_of(*ix)).collect();
-        scores.sort_by(|a, b| by_score(*a, *b));
-        let Some(median) = scores.get(scores.len() / 2).copied() else {
+        let Some(median) = self.low_median(topic) else {
             return;
         };
-        if median >= self.thresholds.opportunistic_graft {
-            return;
-        }
+        let mesh = self.mesh.get(topic).cloned().unwrap_or_default();
         let fit = |this: &Self, ix| this.score_of(ix) > median && this.may_graft(ix, topic, now);
         let count = self.config.opportunistic_graft_peers;
         for ix in self.choose(topic, &mesh, count, fit) {
             self.graft(ix, topic, GraftCause::Opportunistic, now);
         }
+    }
+
+    /// The median score of the mesh, if it calls for better peers.
+    pub(super) fn low_median(&self, topic: &Topic) -> Option<f64> {
+        let mesh = self.in_mesh(topic);
+        if mesh.len() < 2 {
+            return None;
+        }
+        let mut scores: Vec<f64> = mesh.into_iter().map(|ix| self.score_of(ix)).collect();
+        scores.sort_by(|a, b| by_score(*a, *b));
+        let median = scores.get(scores.len() / 2).copied();
+        median.filter(|median| *median < self.thresholds.opportunistic_graft)
+    }
+
+    /// Who has to make room in a full mesh for `ix`, that asks to come in: if half of the mesh has
+    /// low scores and `ix` a better one, the worst that we did not dial.
+    pub(super) fn outscored_by(&self, ix: PeerIx, topic: &Topic) -> Option<PeerIx> {
+        let median = self.low_median(topic)?;
+        let score = |ix: &PeerIx| self.score_of(*ix);
+        let not_dialed = self
+            .in_mesh(topic)
+            .into_iter()
+            .filter(|ix| !self.dialed(*ix));
+        let worst = not_dialed.min_by(|a, b| by_score(score(a), score(b)));
+        worst.filter(|worst| score(&ix) > median.max(score(worst)))
     }
 
     /// Forgets topics that we no longer publish to, and replaces peers that left the others.

@@ -47,12 +47,27 @@ impl Gossipsub {
         }
     }
 
-    /// Grafts random peers until the mesh has `size` of them.
+    /// Grafts peers until the mesh has `size` of them: half of those missing by their score, if it
+    /// is above zero, the others at random. Where attackers are many, chance alone finds nobody
+    /// else; by score alone, those who behaved best for a while would get every place.
     pub(super) fn fill(&mut self, topic: &Topic, size: usize, why: GraftCause, now: Instant) {
-        let mesh = self.mesh.get(topic).cloned().unwrap_or_default();
+        let mut mesh = self.mesh.get(topic).cloned().unwrap_or_default();
         let wanted = size.saturating_sub(mesh.len());
         let fit = |this: &Self, ix| this.may_graft(ix, topic, now);
-        for ix in self.choose(topic, &mesh, wanted, fit) {
+        let proven = |this: &Self, ix| this.score_of(ix) > 0.0 && fit(this, ix);
+        let mut best: Vec<PeerIx> = match self.scores {
+            Some(_) => self
+                .choose(topic, &mesh, usize::MAX, proven)
+                .into_iter()
+                .collect(),
+            None => Vec::new(),
+        };
+        self.base.rng.shuffle(&mut best);
+        best.sort_by(|a, b| self.score_of(*b).total_cmp(&self.score_of(*a)));
+        best.truncate(wanted.div_ceil(2));
+        mesh.extend(&best);
+        let rest = self.choose(topic, &mesh, wanted - best.len(), fit);
+        for ix in best.into_iter().chain(rest) {
             self.graft(ix, topic, why, now);
         }
     }

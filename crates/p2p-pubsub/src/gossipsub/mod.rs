@@ -418,6 +418,10 @@ impl Router for Gossipsub {
         &self.base.stats
     }
 
+    fn connected(&self) -> usize {
+        self.base.table.connected()
+    }
+
     fn topic_peers(&self, topic: &Topic) -> Vec<PeerId> {
         self.base.topic_peers(topic)
     }

@@ -19,6 +19,7 @@ mod forecast;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -41,10 +42,14 @@ pub(crate) struct Scores {
     /// Peers on each address. Invariant: no zero in it.
     by_ip: BTreeMap<IpKey, u32>,
     deliveries: Deliveries,
+    /// Grows with whatever changes the scores of many peers.
+    generation: u64,
 }
 
 #[derive(Debug, Default)]
 struct Stats {
+    /// The score and the generation that it is of; `None`: to be worked out.
+    known: Cell<Option<(u64, f64)>>,
     /// `None`: connected. Otherwise when to forget it.
     gone_until: Option<Instant>,
     /// By topic. Few topics are scored, and a map would take a kilobyte for each peer.
@@ -82,6 +87,7 @@ impl Scores {
             peers: BTreeMap::new(),
             by_ip: BTreeMap::new(),
             deliveries: Deliveries::new(keep, max_records, ids),
+            generation: 0,
         }
     }
 
@@ -90,6 +96,17 @@ impl Scores {
         let Some(stats) = self.peers.get(&peer) else {
             return 0.0;
         };
+        match stats.known.get() {
+            Some((generation, score)) if generation == self.generation => score,
+            Some(_) | None => {
+                let score = self.work_out(stats);
+                stats.known.set(Some((self.generation, score)));
+                score
+            }
+        }
+    }
+
+    fn work_out(&self, stats: &Stats) -> f64 {
         let params = &self.params;
         let topics: f64 = stats
             .topics
@@ -138,6 +155,7 @@ impl Scores {
         for key in keys {
             *self.by_ip.entry(key).or_insert(0) += 1;
         }
+        self.generation += 1;
         self.forget_ips(&old);
     }
 
@@ -164,6 +182,7 @@ impl Scores {
     }
 
     fn forget_ips(&mut self, ips: &[IpKey]) {
+        self.generation += 1;
         for ip in ips {
             if let Some(count) = self.by_ip.get_mut(ip) {
                 *count = count.saturating_sub(1);
@@ -184,6 +203,7 @@ impl Scores {
         let Some(stats) = self.peers.get_mut(&peer) else {
             return;
         };
+        stats.known.set(None);
         for (topic, stats) in &mut stats.topics {
             stats.first_message_deliveries = 0.0;
             if let Some(params) = params.topics.get(topic) {
@@ -207,6 +227,7 @@ impl Scores {
     pub(crate) fn set_app_score(&mut self, peer: PeerIx, score: f64) {
         if let Some(stats) = self.peers.get_mut(&peer) {
             stats.app_score = score;
+            stats.known.set(None);
         }
     }
 
@@ -214,6 +235,7 @@ impl Scores {
     pub(crate) fn add_penalty(&mut self, peer: PeerIx, count: u32) {
         if let Some(stats) = self.peers.get_mut(&peer) {
             stats.behaviour_penalty += f64::from(count);
+            stats.known.set(None);
         }
     }
 
@@ -233,6 +255,7 @@ impl Scores {
 
     /// Decays every counter, and forgets peers that have been away long enough.
     pub(crate) fn refresh(&mut self, now: Instant) {
+        self.generation += 1;
         let params = &self.params;
         let decay = |counter: &mut f64, factor: f64| {
             *counter *= factor;
@@ -281,6 +304,7 @@ impl Scores {
             }
         }
         self.params.topics.insert(topic, params);
+        self.generation += 1;
     }
 
     /// A message from `from` enters validation.
@@ -363,10 +387,11 @@ impl Scores {
         }
     }
 
-    /// What is counted for `peer` in a scored topic.
+    /// What is counted for `peer` in a scored topic, to be changed.
     fn topic(&mut self, peer: PeerIx, topic: &Topic) -> Option<(&mut TopicStats, &TopicParams)> {
         let params = self.params.topics.get(topic)?;
         let stats = self.peers.get_mut(&peer)?;
+        stats.known.set(None);
         Some((stats.topic_or_new(topic)?, params))
     }
 }

@@ -112,6 +112,19 @@ impl Link {
         self
     }
 
+    /// Its settings, for the log.
+    pub(crate) fn numbers(&self) -> [u64; 7] {
+        [
+            nanos(self.latency),
+            nanos(self.jitter),
+            self.bandwidth.map_or(0, NonZeroU64::get),
+            self.loss.to_bits(),
+            self.reorder.to_bits(),
+            self.duplicate.to_bits(),
+            self.mtu.into(),
+        ]
+    }
+
     pub(crate) fn check(&self) -> Result<(), SetupError> {
         let fields = [
             ("loss", self.loss),

@@ -140,6 +140,8 @@ impl State {
             }
         }
         self.port_release(Proto::Tcp, listener.host, listener.at.port());
+        let at = listener.at;
+        self.note(listener.host, What::ListenEnded { at });
         self.retired.extend(listener.waker);
         for conn in listener.queue {
             self.abort(conn, Side::Listener);

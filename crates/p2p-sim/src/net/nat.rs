@@ -156,12 +156,19 @@ impl NatState {
 
     /// Drops the mapping of `port` if it has expired.
     fn sweep(&mut self, proto: Proto, port: u16, now: Nanos) {
-        let key = (proto, port);
-        if let Some(mapping) = self.by_port.get(&key)
-            && self.expired(mapping, now)
+        let mapping = self.by_port.get(&(proto, port));
+        if mapping.is_some_and(|mapping| self.expired(mapping, now)) {
+            self.unmap(proto, port);
+        }
+    }
+
+    /// Drops the mapping of `port`. Its inner socket may have been given another port since, which
+    /// stays.
+    fn unmap(&mut self, proto: Proto, port: u16) {
+        if let Some(mapping) = self.by_port.remove(&(proto, port))
+            && self.by_inner.get(&mapping.inner) == Some(&port)
         {
             self.by_inner.remove(&mapping.inner);
-            self.by_port.remove(&key);
         }
     }
 
@@ -331,6 +338,7 @@ impl Nat {
             next_port: FIRST_PORT,
         });
         state.net.addrs.insert((realm, outer), Owner::Nat(id));
+        state.note_world(What::NatMade { outer });
         drop(state);
         Ok(Self { world, id })
     }
@@ -390,11 +398,10 @@ impl Nat {
         let mut world = self.world.lock();
         let now = world.now;
         let state = world.nat(self.id);
+        let outer = SocketAddr::new(state.outer, port);
         for proto in [Proto::Tcp, Proto::Udp] {
             let inner = Inner::new(proto, inner, NatRule::EndpointIndependent, inner);
-            if let Some(old) = state.by_port.remove(&(proto, port)) {
-                state.by_inner.remove(&old.inner);
-            }
+            state.unmap(proto, port);
             state.by_inner.insert(inner, port);
             let mapping = Mapping {
                 inner,
@@ -404,6 +411,7 @@ impl Nat {
             };
             state.by_port.insert((proto, port), mapping);
         }
+        world.note_world(What::NatForwards { outer, inner });
     }
 
     /// Forgets all mappings and forwarded ports, as after a reboot.
@@ -412,6 +420,8 @@ impl Nat {
         let state = world.nat(self.id);
         state.by_inner.clear();
         state.by_port.clear();
+        let outer = state.outer;
+        world.note_world(What::NatForgets { outer });
     }
 
     /// Mappings that have not expired, forwarded ports included.

@@ -120,6 +120,7 @@ impl State {
             .entry((host, port))
             .or_default()
             .push(key);
+        self.note(host, What::Bound { at });
         Ok((key, at))
     }
 
@@ -135,6 +136,8 @@ impl State {
             }
         }
         self.port_release(Proto::Udp, socket.host, socket.at.port());
+        let at = socket.at;
+        self.note(socket.host, What::Unbound { at });
         self.retired.extend(socket.readers);
     }
 
@@ -241,8 +244,15 @@ impl State {
         let mut hosts: Vec<HostId> = members.map(|socket| socket.host).collect();
         hosts.sort_unstable();
         hosts.dedup();
+        hosts.retain(|there| self.host(*there).nat == realm);
+        if hosts.is_empty() {
+            let why = "nobody of this network is in the group";
+            self.note(host, What::DatagramDropped { to, why });
+        }
         for there in hosts {
-            if self.host(there).nat != realm || !self.reachable(host, there) {
+            if !self.reachable(host, there) {
+                let why = "the path is cut or the host down";
+                self.note(there, What::DatagramDropped { to, why });
                 continue;
             }
             let flight = self.tap_send(host, there, contents.len());
@@ -355,24 +365,36 @@ impl State {
             .get(&(to_host, wire.to.port()))
             .cloned()
             .unwrap_or_default();
+        let (from, to) = (wire.from, wire.to);
+        let (mut heard, mut full) = (false, false);
         for key in keys {
-            let Some(socket) = self.net.udp.sockets.get_mut(key) else {
+            let socket = self.net.udp.sockets.get_mut(key);
+            let Some(socket) = socket.filter(|socket| socket.is_member(to)) else {
                 continue;
             };
-            if !socket.is_member(wire.to) || socket.waiting >= limit {
+            if socket.waiting >= limit {
+                full = true;
                 continue;
             }
+            heard = true;
             socket.waiting += flying.bytes.len() + OVERHEAD;
             socket.inbox.push_back(Letter {
-                from: wire.from,
-                to: wire.to.ip(),
+                from,
+                to: to.ip(),
                 bytes: flying.bytes.clone(),
                 ecn: flying.ecn,
             });
             self.wakes.append(&mut socket.readers);
         }
+        if full || !heard {
+            let full = full.then_some("the socket's buffer is full");
+            let why = full.unwrap_or("no socket is bound there");
+            self.note(to_host, What::DatagramDropped { to, why });
+        }
+        if !heard {
+            return;
+        }
         let len = u32::try_from(flying.bytes.len()).unwrap_or(u32::MAX);
-        let from = wire.from;
         self.note(to_host, What::DatagramArrived { from, len });
         self.tap_receive(from_host, to_host, flying.flight);
     }

@@ -1,6 +1,7 @@
 //! Two hosts in a simulated network, without cryptography.
 #![allow(
     dead_code,
+    clippy::panic,
     reason = "each test file is a crate of its own and uses a part"
 )]
 
@@ -10,11 +11,11 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, io};
 use p2p_core::{
-    BoxIo, Budget, Multiaddr, Multiplex, Muxing, PeerId, Protocol, Role, Rt, Secured, Security,
-    SecurityError, frame,
+    AddrExt, BoxIo, Budget, Multiaddr, Multiplex, Muxing, PeerId, Protocol, Role, Rt, Secured,
+    Security, SecurityError, TcpOptions, frame,
 };
 use p2p_sim::{Host, Link, Sim};
-use p2p_swarm::{Config, Stream, Swarm, SwarmBuilder};
+use p2p_swarm::{Attempt, Config, DialError, Stream, Swarm, SwarmBuilder};
 use p2p_tcp::Tcp;
 use p2p_yamux::Yamux;
 
@@ -181,4 +182,67 @@ impl Multiplex for Renamed {
     fn start(&self, io: BoxIo, role: Role, rt: &Rt, budget: &Budget) -> Muxing {
         Yamux::default().start(io, role, rt, budget)
     }
+}
+
+/// The only attempt of a failed dial.
+pub(crate) fn attempt(error: DialError) -> Attempt {
+    if let DialError::AllFailed {
+        attempts, more: 0, ..
+    } = &error
+        && let [only] = &**attempts
+    {
+        return only.clone();
+    }
+    panic!("not a single failed attempt: {error}");
+}
+
+/// No connection, no memory, no share of a peer, and no task but listeners.
+pub(crate) fn assert_nothing_left(swarm: &Swarm) {
+    let census = swarm.census();
+    let held = (census.connections, census.memory, census.sharing_peers);
+    assert_eq!(held, (0, 0, 0), "{census:?}");
+    let known = ["listener"];
+    assert!(
+        census.tasks.iter().all(|task| known.contains(task)),
+        "{census:?}"
+    );
+}
+
+/// What a dialer or listener says first.
+pub(crate) const GREETING: &str = "/multistream/1.0.0";
+
+/// A message of multistream-select.
+pub(crate) fn token(text: &str) -> Vec<u8> {
+    let mut bytes = vec![u8::try_from(text.len() + 1).expect("a short token")];
+    bytes.extend_from_slice(text.as_bytes());
+    bytes.push(b'\n');
+    bytes
+}
+
+/// Opens a socket to `to`, by hand.
+pub(crate) async fn connect(rt: &Rt, to: &Multiaddr) -> io::Result<BoxIo> {
+    let to = to.tcp_socket().expect("an address of TCP");
+    let io = rt.net().tcp_connect(to, &TcpOptions::default()).await?;
+    Ok(Box::new(io))
+}
+
+/// Reads the listener's two tokens, after the dialer has named [`Credulous`].
+pub(crate) async fn skip_answers(mut io: BoxIo) -> Option<BoxIo> {
+    let answers = [token(GREETING), token("/credulous/1.0.0")].concat();
+    let mut read = vec![0; answers.len()];
+    io.read_exact(&mut read).await.ok()?;
+    Some(io)
+}
+
+/// A connection made by hand, secured as `id` and multiplexed; what streams carry is up to the
+/// caller.
+pub(crate) async fn muxed(rt: &Rt, to: &Multiaddr, id: PeerId) -> Option<Muxing> {
+    let mut io = connect(rt, to).await.ok()?;
+    let said = [token(GREETING), token("/credulous/1.0.0")].concat();
+    io.write_all(&said).await.ok()?;
+    let io = skip_answers(io).await?;
+    let yamux = Yamux::default();
+    let secured = Credulous(id).secure(io, Role::Dialer, None, vec![yamux.protocol()]);
+    let io = secured.await.ok()?.io;
+    Some(yamux.start(io, Role::Dialer, rt, &Budget::unlimited()))
 }

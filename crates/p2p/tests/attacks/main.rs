@@ -6,9 +6,10 @@ mod saboteur;
 
 use std::io::ErrorKind;
 use std::net::IpAddr;
+use std::task::Poll;
 use std::time::Duration;
 
-use futures::future::{join, join_all};
+use futures::future::{join, join_all, maybe_done, pending, poll_fn, select};
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, io};
 use p2p::{
     Blame, Config, ConnectionEnd, ErrorCode, Event, Host, HostBuilder, Keypair, Multiaddr,
@@ -94,14 +95,16 @@ fn assert_free(host: &Host) {
 
 #[test]
 fn stalled_handshakes_at_every_stage_delay_nobody_and_are_gone_in_time() {
-    let sim = Sim::new(1);
+    // Each run stalls at other bytes.
+    let seed = p2p_sim::seeds(1).next().unwrap();
+    let sim = Sim::new(seed);
     sim.default_link(Link::new(LATENCY));
     let (target, crowd) = (sim.host("target"), sim.host("crowd"));
     // Limits count by prefix: who stalls takes the places of its own.
     let honest = sim.host_at("honest", [IpAddr::from([192, 0, 2, 1])]);
     sim.block_on(async {
         let (server, addr) = server(&target).await;
-        let stages = (0..CONVERSATION).step_by(7);
+        let stages = (seed % 7..CONVERSATION).step_by(7);
         let stallers = stages
             .zip(1..)
             .map(|(at, n)| saboteur(&crowd, n, Sabotage::Stalls(at)));
@@ -150,17 +153,22 @@ fn whatever_is_flipped_or_cut_off_of_tls_the_listener_lives_and_owes_nothing() {
     spoil(SecureChannel::Tls, 2 * CONVERSATION, 7);
 }
 
-/// Spoils every `step`-th byte of the first `most` that a dialer sends.
-fn spoil(channel: SecureChannel, most: u64, step: usize) {
-    let sim = Sim::new(2);
+/// Spoils every `step`-th byte of the first `most` that a dialer sends: each run others, and other
+/// bits of them.
+fn spoil(channel: SecureChannel, most: u64, step: u8) {
+    let seed = p2p_sim::seeds(1).next().unwrap();
+    let sim = Sim::new(seed);
     sim.default_link(Link::new(LATENCY));
     let (target, crowd, honest) = (sim.host("target"), sim.host("crowd"), sim.host("honest"));
     let builder = |machine, n| builder(machine, n).secure_channels(&[channel]);
     sim.block_on(async {
         let (server, addr) = serve(&target, builder(&target, 0)).await;
         let mut spoiled = 0;
-        for at in (0..most).step_by(step) {
-            for sabotage in [Sabotage::Flips(at), Sabotage::HangsUp(at)] {
+        let first = seed % u64::from(step);
+        for at in (first..most).step_by(usize::from(step)) {
+            let [bit] = crowd.rt().random();
+            let bits = 1 << (bit % 8);
+            for sabotage in [Sabotage::Flips { at, bits }, Sabotage::HangsUp(at)] {
                 let builder = builder(&crowd, u16::try_from(at).unwrap());
                 let host = sabotaged(&crowd, builder, sabotage).await;
                 let rt = crowd.rt();
@@ -245,7 +253,7 @@ fn a_remote_that_breaks_its_multiplexer_is_hung_up_on_and_blamed() {
             let mut blamed = 0;
             for at in 60..400 {
                 let tcp = Tcp::new(other.rt(), p2p_tcp::Config::default());
-                let sabotage = Sabotage::Flips(at);
+                let sabotage = Sabotage::Flips { at, bits: 0x10 };
                 let bad = build(&other, 2).tcp(false);
                 let bad = bad.with_transport(Saboteur { tcp, sabotage });
                 let bad = bad.build().await.unwrap();
@@ -297,39 +305,104 @@ fn two_hosts_that_dial_each_other_a_thousand_times_get_along() {
 
 #[test]
 fn a_host_dropped_at_any_moment_leaves_nothing() {
-    // 60 ms until the first answer; identify and its end are a little later.
-    for moment in 0..90 {
-        let sim = Sim::new(6);
-        sim.default_link(Link::new(LATENCY));
-        let (one, other) = (sim.host("one"), sim.host("other"));
-        let (server, addr) = sim.block_on(server(&one));
-        let client = sim.block_on(builder(&other, 2).build()).unwrap();
-        let dying = [client.clone(), server.clone()][moment % 2].clone();
-        let (stop, stopped) = futures::channel::oneshot::channel::<()>();
-        let greeting = async move {
-            let mut hellos: Vec<_> = Vec::new();
-            for _ in 0..5 {
-                hellos.push(hello(&client, &addr).map(drop));
+    // Things happen when a packet arrives: 60 ms until the first answer, identify and its end are
+    // a little later. In such a moment tasks take turns, and the host is dropped behind any of them.
+    for moment in 0..9 {
+        for turns in 0..TURNS {
+            for dying in [Dying::Dialer, Dying::Listener] {
+                drop_in_the_middle(dying, moment, turns);
             }
-            join_all(hellos).await;
-        };
-        // The greeting is not sent to a task: it holds what is not `Send`.
-        let mut greeting = Box::pin(greeting);
-        let rt = other.rt();
-        sim.block_on(async {
-            let moment = LATENCY.mul_f64(moment as f64 / 10.0);
-            let _ = rt.timeout(moment, &mut greeting).await;
-            drop((greeting, server, dying, stop));
-            let _ = stopped.await;
-        });
-        sim.run_for(Duration::ZERO);
-        let census = sim.census();
-        for host in ["one", "other"] {
-            assert!(census.host(host).unwrap().is_empty(), "{moment}: {census}");
         }
-        sim.run_for(Duration::from_secs(180));
-        assert!(sim.census().is_empty(), "{moment}: {}", sim.census());
     }
+}
+
+/// More than the tasks of a host take in one moment.
+const TURNS: u32 = 20;
+
+/// Which of two hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dying {
+    Dialer,
+    Listener,
+}
+
+/// Drops one of two hosts that talk, so many `turns` of others into a `moment`; the other lives on.
+fn drop_in_the_middle(dying: Dying, moment: u32, turns: u32) {
+    let sim = Sim::new(u64::from(moment * TURNS + turns));
+    sim.default_link(Link::new(LATENCY));
+    let (one, other) = (sim.host("one"), sim.host("other"));
+    let (server, addr) = sim.block_on(server(&one));
+    let client = sim.block_on(builder(&other, 2).build()).unwrap();
+    let [gone, left] = match dying {
+        Dying::Dialer => [&client, &server],
+        Dying::Listener => [&server, &client],
+    };
+    let (gone, budget) = (gone.swarm().downgrade(), gone.swarm().budget().clone());
+    let left = left.swarm().downgrade();
+    let rt = one.rt();
+    let own = client.clone();
+    // It stays here and is not sent to a task: it holds what is not `Send`.
+    let mut greeting = Some(Box::pin(maybe_done(async move {
+        let hellos = (0..5).map(|_| hello(&own, &addr).map(drop));
+        join_all(hellos).await;
+        // Holds its host until it is dropped.
+        drop(own);
+    })));
+    let mut hosts = [Some(client), Some(server)];
+    sim.block_on(async {
+        let now = async {
+            rt.sleep(LATENCY * moment).await;
+            for _ in 0..turns {
+                pending_once().await;
+            }
+        };
+        let greeting = greeting.as_mut().unwrap();
+        select(Box::pin(now), Box::pin(join(greeting, pending::<()>()))).await;
+    });
+    match dying {
+        Dying::Dialer => {
+            greeting = None;
+            hosts[0] = None;
+        }
+        Dying::Listener => hosts[1] = None,
+    }
+    sim.run_for(Duration::ZERO);
+
+    let case = format!("{dying:?} at {moment}, {turns}");
+    let census = sim.census();
+    let name = if dying == Dying::Dialer {
+        "other"
+    } else {
+        "one"
+    };
+    assert!(census.host(name).unwrap().is_empty(), "{case}: {census}");
+    assert!(gone.is_gone(), "{case}: somebody holds the swarm");
+    assert_eq!(budget.used(), 0, "{case}");
+    if let Some(greeting) = greeting {
+        // Whoever waits for the dead hears of it.
+        sim.block_on(greeting);
+    }
+    sim.run_for(Duration::from_secs(180));
+    let census = left.upgrade().unwrap().census();
+    let held = (census.connections, census.memory, census.sharing_peers);
+    assert_eq!(held, (0, 0, 0), "{case}: {census:?}");
+    drop(hosts);
+    sim.run_until_idle();
+    assert!(sim.census().is_empty(), "{case}: {}", sim.census());
+    assert!(left.is_gone(), "{case}");
+}
+
+/// Lets every other task that is ready have a turn.
+async fn pending_once() {
+    let mut waited = false;
+    poll_fn(|cx| match std::mem::replace(&mut waited, true) {
+        true => Poll::Ready(()),
+        false => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 #[test]

@@ -12,8 +12,8 @@ use p2p_tcp::Tcp;
 /// What a link does to the bytes that are written to it, and from which byte on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sabotage {
-    /// Turns one bit of this byte around.
-    Flips(u64),
+    /// Turns these bits of one byte around.
+    Flips { at: u64, bits: u8 },
     /// Hangs up behind so many bytes.
     HangsUp(u64),
     /// Says no more behind so many bytes, and reads no more.
@@ -73,7 +73,7 @@ impl Sabotaged {
     /// Whether the link says no more.
     fn is_over(&self) -> bool {
         match self.sabotage {
-            Sabotage::Flips(_) => false,
+            Sabotage::Flips { .. } => false,
             Sabotage::HangsUp(at) | Sabotage::Stalls(at) => self.written >= at,
         }
     }
@@ -101,10 +101,10 @@ impl AsyncWrite for Sabotaged {
         let mut data = data.to_vec();
         let from = self.written;
         match self.sabotage {
-            Sabotage::Flips(at) => {
+            Sabotage::Flips { at, bits } => {
                 let place = at.checked_sub(from).and_then(|at| usize::try_from(at).ok());
                 if let Some(byte) = place.and_then(|place| data.get_mut(place)) {
-                    *byte ^= 0x10;
+                    *byte ^= bits;
                 }
             }
             Sabotage::HangsUp(at) | Sabotage::Stalls(at) => {
@@ -115,7 +115,7 @@ impl AsyncWrite for Sabotaged {
                             let _ = Pin::new(&mut self.io).poll_close(cx);
                             Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
                         }
-                        Sabotage::Flips(_) | Sabotage::Stalls(_) => Poll::Pending,
+                        Sabotage::Flips { .. } | Sabotage::Stalls(_) => Poll::Pending,
                     };
                 }
                 data.truncate(room);

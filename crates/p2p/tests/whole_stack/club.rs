@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
-use p2p::pubsub::{Config, Message, Received, Subscription};
+use p2p::pubsub::{Config, Message, Received, Stats, Subscription, Usage};
 use p2p::{GossipConfig, PeerId, Pubsub};
 
 use crate::dice::Dice;
@@ -129,9 +129,7 @@ impl Member {
     /// `quiet`. Until then some are being checked, or wait for their reader.
     pub(crate) fn check(&self, quiet: bool) {
         let stats = self.pubsub.stats();
-        let ended = stats.delivered
-            + stats.rejected.values().sum::<u64>()
-            + stats.dropped_in.values().sum::<u64>();
+        let ended = ended(&stats);
         let out = stats.sent + stats.dropped_out.values().sum::<u64>();
         let got = self.got();
         let read = got.numbers.len() as u64 + got.lost;
@@ -146,9 +144,24 @@ impl Member {
         assert!(read <= stats.delivered, "{stats:?}");
     }
 
+    /// Nothing is held of others, and every message that came has ended somehow.
+    pub(crate) fn check_gone(&self) {
+        assert_eq!(self.pubsub.usage(), Usage::default());
+        let (peers, mesh) = (self.pubsub.peers(TOPIC), self.pubsub.mesh(TOPIC));
+        assert!(peers.is_empty() && mesh.is_empty(), "{peers:?} {mesh:?}");
+        let stats = self.pubsub.stats();
+        assert_eq!(stats.received, ended(&stats), "{stats:?}");
+    }
+
     /// Whether this message came, or messages were lost for not being read in time.
     pub(crate) fn has(&self, number: u64) -> bool {
         let got = self.got();
         got.lost > 0 || got.numbers.contains(&number)
     }
+}
+
+/// Messages that were received and are not being checked any more.
+fn ended(stats: &Stats) -> u64 {
+    let rejected = stats.rejected.values().sum::<u64>();
+    stats.delivered + rejected + stats.dropped_in.values().sum::<u64>()
 }

@@ -1,7 +1,8 @@
 //! The weather: what happens to the hosts from outside, and the checks.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -9,17 +10,20 @@ use futures::channel::oneshot;
 use futures::future::join_all;
 use p2p::memory::{Hub, Memory};
 use p2p::{AddrExt, Config, Host, Keypair, Multiaddr};
-use p2p_core::{Budget, ErrorCode, Instant};
-use p2p_sim::{Link, Partition, Sim};
+use p2p_core::{ErrorCode, Instant};
+use p2p_sim::{Link, Nat, Partition, Sim};
 
 use crate::club::{Club, Member};
 use crate::dice::Dice;
-use crate::node::{self, App};
+use crate::map::{self, Clock};
+use crate::node::{self, App, Excuses};
 use crate::plan::{self, Limits, Plan, Road};
 use crate::talk::Manners;
 
-/// From one change of the weather to the next, at most.
-const STEP: Duration = Duration::from_secs(5);
+/// From one look at the limits to the next, at most.
+const STEP: Duration = Duration::from_millis(500);
+/// How often the weather has changed by then, in percent.
+const CHANGES: usize = 10;
 /// Until the last conversation is over, dead connections are noticed and hosts have hung up.
 const QUIET: Duration = Duration::from_secs(300);
 /// Until everybody who is connected knows who is in the club, and then until everybody who is in
@@ -28,39 +32,43 @@ const HEARD: Duration = Duration::from_secs(20);
 
 /// The hosts and what was done to them.
 pub(crate) struct Driver<'a> {
-    sim: &'a Sim,
+    pub(crate) sim: &'a Sim,
     plan: Plan,
     dice: Dice,
     manners: Manners,
     club: Arc<Club>,
     /// The network of those who have none.
-    hub: Hub,
-    places: Vec<Place>,
+    pub(crate) hub: Hub,
+    pub(crate) places: Vec<Place>,
+    nats: Vec<Nat>,
     cuts: Vec<Partition>,
     end: Instant,
 }
 
-struct Place {
-    machine: p2p_sim::Host,
+pub(crate) struct Place {
+    pub(crate) machine: p2p_sim::Host,
     identity: Keypair,
-    addr: Multiaddr,
+    /// Where it belongs.
+    home: Vec<IpAddr>,
+    n: u8,
+    pub(crate) addr: Multiaddr,
     running: Option<Running>,
 }
 
-struct Running {
-    host: Host,
-    member: Member,
-    config: Config,
+pub(crate) struct Running {
+    pub(crate) host: Host,
+    pub(crate) member: Member,
+    pub(crate) config: Config,
     /// Ends what the application does when it is dropped.
     _app: oneshot::Sender<()>,
-    /// Whether its connections may be dropped without a word.
-    may_drop: Arc<AtomicBool>,
+    excuses: Arc<Excuses>,
 }
 
 impl<'a> Driver<'a> {
     pub(crate) fn new(sim: &'a Sim, plan: Plan) -> Self {
         sim.default_link(plan.link.clone());
-        let machines = sim.hosts(plan.hosts).into_iter().zip(1u8..);
+        let (machines, nats) = plan.map.build(sim);
+        let machines = machines.into_iter().zip(1u8..);
         let places = machines
             .map(|(machine, n)| Place::new(machine, n, plan.road))
             .collect();
@@ -79,6 +87,7 @@ impl<'a> Driver<'a> {
             plan,
             dice: Dice(dice.rt()),
             places,
+            nats,
             cuts: Vec::new(),
         };
         for place in 0..driver.places.len() {
@@ -91,24 +100,28 @@ impl<'a> Driver<'a> {
     pub(crate) fn run(&mut self) {
         while self.sim.now() < self.end {
             self.sim.run_for(self.dice.time(STEP));
-            self.check_budgets();
-            if !self.plan.fair {
+            self.check_limits();
+            if !self.plan.fair && self.dice.percent(CHANGES) {
                 self.change();
             }
+        }
+        // Nobody tells those who wait for it, and it stays away until they have noticed.
+        if !self.plan.fair && self.dice.percent(40) {
+            self.crash(self.dice.below(self.places.len()));
         }
     }
 
     /// Calms down, checks that everything works, ends it all and checks that nothing is left.
     pub(crate) fn finish(&mut self) {
-        self.sim.heal_all();
-        self.sim.default_link(Link::default());
+        self.calm_down();
         self.sim.run_for(QUIET);
+        self.check_silence();
         for place in 0..self.places.len() {
             if self.places[place].running.is_none() {
                 self.start(place);
             }
         }
-        self.check_budgets();
+        self.check_limits();
         self.check_members();
         if self.plan.limits == Limits::Default {
             self.everybody_talks_to_everybody();
@@ -120,19 +133,46 @@ impl<'a> Driver<'a> {
         // Sockets whose other end has crashed take long to give up.
         self.sim.run_until_idle();
         assert!(self.sim.census().is_empty(), "{}", self.sim.census());
+        assert_eq!(self.hub.numbers(), [], "nobody listens");
+    }
+
+    /// The hosts that run.
+    pub(crate) fn running(&self) -> impl Iterator<Item = &Running> {
+        let all = self.places.iter();
+        all.filter_map(|place| place.running.as_ref())
+    }
+
+    /// Ends what the weather has done to the network, but for the clocks.
+    fn calm_down(&self) {
+        self.sim.heal_all();
+        self.sim.default_link(Link::default());
+        for (at, place) in self.places.iter().enumerate() {
+            place.machine.set_addrs(place.home.clone());
+            if !self.plan.fair {
+                place.machine.bandwidth(None, None);
+            }
+            for other in &self.places[..at] {
+                self.sim
+                    .link(&place.machine, &other.machine, Link::default());
+            }
+        }
     }
 
     fn start(&mut self, place: usize) {
-        let addrs = self.places.iter().map(|place| place.addr.clone());
-        let others = addrs.enumerate().filter(|(other, _)| *other != place);
-        let others: Vec<Multiaddr> = others.map(|(_, addr)| addr).collect();
+        let known = self.plan.map.sites[place].knows.iter();
+        let others: Vec<Multiaddr> = known
+            .map(|other| self.places[*other].addr.clone())
+            .collect();
         let Place {
             machine,
             identity,
             addr,
+            home,
             running,
+            ..
         } = &mut self.places[place];
         machine.restart();
+        machine.set_addrs(home.clone());
         let rt = machine.rt();
         let config = self.plan.config(&Dice(rt.clone()));
         let builder = Host::builder()
@@ -151,8 +191,8 @@ impl<'a> Driver<'a> {
             host.listen(listen).await.expect("the port is free");
             host
         });
-        let may_drop = Arc::new(AtomicBool::new(false));
-        node::audit(&host, &rt, Arc::clone(&may_drop));
+        let excuses = Arc::new(Excuses::default());
+        node::audit(&host, &rt, Arc::clone(&excuses));
         node::serve(&host, &self.manners);
         let (app, gone) = oneshot::channel();
         let chatting = App {
@@ -168,14 +208,14 @@ impl<'a> Driver<'a> {
             member,
             config,
             _app: app,
-            may_drop,
+            excuses,
         });
     }
 
     /// One change of the weather.
     fn change(&mut self) {
         let place = self.dice.below(self.places.len());
-        match self.dice.below(12) {
+        match self.dice.below(16) {
             0 | 1 => self.cut(),
             2..=4 => {
                 if let Some(cut) = self.cuts.pop() {
@@ -191,7 +231,31 @@ impl<'a> Driver<'a> {
             }
             9 => self.hang_up(place),
             10 => self.close(place),
-            _ => self.drop(place),
+            11 => self.drop(place),
+            12 => self.relink(place),
+            13 => Clock::draw(&self.dice).set(&self.places[place].machine),
+            14 => self.nats.iter().for_each(Nat::forget),
+            _ => self.wander(place),
+        }
+    }
+
+    /// Changes the link to another one.
+    fn relink(&self, place: usize) {
+        let other = self.dice.below(self.places.len());
+        if other != place {
+            let [one, other] = [place, other].map(|place| &self.places[place].machine);
+            self.sim.link(one, other, plan::link(&self.dice, false));
+        }
+    }
+
+    /// Takes a host to another address, or home.
+    fn wander(&self, place: usize) {
+        let Place {
+            machine, home, n, ..
+        } = &self.places[place];
+        match machine.addrs() == *home {
+            true => machine.set_addrs([map::elsewhere(*n)]),
+            false => machine.set_addrs(home.clone()),
         }
     }
 
@@ -213,11 +277,8 @@ impl<'a> Driver<'a> {
             machine, running, ..
         } = &mut self.places[place];
         if let Some(running) = running.take() {
-            running.may_drop.store(true, Ordering::Relaxed);
             machine.crash();
-            let budget = running.host.swarm().budget().clone();
-            drop(running);
-            self.nothing_on(place, &budget);
+            self.nothing_is_left_of(place, running);
         }
     }
 
@@ -240,83 +301,44 @@ impl<'a> Driver<'a> {
         };
         let host = &running.host;
         // A remote that does not read can make us give up waiting.
-        running.may_drop.store(!self.plan.fair, Ordering::Relaxed);
+        let dropped = &running.excuses.dropped;
+        dropped.store(!self.plan.fair, Ordering::Relaxed);
         let start = self.sim.now();
         self.sim.block_on(host.close());
         let took = self.sim.now() - start;
         assert!(took <= running.config.shutdown_timeout, "took {took:?}");
-        let census = host.swarm().census();
-        assert!(census.tasks.is_empty(), "{census:?}");
-        assert_eq!((census.connections, census.listeners), (0, 0), "{census:?}");
-        let budget = host.swarm().budget().clone();
-        drop(running);
-        self.nothing_on(place, &budget);
+        self.nothing_is_held_by(&running);
+        self.nothing_is_left_of(place, running);
     }
 
     /// Drops every handle of a host, under load.
     fn drop(&mut self, place: usize) {
         if let Some(running) = self.places[place].running.take() {
-            running.may_drop.store(true, Ordering::Relaxed);
-            let budget = running.host.swarm().budget().clone();
-            drop(running);
-            self.nothing_on(place, &budget);
+            running.excuses.dropped.store(true, Ordering::Relaxed);
+            running.excuses.unheard.store(true, Ordering::Relaxed);
+            self.nothing_is_left_of(place, running);
         }
     }
 
-    /// Nothing is left on a host that has ended, and nothing counted, without any time passing.
-    fn nothing_on(&self, place: usize, budget: &Budget) {
-        self.sim.run_for(Duration::ZERO);
-        let census = self.sim.census();
-        let own = census.host(&self.places[place].machine.name());
-        assert!(own.is_some_and(p2p_sim::HostCensus::is_empty), "{census}");
-        assert_eq!(budget.used(), 0, "{budget:?}");
+    /// Whom a host can dial.
+    fn others(&self, host: &Host) -> impl Iterator<Item = &Multiaddr> {
+        let own = host.peer_id();
+        let sites = self.places.iter().zip(&self.plan.map.sites);
+        let open = sites.filter(|(_, site)| site.nat.is_none());
+        let addrs = open.map(|(place, _)| &place.addr);
+        addrs.filter(move |addr| addr.peer() != Some(own))
     }
 
-    /// What is held is within the limits.
-    fn check_budgets(&self) {
-        for place in &self.places {
-            let Some(Running {
-                host,
-                config,
-                member,
-                ..
-            }) = &place.running
-            else {
-                continue;
-            };
-            member.check(false);
-            let census = host.swarm().census();
-            assert!(census.memory <= config.limits.memory_budget, "{census:?}");
-            assert!(
-                census.connections <= config.limits.max_connections,
-                "{census:?}"
-            );
-            for peer in host.swarm().peers() {
-                let all = host.swarm().connections(&peer);
-                // One more while another, dialed from the other side at the same time, still ends.
-                assert!(
-                    all.len() <= config.limits.max_connections_per_peer + 1,
-                    "{all:?}"
-                );
-                for connection in all {
-                    assert!(connection.budget().used() <= config.limits.connection_memory);
-                }
-            }
-        }
-    }
-
-    /// Every host dials every other and has a conversation.
+    /// Every host dials every other that it can dial and has a conversation.
     fn everybody_talks_to_everybody(&self) {
         let manners = self.manners.clone();
         manners.fair.store(true, Ordering::Relaxed);
         manners.max_bytes.store(10_000, Ordering::Relaxed);
-        let running = |place: &Place| place.running.as_ref().map(|running| running.host.clone());
-        let hosts: Vec<Host> = self.places.iter().filter_map(running).collect();
+        let hosts: Vec<Host> = self.running().map(|one| one.host.clone()).collect();
         let mut talks = Vec::new();
-        for (at, host) in hosts.iter().enumerate() {
-            let others = self.places.iter().enumerate();
-            for (_, other) in others.filter(|(other, _)| *other != at) {
-                talks.push(manners.clone().start(host.clone(), other.addr.clone()));
+        for host in &hosts {
+            for other in self.others(host) {
+                talks.push(manners.clone().start(host.clone(), other.clone()));
             }
         }
         let before = self.manners.ledger.ends();
@@ -328,27 +350,11 @@ impl<'a> Driver<'a> {
         assert!(read >= expected, "{read} clean ends of {expected}");
     }
 
-    /// Once it is quiet, every count of the members adds up.
-    fn check_members(&self) {
-        for running in self
-            .places
-            .iter()
-            .filter_map(|place| place.running.as_ref())
-        {
-            running.member.check(true);
-        }
-    }
-
     /// Everybody is connected with everybody; what anybody then says, everybody gets.
     fn everybody_hears_everybody(&self) {
-        let running: Vec<&Running> = self
-            .places
-            .iter()
-            .filter_map(|place| place.running.as_ref())
-            .collect();
+        let running: Vec<&Running> = self.running().collect();
         let held = self.sim.block_on(join_all(running.iter().flat_map(|one| {
-            let addrs = self.places.iter().map(|place| &place.addr);
-            let others = addrs.filter(|addr| addr.peer() != Some(one.host.peer_id()));
+            let others = self.others(&one.host);
             others.map(|addr| one.host.dial(addr))
         })));
         assert!(held.iter().all(Result::is_ok), "{held:?}");
@@ -383,6 +389,8 @@ impl Place {
         let addr: Multiaddr = addr.parse().expect("an address");
         Self {
             addr: addr.with_peer(identity.to_peer_id()),
+            home: machine.addrs(),
+            n,
             machine,
             identity,
             running: None,

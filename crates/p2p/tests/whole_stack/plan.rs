@@ -6,11 +6,12 @@ use p2p::{Config, Multiplexer, SecureChannel};
 use p2p_sim::{Link, Sim};
 
 use crate::dice::Dice;
+use crate::map::Map;
 
 /// Everything that is decided before the start.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    pub(crate) hosts: usize,
+    pub(crate) map: Map,
     /// Nothing is made to go wrong, and nobody is rude: everything must work.
     pub(crate) fair: bool,
     pub(crate) link: Link,
@@ -54,7 +55,10 @@ impl Plan {
     pub(crate) fn draw(sim: &Sim) -> Self {
         let dice = Dice(sim.host("dice").rt());
         let fair = dice.percent(35);
-        let hosts = dice.between(2, 5);
+        let hosts = match dice.percent(90) {
+            true => dice.between(2, 5),
+            false => dice.between(6, 8),
+        };
         let both = [Multiplexer::Yamux, Multiplexer::Mplex];
         let choices = [&both[..1], &both, &both[1..]];
         let same = dice.pick(&choices);
@@ -72,12 +76,17 @@ impl Plan {
             3 => Road::WebSocket,
             _ => Road::Tcp,
         };
+        let mut map = Map::draw(&dice, hosts, fair, road);
+        // Datagrams that overtake each other count as lost: no fault, but not fast.
+        let in_order = fair && road == Road::Quic;
+        if in_order {
+            map.in_order();
+        }
         let pure_yamux = muxers.iter().all(|own| own == &both[..1]);
         Self {
-            hosts,
+            map,
             fair,
-            link: match fair && road == Road::Quic {
-                // Datagrams that overtake each other count as lost: no fault, but not fast.
+            link: match in_order {
                 true => link.jitter(Duration::ZERO),
                 false => link,
             },
@@ -126,12 +135,12 @@ impl Plan {
         if self.limits == Limits::Tight {
             config.limits.memory_budget = TIGHT_MEMORY;
             config.limits.peer_memory = TIGHT_MEMORY / 2;
-            config.limits.connection_memory = TIGHT_MEMORY / 4;
+            config.limits.connection_memory = TIGHT_MEMORY / 8 * 3;
             config.limits.max_connections = dice.between(1, 6);
             config.limits.max_connections_per_peer = dice.between(1, 2);
-            config.limits.max_pending_incoming = dice.between(1, 4);
+            config.limits.max_pending_incoming = dice.between(1, 2);
             config.limits.max_pending_dials = dice.between(1, 4);
-            config.limits.max_negotiating_streams = dice.between(1, 4);
+            config.limits.max_negotiating_streams = dice.between(1, 2);
             config.limits.max_streams_per_protocol = dice.between(1, 8);
         }
         config

@@ -10,15 +10,22 @@ use std::time::Duration;
 use futures::future::{Either, join, select};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use p2p::{Host, Multiaddr, Stream};
-use p2p_core::{ErrorCode, Rt};
+use p2p_core::{ErrorCode, Instant, Protocol, Rt};
 
 use crate::dice::Dice;
 use crate::ledger::{Ledger, Way};
 
 pub(crate) const TALK: &str = "/talk/1.0.0";
+const TALKING: Protocol = Protocol::from_static(TALK);
+const NONE: Protocol = Protocol::from_static("/none/1.0.0");
 
-/// How long a conversation may take; in fair weather none does.
+/// How long a conversation may take in fair weather; none does.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The same in foul weather. By then the rude have long left, and dead connections were noticed:
+/// who still waits has been forgotten. Less than the driver stays quiet.
+const FOUL_PATIENCE: Duration = Duration::from_secs(280);
+/// How long the rude stay at most.
+const RUDE: Duration = Duration::from_secs(120);
 
 /// What the two ends of a conversation share.
 #[derive(Clone)]
@@ -61,6 +68,11 @@ impl Manners {
         }
     }
 
+    /// When a conversation that begins now is over at the latest.
+    fn until(&self, rt: &Rt) -> Instant {
+        rt.now() + if self.fair() { PATIENCE } else { FOUL_PATIENCE }
+    }
+
     fn mood(&self, dice: &Dice) -> Mood {
         let rude = [Mood::Leaves, Mood::Resets, Mood::Deaf, Mood::Mute];
         match self.fair() || dice.percent(70) {
@@ -69,88 +81,97 @@ impl Manners {
         }
     }
 
-    /// The dialer's end of a new conversation. In fair weather it must go well.
+    /// The dialer's end of a new conversation. In fair weather it must go well, in any weather it
+    /// must end.
     pub(crate) async fn start(self, host: Host, to: Multiaddr) {
         let dice = Dice(host.swarm().rt().clone());
-        let opened = host.open(&to, TALK).await;
+        let until = self.until(&dice.0);
+        let opened = async {
+            match dice.percent(70) {
+                true => host.open(&to, TALK).await,
+                // Nobody speaks the first one: that takes a round trip.
+                false => host.swarm().open_any(&to, &[NONE, TALKING]).await,
+            }
+        };
+        let opened = dice.0.timeout_at(until, opened).await;
+        let opened = opened.expect("a stream is opened, or that fails");
         self.check("open", &opened);
         // The conversation keeps its connection, not the host.
         drop(host);
         if let Ok(stream) = opened {
             let number = self.ledger.number();
             let mood = self.mood(&dice);
-            self.hold(stream, number, true, mood, dice).await;
+            let way = Way {
+                number,
+                forth: true,
+            };
+            self.hold(stream, way, mood, until, dice).await;
         }
     }
 
     /// The listener's end.
     pub(crate) async fn answer(self, mut stream: Stream) {
         let dice = Dice(stream.connection().rt().clone());
+        let until = self.until(&dice.0);
         let mut number = [0; 8];
-        let read = stream.read_exact(&mut number);
-        match dice.0.timeout(PATIENCE, read).await {
-            Ok(Ok(())) => {
+        let read = dice.0.timeout_at(until, stream.read_exact(&mut number));
+        match read.await.expect("a number is read, or that fails") {
+            Ok(()) => {
                 let (number, mood) = (u64::from_be_bytes(number), self.mood(&dice));
-                self.hold(stream, number, false, mood, dice).await;
+                let way = Way {
+                    number,
+                    forth: false,
+                };
+                self.hold(stream, way, mood, until, dice).await;
             }
-            Ok(error) => {
+            error => {
                 let clean = matches!(&error, Err(e) if e.kind() == io::ErrorKind::UnexpectedEof);
                 assert!(!clean, "a clean end before the first 8 bytes");
                 self.check("number", &error);
             }
-            late @ Err(_) => self.check("number", &late),
         }
     }
 
-    async fn hold(self, mut stream: Stream, number: u64, dials: bool, mood: Mood, dice: Dice) {
+    /// One end of a conversation, which writes `out`.
+    async fn hold(self, mut stream: Stream, out: Way, mood: Mood, until: Instant, dice: Dice) {
         let rt = dice.0.clone();
+        let back = Way {
+            forth: !out.forth,
+            ..out
+        };
         match mood {
             Mood::Polite => {
                 let (reader, writer) = stream.split();
-                let out = Way {
-                    number,
-                    forth: dials,
-                };
                 let len = dice.size(self.max_bytes());
                 let write = self.write(writer, out, len, dice.clone());
-                let back = Way {
-                    number,
-                    forth: !dials,
-                };
                 let read = self.read(reader, back, u64::MAX, dice);
                 let both = apart_or_together(&rt, write, read);
-                let done = rt.timeout(PATIENCE, both).await;
-                let well = matches!(done, Ok((Ok(()), Ok(()))));
-                self.check("talk", &well.then_some(()).ok_or((number, dials, done)));
+                let Ok(done) = rt.timeout_at(until, both).await else {
+                    panic!("{out:?}: neither end of it was read nor failed");
+                };
+                let well = matches!(done, (Ok(()), Ok(())));
+                self.check("talk", &well.then_some(()).ok_or((out, done)));
             }
             Mood::Leaves | Mood::Deaf => {
-                let until = dice.time(PATIENCE / 2);
+                let leaves = dice.time(RUDE / 2);
                 let (reader, writer) = stream.split();
-                let out = Way {
-                    number,
-                    forth: dials,
-                };
                 let write = self.write(writer, out, dice.size(self.max_bytes()), dice.clone());
-                let back = Way {
-                    number,
-                    forth: !dials,
-                };
                 let hears = match mood {
                     Mood::Deaf => dice.size(self.max_bytes()) as u64,
                     Mood::Leaves | Mood::Mute | Mood::Polite | Mood::Resets => u64::MAX,
                 };
                 let read = self.read(reader, back, hears, dice);
-                let _ = rt.timeout(until, join(write, read)).await;
+                let _ = rt.timeout(leaves, join(write, read)).await;
             }
             Mood::Resets => {
-                let number = number.to_be_bytes();
-                if dials && stream.write_all(&number).await.is_err() {
+                let number = out.number.to_be_bytes();
+                if out.forth && stream.write_all(&number).await.is_err() {
                     return;
                 }
-                rt.sleep(dice.time(PATIENCE / 10)).await;
+                rt.sleep(dice.time(RUDE / 10)).await;
                 stream.reset(ErrorCode(7));
             }
-            Mood::Mute => rt.sleep(dice.time(PATIENCE)).await,
+            Mood::Mute => rt.sleep(dice.time(RUDE)).await,
         }
     }
 

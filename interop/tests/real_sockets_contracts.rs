@@ -1,18 +1,15 @@
 //! The official contracts against a real redis: two processes of ours that find each other there.
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test may stop at once; real processes take real time"
-)]
+#![expect(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use std::{
     fs,
-    io::Read as _,
-    net::{TcpListener, TcpStream},
+    io::{BufRead as _, BufReader, Read as _},
+    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::mpsc,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 const OURS: &str = env!("CARGO_BIN_EXE_p2p-interop");
@@ -165,18 +162,16 @@ fn meet(args: &[&str], role: &str, variables: &[(&str, &str)]) -> String {
     };
     let _listener = start("false");
     let mut dialer = start("true");
-    let until = Instant::now() + PATIENCE;
-    let status = loop {
-        match dialer.0.try_wait().unwrap() {
-            Some(status) => break status,
-            None if Instant::now() > until => panic!("the dialer is not done"),
-            None => thread::park_timeout(Duration::from_millis(20)),
-        }
-    };
-    let mut said = String::new();
-    let stdout = dialer.0.stdout.as_mut().unwrap();
-    stdout.read_to_string(&mut said).unwrap();
-    assert!(status.success(), "{said}");
+    let mut stdout = dialer.0.stdout.take().unwrap();
+    let (say, heard) = mpsc::channel();
+    thread::spawn(move || {
+        let mut said = String::new();
+        stdout.read_to_string(&mut said).unwrap();
+        say.send(said)
+    });
+    let said = heard.recv_timeout(PATIENCE);
+    let said = said.expect("the dialer is done in time");
+    assert!(dialer.0.wait().unwrap().success(), "{said}");
     said
 }
 
@@ -206,17 +201,23 @@ impl Redis {
         let mut command = Command::new("redis-server");
         command.args(["--port", &port, "--bind", "127.0.0.1"]);
         command.args(["--save", "", "--appendonly", "no"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         let started = command.spawn();
-        let server = Ended(started.expect("redis-server is installed"));
-        let addr = format!("127.0.0.1:{port}");
-        let until = Instant::now() + PATIENCE;
-        while TcpStream::connect(&addr).is_err() {
-            assert!(Instant::now() < until, "redis does not answer");
-            thread::park_timeout(Duration::from_millis(20));
-        }
+        let mut server = Ended(started.expect("redis-server is installed"));
+        let said = BufReader::new(server.0.stdout.take().unwrap());
+        let (say, ready) = mpsc::channel();
+        // To its end: a pipe that nobody reads would stop it.
+        thread::spawn(move || {
+            for line in said.lines().map_while(Result::ok) {
+                if line.to_ascii_lowercase().contains("ready to accept") {
+                    let _ = say.send(());
+                }
+            }
+        });
+        let ready = ready.recv_timeout(PATIENCE);
+        ready.expect("redis is ready in time");
         Self {
-            addr,
+            addr: format!("127.0.0.1:{port}"),
             _server: server,
         }
     }
