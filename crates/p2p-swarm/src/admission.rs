@@ -193,7 +193,7 @@ impl Admission {
         if owed + interval > interval.saturating_mul(burst) {
             return Err(Exceeded {
                 name: "incoming connections in a row from one prefix",
-                setting: "incoming_burst_per_prefix",
+                setting: "incoming_rate_per_prefix, incoming_burst_per_prefix",
                 limit: usize::try_from(burst).unwrap_or(usize::MAX),
                 used: usize::try_from(burst).unwrap_or(usize::MAX),
                 wanted: 1,
@@ -305,7 +305,8 @@ mod tests {
                 true
             }
             Err(refused) => {
-                assert_eq!(refused.setting, "incoming_burst_per_prefix");
+                let both = "incoming_rate_per_prefix, incoming_burst_per_prefix";
+                assert_eq!(refused.setting, both);
                 false
             }
         };

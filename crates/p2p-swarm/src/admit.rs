@@ -16,7 +16,6 @@ use crate::connection::{Inner, Task};
 use crate::error::UpgradeError;
 use crate::events::Event;
 use crate::info::{ConnectionId, ConnectionInfo, Timings};
-use crate::manager::Candidate;
 use crate::prefix::IpPrefix;
 use crate::reach::is_relayed;
 use crate::shared::{Shared, State};
@@ -89,7 +88,7 @@ impl Shared {
         // another connection its place.
         self.check_per_peer(&lock(&self.state), &new)?;
         let place = self.place(&new)?;
-        let (task, watchers, supplanted, told) = {
+        let (task, watchers, supplanted, told, dial) = {
             let mut state = lock(&self.state);
             if state.is_closed() {
                 return Err(UpgradeError::Closed);
@@ -105,7 +104,8 @@ impl Shared {
             list.push(Arc::clone(&task.inner));
             let info = Box::new(task.inner.info.clone());
             let told = self.events.enqueue(&Event::Connected { info });
-            (task, state.watchers.clone(), supplanted, told)
+            let dial = state.dial_to(peer);
+            (task, state.watchers.clone(), supplanted, told, dial)
         };
         if let Some(inner) = supplanted {
             self.counters.supplanted();
@@ -113,6 +113,10 @@ impl Shared {
         }
         self.announce(&task, &watchers);
         drop(told);
+        let dial = dial.filter(|_| !is_relayed(&task.inner.info.remote));
+        if let Some(waker) = dial.and_then(|dial| dial.handle_connected()) {
+            waker.wake();
+        }
         self.supplant(&task.inner);
         self.trim();
         Ok(task)
@@ -142,7 +146,7 @@ impl Shared {
     }
 
     /// Established connections that nobody has asked to close.
-    fn staying(&self) -> usize {
+    pub(crate) fn staying(&self) -> usize {
         let leaving = self.leaving.load(Ordering::Relaxed);
         self.connections.used().saturating_sub(leaving)
     }
@@ -299,43 +303,6 @@ impl Shared {
         }
     }
 
-    /// Closes the least useful connections if there are too many.
-    fn trim(&self) {
-        let (low, high) = self.config.water();
-        let open = self.staying();
-        if open <= high {
-            return;
-        }
-        let now = self.rt.now();
-        let chosen: Vec<Arc<Inner>> = {
-            let mut state = lock(&self.state);
-            let last = state.manager.trimmed;
-            if last.is_some_and(|last| now - last < TRIM_PAUSE) {
-                return;
-            }
-            state.manager.trimmed = Some(now);
-            let live = state.all().filter(|inner| !inner.is_over());
-            let candidates = live.map(|inner| candidate(inner)).collect();
-            let grace = self.config.trim_grace;
-            let old_enough =
-                p2p_core::Instant::ZERO + now.elapsed_since_start().saturating_sub(grace);
-            let chosen = state.manager.choose(candidates, low, old_enough);
-            let chosen: std::collections::BTreeSet<_> = chosen.into_iter().collect();
-            let all = state.all().filter(|inner| chosen.contains(&inner.info.id));
-            all.cloned().collect()
-        };
-        tracing::debug!(
-            closing = chosen.len(),
-            high,
-            low,
-            "more connections than high_water"
-        );
-        self.counters.trimmed(chosen.len());
-        for inner in chosen {
-            inner.trim(above(open, high));
-        }
-    }
-
     /// Takes a connection out of the books.
     pub(crate) fn unregister(&self, inner: &Arc<Inner>, end: &ConnectionEnd) {
         let peer = inner.info.peer;
@@ -366,28 +333,3 @@ impl Shared {
         drop(told);
     }
 }
-
-/// Why connections are trimmed where `open` of them are more than the mark.
-pub(crate) fn above(open: usize, high: usize) -> Exceeded {
-    Exceeded {
-        name: "connections",
-        setting: "high_water",
-        limit: high,
-        used: high,
-        wanted: open.saturating_sub(high),
-    }
-}
-
-fn candidate(inner: &Inner) -> Candidate {
-    Candidate {
-        id: inner.info.id,
-        peer: inner.info.peer,
-        role: inner.info.role,
-        established: inner.info.established,
-        in_use: inner.is_used(),
-        last_used: inner.last_used(),
-    }
-}
-
-/// Between two rounds of closing: looking at all connections costs too much for each new one.
-const TRIM_PAUSE: Duration = Duration::from_secs(1);

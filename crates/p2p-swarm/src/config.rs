@@ -12,6 +12,9 @@ pub struct Config {
     /// How long one address may take to become a connection: transport, security and
     /// multiplexer together. Default: 10 s.
     pub dial_timeout: Duration,
+    /// How long a dial may take with all its addresses, those that wait for their turn included.
+    /// Must be above zero. Default: 30 s.
+    pub dial_deadline: Duration,
     /// From starting one address to starting the next while none has answered. Default: 250 ms.
     ///
     /// Shorter finds a working address sooner and wastes more handshakes. It is also the head
@@ -74,6 +77,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             dial_timeout: Duration::from_secs(10),
+            dial_deadline: Duration::from_secs(30),
             dial_stagger: Duration::from_millis(250),
             dial_backoff: Duration::from_secs(1),
             dial_backoff_max: Duration::from_secs(300),
@@ -114,6 +118,7 @@ impl Config {
         }
         let times = [
             ("dial_timeout", self.dial_timeout),
+            ("dial_deadline", self.dial_deadline),
             ("upgrade_timeout", self.upgrade_timeout),
             ("negotiation_timeout", self.negotiation_timeout),
             ("idle_timeout", self.idle_timeout),

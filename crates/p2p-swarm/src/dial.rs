@@ -1,13 +1,14 @@
 //! From a peer to a connection: several addresses, one winner.
 //!
 //! ```text
-//!   addresses ── Schedule ──> attempts, each: slot, gate, transport, security, muxer
+//!   addresses ── Schedule ──> attempts, each: slot (not the first), gate, transport, security, muxer
 //!   first attempt that is a connection wins; the others are dropped
 //! ```
 //!
 //! Dials to the same peer share one race: it runs as long as somebody waits for it, and tries the
 //! addresses of everybody who joins. Addresses from the book that failed lately are left alone;
-//! those that somebody named are tried all the same.
+//! those that somebody named are tried all the same. If the peer comes to us meanwhile, that is as
+//! good.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Future};
-use futures::stream::{FuturesUnordered, Stream};
+use futures::stream::{FuturesUnordered, Stream, StreamExt};
 use p2p_core::{
     AddrExt, Instant, Link, Multiaddr, PeerId, Role, SecurityError, Timer, TransportError,
 };
@@ -29,6 +30,7 @@ use crate::error::{Attempt, DialError, MAX_ATTEMPTS, Step, UpgradeError};
 use crate::join::{DialKey, Offers};
 use crate::schedule::{Next, Schedule, ScheduleConfig};
 use crate::shared::Shared;
+use crate::slots::Take;
 use crate::upgrade::{Context, Proposal, Upgraded};
 
 /// What to dial.
@@ -79,7 +81,7 @@ impl Plan {
 pub(crate) async fn dial(shared: Arc<Shared>, plan: Plan) -> Result<Connection, DialError> {
     let peer = plan.key.peer();
     let result = match shared.pending_dials.reserve(1) {
-        Ok(_permit) => Race::new(&shared, plan).run().await,
+        Ok(_permit) => Race::new(Arc::clone(&shared), plan).run().await,
         Err(exceeded) => {
             shared.limit_hit(peer, &exceeded);
             Err(exceeded.into())
@@ -91,11 +93,15 @@ pub(crate) async fn dial(shared: Arc<Shared>, plan: Plan) -> Result<Connection, 
     result
 }
 
-struct Race<'a> {
-    shared: &'a Arc<Shared>,
+struct Race {
+    shared: Arc<Shared>,
     peer: Option<PeerId>,
     offers: Arc<Offers>,
-    attempts: FuturesUnordered<BoxFuture<'a, Result<Connection, Attempt>>>,
+    attempts: FuturesUnordered<BoxFuture<'static, Result<Connection, Attempt>>>,
+    /// Which addresses these are, and since when.
+    under_way: Vec<(Multiaddr, Instant)>,
+    started: bool,
+    deadline: Instant,
     failed: Vec<Attempt>,
     /// Failures beyond those that are listed.
     more: usize,
@@ -110,14 +116,18 @@ enum Woken {
     Time,
 }
 
-impl<'a> Race<'a> {
-    fn new(shared: &'a Arc<Shared>, plan: Plan) -> Self {
+impl Race {
+    fn new(shared: Arc<Shared>, plan: Plan) -> Self {
         let now = shared.rt.now();
+        let deadline = now + shared.config.dial_deadline;
         let mut race = Self {
             shared,
             peer: plan.key.peer(),
             offers: plan.offers,
             attempts: FuturesUnordered::new(),
+            under_way: Vec::new(),
+            started: false,
+            deadline,
             failed: Vec::new(),
             more: 0,
         };
@@ -137,16 +147,18 @@ impl<'a> Race<'a> {
 
     async fn run(mut self) -> Result<Connection, DialError> {
         loop {
-            let rt = &self.shared.rt;
-            let until = match self.offers.next(rt.now()) {
+            let now = self.shared.rt.now();
+            if now >= self.deadline {
+                return self.overdue(now);
+            }
+            let until = match self.offers.next(now) {
                 Next::Exhausted => return self.exhausted(),
                 Next::Start(addr) => {
-                    self.attempts
-                        .push(attempt(self.shared, self.peer, addr).boxed());
+                    self.start(addr, now);
                     continue;
                 }
-                Next::Wait => None,
-                Next::WaitUntil(at) => Some(at),
+                Next::Wait => self.deadline,
+                Next::WaitUntil(at) => at.min(self.deadline),
             };
             match self.wait(until).await {
                 Woken::Closed => return Err(DialError::Closed),
@@ -156,22 +168,38 @@ impl<'a> Race<'a> {
                         error = %attempt.error, took = ?attempt.took, "dial failed");
                     self.shared.counters.attempt_failed(attempt.error.step());
                     self.offers.handle_failure(self.shared.rt.now());
+                    self.under_way.retain(|(addr, _)| *addr != attempt.addr);
                     self.note_failure(attempt);
                 }
-                Woken::News | Woken::Time => {}
+                Woken::News => {
+                    if let Some(connection) = self.came() {
+                        self.leave_attempts();
+                        return Ok(connection);
+                    }
+                }
+                Woken::Time => {}
             }
         }
     }
 
-    async fn wait(&mut self, until: Option<Instant>) -> Woken {
-        let mut timer: Option<Box<dyn Timer>> = until.map(|at| self.shared.rt.timer(at));
+    /// The first address of a dial need not wait for those of others, which may all be dead.
+    fn start(&mut self, addr: Multiaddr, now: Instant) {
+        let first = !std::mem::replace(&mut self.started, true);
+        let waits = (!first).then(|| self.shared.attempts.take());
+        self.under_way.push((addr.clone(), now));
+        let attempt = attempt(Arc::clone(&self.shared), self.peer, addr, waits);
+        self.attempts.push(attempt.boxed());
+    }
+
+    async fn wait(&mut self, until: Instant) -> Woken {
+        let mut timer = self.shared.rt.timer(until);
         let mut closing = self.shared.closing.clone();
         std::future::poll_fn(|cx| self.poll_wait(&mut timer, &mut closing, cx)).await
     }
 
     fn poll_wait(
         &mut self,
-        timer: &mut Option<Box<dyn Timer>>,
+        timer: &mut Box<dyn Timer>,
         closing: &mut crate::shared::Closing,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Woken> {
@@ -184,10 +212,7 @@ impl<'a> Race<'a> {
         if self.offers.poll_news(cx).is_ready() {
             return Poll::Ready(Woken::News);
         }
-        match timer {
-            Some(timer) => Pin::new(timer).poll(cx).map(|()| Woken::Time),
-            None => Poll::Pending,
-        }
+        Pin::new(timer).poll(cx).map(|()| Woken::Time)
     }
 
     fn note_failure(&mut self, attempt: Attempt) {
@@ -198,10 +223,41 @@ impl<'a> Race<'a> {
         }
     }
 
+    /// The dial has taken too long: nothing is waited for any more.
+    fn overdue(mut self, now: Instant) -> Result<Connection, DialError> {
+        let after = self.shared.config.dial_deadline;
+        let begun = std::mem::take(&mut self.under_way);
+        let begun = begun.into_iter().map(|(addr, since)| (addr, now - since));
+        let rest = self.offers.give_up().into_iter();
+        for (addr, took) in begun.chain(rest.map(|addr| (addr, Duration::ZERO))) {
+            self.note_failure(Attempt {
+                addr,
+                error: Arc::new(UpgradeError::GivenUp { after }),
+                took,
+            });
+        }
+        self.exhausted()
+    }
+
+    /// A connection that came to be without us.
+    fn came(&self) -> Option<Connection> {
+        self.peer.and_then(|peer| self.shared.connection(&peer))
+    }
+
+    /// Lets what is under way end by itself. The peer may be about to do with ours as we do with
+    /// its: if both hung up, none would be left. What comes of it is one too many, which the swarm
+    /// closes in order.
+    fn leave_attempts(self) {
+        let mut attempts = self.attempts;
+        self.offers.give_up();
+        self.shared.tasks.spawn("dialing on", async move {
+            while attempts.next().await.is_some() {}
+        });
+    }
+
     /// Every address failed; but the peer may have come to us meanwhile.
     fn exhausted(self) -> Result<Connection, DialError> {
-        let came = self.peer.and_then(|peer| self.shared.connection(&peer));
-        came.ok_or_else(|| DialError::AllFailed {
+        self.came().ok_or_else(|| DialError::AllFailed {
             attempts: self.failed.into(),
             more: self.more,
             left_out: self.offers.left_out(),
@@ -210,13 +266,17 @@ impl<'a> Race<'a> {
 }
 
 async fn attempt(
-    shared: &Arc<Shared>,
+    shared: Arc<Shared>,
     peer: Option<PeerId>,
     addr: Multiaddr,
+    waits: Option<Take>,
 ) -> Result<Connection, Attempt> {
-    let _slot = shared.attempts.take().await;
+    let _slot = match waits {
+        Some(turn) => Some(turn.await),
+        None => None,
+    };
     let start = shared.rt.now();
-    let result = connect(shared, peer, &addr).await;
+    let result = connect(&shared, peer, &addr).await;
     shared.attempted(peer, &addr, result.as_ref().err());
     result.map_err(|error| Attempt {
         error: Arc::new(error),
@@ -329,7 +389,8 @@ async fn link_up(
                 proposal,
                 shared,
             };
-            shared.upgrader.upgrade(io, &cx).await?
+            let upgraded = shared.upgrader.upgrade(io, &cx).await;
+            upgraded.map_err(|failed| failed.error)?
         }
     };
     Ok(Linked {

@@ -53,6 +53,12 @@ pub enum UpgradeError {
     /// Our policy said no.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// The dial had taken too long when this address was still under way, or not yet begun.
+    #[error("given up because the dial took {after:?} (setting: dial_deadline)")]
+    GivenUp {
+        /// How long.
+        after: Duration,
+    },
     /// A limit of ours.
     #[error(transparent)]
     Limit(#[from] Exceeded),
@@ -93,6 +99,7 @@ impl UpgradeError {
         match self {
             Self::Backoff { .. }
             | Self::Denied(_)
+            | Self::GivenUp { .. }
             | Self::Limit(_)
             | Self::Closed
             | Self::SelfDial => Step::Admission,
@@ -111,9 +118,17 @@ impl UpgradeError {
             Self::Denied(_) | Self::Limit(_) | Self::Closed | Self::SelfDial => Blame::Us,
             Self::Muxer(error) | Self::Negotiation(error) => error.blame(),
             Self::Security(error) => error.blame(),
-            Self::Backoff { .. } | Self::Timeout { .. } => Blame::Network,
+            Self::Backoff { .. } | Self::GivenUp { .. } | Self::Timeout { .. } => Blame::Network,
             Self::Transport(error) => error.blame(),
         }
+    }
+
+    /// The limit that refused it, if one did.
+    pub fn exceeded(&self) -> Option<&Exceeded> {
+        if let Self::Limit(exceeded) | Self::Transport(TransportError::Limit(exceeded)) = self {
+            return Some(exceeded);
+        }
+        None
     }
 
     /// Whether it says something about the address, rather than about us.
@@ -121,6 +136,7 @@ impl UpgradeError {
         match self {
             Self::Backoff { .. }
             | Self::Denied(_)
+            | Self::GivenUp { .. }
             | Self::Limit(_)
             | Self::Closed
             | Self::SelfDial

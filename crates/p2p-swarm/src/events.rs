@@ -42,6 +42,8 @@ pub enum Event {
     IncomingFailed {
         /// Where it came from.
         remote: Multiaddr,
+        /// Who it was, if it had proved that.
+        peer: Option<PeerId>,
         /// Why.
         error: Arc<UpgradeError>,
     },

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!   an observer says "I see you at A" ── A has enough observers, each of another prefix ──> confirmed
-//!   words expire ── A has too few left ──> lost
+//!   words expire ── A has too few left, or others of its transport have more ──> lost
 //! ```
 //!
 //! Addresses that the application adds are confirmed at once and never expire.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(crate) struct External {
     needed: usize,
     ttl: Duration,
     max: usize,
+    /// Of one transport that are confirmed at a time.
+    max_confirmed: usize,
     /// What is said, by whom, and when that ends. At most `max` addresses, each with at most
     /// [`MAX_OBSERVERS`].
     said: BTreeMap<Multiaddr, Said>,
@@ -40,16 +43,17 @@ pub(crate) struct External {
 #[derive(Default)]
 struct Said {
     by: BTreeMap<Observer, Instant>,
-    /// Invariant: true exactly if enough said so when it was last looked at.
+    /// Whether it was among those to be believed when they were last looked at.
     confirmed: bool,
 }
 
 impl External {
-    pub(crate) fn new(needed: usize, ttl: Duration, max: usize) -> Self {
+    pub(crate) fn new(needed: usize, ttl: Duration, (max, max_confirmed): (usize, usize)) -> Self {
         Self {
             needed,
             ttl,
             max,
+            max_confirmed,
             said: BTreeMap::new(),
             own: Vec::new(),
             forgetting: false,
@@ -64,7 +68,7 @@ impl External {
         now: Instant,
     ) -> Vec<Change> {
         let mut changes = self.expire(now);
-        let said = self.said.entry(addr.clone()).or_default();
+        let said = self.said.entry(addr).or_default();
         if said.by.len() < MAX_OBSERVERS || said.by.contains_key(&observer) {
             said.by.insert(observer, now + self.ttl);
         }
@@ -72,13 +76,7 @@ impl External {
         while self.said.len() > self.max {
             self.take_back();
         }
-        let said = self.said.get_mut(&addr).filter(|said| !said.confirmed);
-        if let Some(said) = said.filter(|said| said.by.len() >= self.needed) {
-            said.confirmed = true;
-            if !self.own.contains(&addr) {
-                changes.push(Change::Confirmed(addr));
-            }
-        }
+        changes.extend(self.settle());
         changes
     }
 
@@ -112,18 +110,38 @@ impl External {
 
     /// Forgets words that have expired.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<Change> {
-        let mut lost = Vec::new();
-        let (needed, own) = (self.needed, &self.own);
-        self.said.retain(|addr, said| {
+        for said in self.said.values_mut() {
             said.by.retain(|_, until| *until > now);
-            if said.confirmed && said.by.len() < needed {
-                said.confirmed = false;
-                if !own.contains(addr) {
-                    lost.push(Change::Lost(addr.clone()));
-                }
+        }
+        let changes = self.settle();
+        self.said.retain(|_, said| !said.by.is_empty());
+        changes
+    }
+
+    /// Confirms of each transport the addresses that most agree on; between equals those stay that
+    /// were first.
+    fn settle(&mut self) -> Vec<Change> {
+        let mut ranked: Vec<(&Multiaddr, &mut Said)> = self.said.iter_mut().collect();
+        ranked.sort_by_key(|(_, said)| Reverse((said.by.len(), said.confirmed)));
+        let mut confirmed: BTreeMap<Vec<&'static str>, usize> = BTreeMap::new();
+        let (mut lost, mut won) = (Vec::new(), Vec::new());
+        for (addr, said) in ranked {
+            let of_transport = confirmed
+                .entry(addr.protocol_stack().collect())
+                .or_default();
+            let good = said.by.len() >= self.needed && *of_transport < self.max_confirmed;
+            *of_transport += usize::from(good);
+            let was = std::mem::replace(&mut said.confirmed, good);
+            if was == good || self.own.contains(addr) {
+                continue;
             }
-            !said.by.is_empty()
-        });
+            if good {
+                won.push(Change::Confirmed(addr.clone()));
+            } else {
+                lost.push(Change::Lost(addr.clone()));
+            }
+        }
+        lost.extend(won);
         lost
     }
 
@@ -211,7 +229,7 @@ mod tests {
 
     #[test]
     fn an_address_needs_several_observers_from_different_places() {
-        let mut external = External::new(3, TTL, 10);
+        let mut external = External::new(3, TTL, (10, 3));
         for time in 0..10 {
             assert_eq!(external.observe(observer(1), addr(1), at(time)), []);
         }
@@ -228,7 +246,7 @@ mod tests {
 
     #[test]
     fn an_address_that_too_few_still_see_is_lost() {
-        let mut external = External::new(2, TTL, 10);
+        let mut external = External::new(2, TTL, (10, 3));
         external.observe(observer(1), addr(1), at(0));
         external.observe(observer(2), addr(1), at(50));
         assert_eq!(external.expire(at(99)), []);
@@ -241,7 +259,7 @@ mod tests {
 
     #[test]
     fn what_the_application_says_is_believed_at_once_and_stays() {
-        let mut external = External::new(2, TTL, 10);
+        let mut external = External::new(2, TTL, (10, 3));
         assert!(external.add(addr(1)) && !external.add(addr(1)));
         external.observe(observer(1), addr(1), at(0));
         assert_eq!(external.observe(observer(2), addr(1), at(0)), [], "no news");
@@ -253,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_liar_cannot_crowd_out_what_is_not_confirmed_yet() {
-        let mut external = External::new(2, TTL, 4);
+        let mut external = External::new(2, TTL, (4, 3));
         external.observe(observer(1), addr(1), at(0));
         for n in 2..200 {
             external.observe(observer(9), addr(n), at(1));
@@ -265,7 +283,7 @@ mod tests {
 
     #[test]
     fn the_next_loss_is_when_one_word_too_few_is_left() {
-        let mut external = External::new(2, TTL, 4);
+        let mut external = External::new(2, TTL, (4, 3));
         assert_eq!(external.next_loss(), None);
         for (who, time) in [(1, 0), (2, 20), (3, 10)] {
             external.observe(observer(who), addr(1), at(time));
@@ -278,7 +296,7 @@ mod tests {
 
     #[test]
     fn liars_cannot_crowd_out_what_is_confirmed() {
-        let mut external = External::new(2, TTL, 4);
+        let mut external = External::new(2, TTL, (4, 3));
         external.observe(observer(1), addr(1), at(0));
         external.observe(observer(2), addr(1), at(0));
         for n in 2..200 {
@@ -288,12 +306,50 @@ mod tests {
         assert_eq!(external.confirmed(), [addr(1)]);
     }
 
+    #[test]
+    fn of_one_transport_no_more_than_three_are_believed_and_the_best_of_them() {
+        let mut external = External::new(2, TTL, (10, 3));
+        for n in 1..=6 {
+            external.observe(observer(1), addr(n), at(0));
+            external.observe(observer(2), addr(n), at(0));
+        }
+        assert_eq!(external.confirmed(), [addr(1), addr(2), addr(3)]);
+        let quic: Multiaddr = "/ip4/1.2.3.4/udp/1/quic-v1".parse().unwrap();
+        external.observe(observer(1), quic.clone(), at(1));
+        let change = external.observe(observer(2), quic.clone(), at(1));
+        assert_eq!(change, [Change::Confirmed(quic)], "another transport");
+
+        // What more agree on takes the place of one of the three.
+        let change = external.observe(observer(3), addr(6), at(1));
+        let Ok([Change::Lost(lost), Change::Confirmed(won)]) = <[Change; 2]>::try_from(change)
+        else {
+            panic!("one for one");
+        };
+        assert!((1..=3).any(|n| lost == addr(n)));
+        assert_eq!(won, addr(6));
+    }
+
+    #[test]
+    fn liars_who_came_first_do_not_keep_the_truth_out() {
+        let mut external = External::new(3, TTL, (64, 3));
+        for n in 0..64 {
+            for liar in 1..=3 {
+                external.observe(observer(liar), addr(1000 + n), at(0));
+            }
+        }
+        for honest in 4..=7 {
+            external.observe(observer(honest), addr(1), at(1));
+        }
+        assert!(external.confirmed().contains(&addr(1)));
+        assert_eq!(external.confirmed().len(), 3);
+    }
+
     proptest! {
         #[test]
         fn changes_tell_the_whole_story(
             ops in proptest::collection::vec((0u8..4, 0u8..5, 0u16..6, 0u64..60), 0..100)
         ) {
-            let mut external = External::new(2, TTL, 4);
+            let mut external = External::new(2, TTL, (4, 3));
             let mut told = std::collections::BTreeSet::new();
             let mut now = Instant::ZERO;
             for (op, who, port, wait) in ops {

@@ -93,6 +93,9 @@ fn upgrades() -> Vec<String> {
             left: Duration::from_millis(1500),
         },
         UpgradeError::Denied(Denied { reason }),
+        UpgradeError::GivenUp {
+            after: Duration::from_secs(30),
+        },
         UpgradeError::Limit(exceeded()),
         UpgradeError::Muxer(refused()),
         UpgradeError::Negotiation(refused()),
@@ -177,7 +180,7 @@ fn builds() -> Vec<BuildError> {
         BuildError::NoSecurity,
         BuildError::NoTransport,
     ];
-    let changes: [fn(&mut Config); 14] = [
+    let changes: [fn(&mut Config); 15] = [
         |config| config.limits.memory_budget = 0,
         |config| config.limits = Limits::with_memory_budget(4),
         |config| config.limits.memory_budget = 1 << 20,
@@ -186,6 +189,7 @@ fn builds() -> Vec<BuildError> {
         |config| config.limits.prefix_v4 = 33,
         |config| config.observers_needed = 0,
         |config| config.dial_timeout = Duration::ZERO,
+        |config| config.dial_deadline = Duration::ZERO,
         |config| config.idle_timeout = Duration::ZERO,
         |config| config.supplant_timeout = Duration::ZERO,
         |config| (config.low_water, config.high_water) = (Some(9), Some(8)),
@@ -222,7 +226,7 @@ fn refusals() -> Vec<String> {
     admission.connect(&addr()).unwrap();
     all.push(admission.connect(&addr()).unwrap_err());
     all.push(admission.evicted());
-    all.push(crate::admit::above(9, 8));
+    all.push(crate::trim::above(9, 8));
     all.push(limits.check_one_more_of_peer(8).unwrap_err());
     all.push(limits.dials().reserve(1000).unwrap_err());
 

@@ -80,12 +80,27 @@ impl Offers {
         true
     }
 
+    /// A connection with the peer is in the books: whoever waits for the dial may have that. The
+    /// result is to be woken.
+    pub(crate) fn handle_connected(&self) -> Option<Waker> {
+        let mut state = lock(&self.0);
+        state.news = true;
+        state.waker.take()
+    }
+
     /// What the dial does next; if there is nothing left to do, it is over.
     pub(crate) fn next(&self, now: Instant) -> Next {
         let mut state = lock(&self.0);
         let next = state.schedule.next(now);
         state.over |= next == Next::Exhausted;
         next
+    }
+
+    /// Ends the dial; returns the addresses that have not started.
+    pub(crate) fn give_up(&self) -> Vec<Multiaddr> {
+        let mut state = lock(&self.0);
+        state.over = true;
+        state.schedule.give_up()
     }
 
     pub(crate) fn handle_failure(&self, now: Instant) {

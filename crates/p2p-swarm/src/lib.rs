@@ -77,6 +77,7 @@ mod stream;
 mod swarm;
 mod target;
 mod tasks;
+mod trim;
 mod upgrade;
 mod weak;
 

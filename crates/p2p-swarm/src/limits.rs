@@ -61,7 +61,8 @@ pub struct Limits {
     ///
     /// Whoever joins a dial that has no place left for what he names gets one of his own.
     pub max_dial_addrs: usize,
-    /// Addresses tried at the same time, in all dials together; further ones wait. Default: 160.
+    /// Addresses tried at the same time, in all dials together, beside the first of each dial;
+    /// further ones wait. Default: 160.
     pub max_attempts: usize,
     /// Addresses tried at the same time in one dial; further ones wait. Default: 16.
     pub max_attempts_per_peer: usize,
@@ -80,6 +81,11 @@ pub struct Limits {
     pub max_streams_per_protocol_and_peer: usize,
     /// Incoming streams of one connection whose protocol is not yet known; the connection is
     /// slowed down beyond that, and no stream is lost. Default: 64.
+    ///
+    /// Those beyond wait in the multiplexer, and their
+    /// [`Config::negotiation_timeout`](crate::Config::negotiation_timeout) begins when it is their
+    /// turn. So streams that name no protocol are gone after as many timeouts as there are batches
+    /// of this size in what the multiplexer holds.
     pub max_negotiating_streams: usize,
     /// Addresses remembered for one peer. Default: 64.
     pub max_addrs_per_peer: usize,
@@ -92,8 +98,14 @@ pub struct Limits {
     pub max_known_bytes: usize,
     /// Addresses whose failures are remembered. Default: 4096.
     pub max_backoffs: usize,
-    /// Addresses that others say they see us at and that are not confirmed. Default: 64.
+    /// Addresses that others say they see us at, those that are believed included. Default: 64.
     pub max_observations: usize,
+    /// Addresses of one transport that we believe because others see us there: those that most
+    /// observers agree on. Default: 3.
+    ///
+    /// A host has about one for each network that it is behind. More would let observers who lie
+    /// together make us announce what they invent.
+    pub max_external_addrs: usize,
 }
 
 impl Default for Limits {
@@ -127,6 +139,7 @@ impl Default for Limits {
             max_known_bytes: 8 << 20,
             max_backoffs: 4096,
             max_observations: 64,
+            max_external_addrs: 3,
         }
     }
 }
@@ -226,18 +239,36 @@ impl Limits {
     }
 
     /// The limits for a host that may hold `bytes` on behalf of all remotes: memory in the default
-    /// proportions, everything else as by default.
+    /// proportions, and below the default budget also what takes memory beside it, such as
+    /// connections, down to a few. Everything else as by default.
     ///
     /// ```
     /// let small = p2p_swarm::Limits::with_memory_budget(16 << 20);
     /// assert_eq!((small.peer_memory, small.connection_memory), (4 << 20, 2 << 20));
+    /// assert_eq!((small.max_connections, small.max_known_bytes), (64, 512 << 10));
     /// ```
     pub fn with_memory_budget(bytes: usize) -> Self {
         Self {
             memory_budget: bytes,
             peer_memory: bytes / 4,
             connection_memory: bytes / 8,
-            ..Self::default()
+            ..Self::default().shrunk_to(bytes)
+        }
+    }
+
+    /// What no budget pays for, in proportion to `bytes`, where those are less than the default.
+    fn shrunk_to(self, bytes: usize) -> Self {
+        let whole = self.memory_budget;
+        let part =
+            |most: usize, least: usize| (bytes.min(whole) / (whole / most)).clamp(least, most);
+        Self {
+            max_connections: part(self.max_connections, 16),
+            max_connections_per_prefix: part(self.max_connections_per_prefix, 8),
+            max_pending_incoming: part(self.max_pending_incoming, 16),
+            max_pending_per_prefix: part(self.max_pending_per_prefix, 8),
+            max_known_bytes: part(self.max_known_bytes, 1),
+            max_backoffs: part(self.max_backoffs, 64),
+            ..self
         }
     }
 
@@ -264,6 +295,7 @@ impl Limits {
             row("max_known_bytes", self.max_known_bytes, Bytes),
             row("max_backoffs", self.max_backoffs, Count),
             row("max_observations", self.max_observations, Count),
+            row("max_external_addrs", self.max_external_addrs, Count),
         ]
     }
 
@@ -442,6 +474,22 @@ mod tests {
         for row in Limits::default().rows() {
             assert!(text.contains(row.setting), "{}", row.setting);
         }
+    }
+
+    #[test]
+    fn what_no_budget_pays_for_stays_a_part_of_a_small_one() {
+        for bytes in [4 << 20, 8 << 20, 64 << 20, 256 << 20] {
+            let limits = Limits::with_memory_budget(bytes);
+            // An idle connection, a link being upgraded and a failed address, at most.
+            let beside = limits.max_connections * (16 << 10)
+                + limits.max_pending_incoming * (4 << 10)
+                + limits.max_backoffs * 256
+                + limits.max_known_bytes;
+            assert!(beside <= bytes / 7, "{beside} beside {bytes}");
+        }
+        let (most, default) = (Limits::with_memory_budget(2 << 30), Limits::default());
+        assert_eq!(most.max_connections, default.max_connections);
+        assert_eq!(most.max_known_bytes, default.max_known_bytes);
     }
 
     #[test]

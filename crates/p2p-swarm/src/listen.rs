@@ -16,7 +16,7 @@ use crate::events::Event;
 use crate::reach::Reach;
 use crate::shared::{ListenerEntry, Shared};
 use crate::tasks::lock;
-use crate::upgrade::{Context, Proposal, Upgraded};
+use crate::upgrade::{Context, Failed, Proposal, Upgraded};
 
 /// How long to wait after the socket failed to accept, for instance for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -174,7 +174,7 @@ fn admit(shared: &Arc<Shared>, incoming: Incoming) {
                 stop.abort();
             }
         }
-        Err(error) => shared.incoming_failed(incoming.remote, error),
+        Err(error) => shared.incoming_failed(incoming.remote, error.into()),
     }
 }
 
@@ -207,10 +207,10 @@ fn start(shared: &Arc<Shared>, incoming: Incoming, id: PendingId) {
         drop(pending);
         match result {
             Ok(Ok(task)) => task.run(shared).await,
-            Ok(Err(error)) => shared.incoming_failed(remote, error),
+            Ok(Err(failed)) => shared.incoming_failed(remote, failed),
             Err(_) => {
                 let error = stopped(&shared);
-                shared.incoming_failed(remote, error);
+                shared.incoming_failed(remote, error.into());
             }
         }
     });
@@ -237,7 +237,7 @@ impl Drop for Pending {
     }
 }
 
-async fn try_upgrade(shared: &Arc<Shared>, incoming: Incoming) -> Result<Task, UpgradeError> {
+async fn try_upgrade(shared: &Arc<Shared>, incoming: Incoming) -> Result<Task, Failed> {
     let rt = &shared.rt;
     let timeout = shared.config.upgrade_timeout;
     let deadline = (rt.now() + timeout, timeout);
@@ -250,7 +250,8 @@ async fn try_upgrade(shared: &Arc<Shared>, incoming: Incoming) -> Result<Task, U
     let upgraded: Upgraded = match link {
         Link::Muxed(established) => {
             let share = shared.shares.share(established.peer);
-            Upgraded::by_transport(established, share)?
+            let peer = established.peer;
+            Upgraded::by_transport(established, share).map_err(|error| Failed::of(peer, error))?
         }
         Link::Raw(io) => {
             let cx = Context {
@@ -263,11 +264,13 @@ async fn try_upgrade(shared: &Arc<Shared>, incoming: Incoming) -> Result<Task, U
             shared.upgrader.upgrade(io, &cx).await?
         }
     };
-    shared.admit(Admitted {
+    let peer = upgraded.peer;
+    let admitted = shared.admit(Admitted {
         upgraded,
         role: Role::Listener,
         remote: incoming.remote,
         local: Some(incoming.local),
         transport_took: Duration::ZERO,
-    })
+    });
+    admitted.map_err(|error| Failed::of(peer, error))
 }

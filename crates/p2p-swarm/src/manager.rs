@@ -20,6 +20,8 @@ pub(crate) struct Manager {
     peers: BTreeMap<PeerId, Notes>,
     /// When connections were last closed.
     pub(crate) trimmed: Option<Instant>,
+    /// Whether somebody is at it, or will look again in time.
+    pub(crate) trimming: bool,
 }
 
 #[derive(Default)]

@@ -195,8 +195,10 @@ impl Swarm {
     /// agree, it is an external address.
     ///
     /// Words from relayed connections do not count, nor those about addresses that only one
-    /// network can reach, about names, about another transport than the connection's, or about a
-    /// port that we do not listen on.
+    /// network can reach, about names, or about another transport than the connection's; on
+    /// connections that we dialed, only if they come from a port that we listen on. Of each
+    /// transport the [`Limits::max_external_addrs`](crate::Limits::max_external_addrs) that most
+    /// agree on are believed.
     pub fn observed(&self, by: &ConnectionInfo, addr: &Multiaddr) {
         let shared = self.shared();
         let addr = addr.without_peer();

@@ -104,6 +104,11 @@ impl Schedule {
         true
     }
 
+    /// Gives up the addresses that have not started.
+    pub(crate) fn give_up(&mut self) -> Vec<Multiaddr> {
+        std::mem::take(&mut self.waiting).into()
+    }
+
     /// How many addresses found no place.
     pub(crate) fn left_out(&self) -> usize {
         self.left_out.len()

@@ -24,7 +24,7 @@ use crate::events::Event;
 use crate::external::{Change, External};
 use crate::gates::Gates;
 use crate::handler::Handlers;
-use crate::join::{DialKey, Running};
+use crate::join::{DialKey, Offers, Running};
 use crate::manager::Manager;
 use crate::refusals::Refusals;
 use crate::share::Shares;
@@ -32,7 +32,7 @@ use crate::slots::Slots;
 use crate::stats::Counters;
 use crate::store::Keeper;
 use crate::tasks::{Tasks, lock};
-use crate::upgrade::{Upgraded, Upgrader};
+use crate::upgrade::{Failed, Upgraded, Upgrader};
 use crate::weak::Watcher;
 
 pub(crate) type DialFuture = BoxFuture<'static, Result<Connection, DialError>>;
@@ -111,7 +111,7 @@ impl State {
             external: External::new(
                 config.observers_needed,
                 config.observation_ttl,
-                limits.max_observations,
+                (limits.max_observations, limits.max_external_addrs),
             ),
             handlers: Arc::default(),
             watchers: Vec::new(),
@@ -131,6 +131,12 @@ impl State {
     /// All connections.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Inner>> {
         self.connections.values().flatten()
+    }
+
+    /// The dial to `peer` under way, if there is one.
+    pub(crate) fn dial_to(&self, peer: PeerId) -> Option<Arc<Offers>> {
+        let running = self.dials.get(&DialKey::Peer(peer))?;
+        Some(Arc::clone(&running.offers))
     }
 
     /// Dials under way.
@@ -288,7 +294,7 @@ impl Shared {
         addr: &Multiaddr,
         error: Option<&UpgradeError>,
     ) {
-        if let Some(UpgradeError::Limit(exceeded)) = error {
+        if let Some(exceeded) = error.and_then(UpgradeError::exceeded) {
             self.limit_hit(peer, exceeded);
         }
         let now = self.rt.now();
@@ -314,15 +320,18 @@ impl Shared {
         self.events.publish(&Event::DialFailed { peer, error });
     }
 
-    pub(crate) fn incoming_failed(&self, remote: Multiaddr, error: UpgradeError) {
+    pub(crate) fn incoming_failed(&self, remote: Multiaddr, failed: Failed) {
+        let Failed { peer, error } = failed;
         tracing::debug!(%remote, step = %error.step(), error = %Chain(&error), "incoming failed");
         self.counters.incoming_failed(error.step());
-        if let UpgradeError::Limit(exceeded) = &error {
-            self.limit_hit(None, exceeded);
+        if let Some(exceeded) = error.exceeded() {
+            self.limit_hit(peer, exceeded);
         }
-        let error = Arc::new(error);
-        self.events
-            .publish(&Event::IncomingFailed { remote, error });
+        self.events.publish(&Event::IncomingFailed {
+            remote,
+            peer,
+            error: Arc::new(error),
+        });
     }
 
     /// An incoming stream that found no handler.

@@ -177,8 +177,8 @@ impl Swarm {
     /// are joined, and try the addresses of everybody who joins.
     ///
     /// Addresses are tried in the order of [`rank_addrs`](crate::rank_addrs), one
-    /// [`Config::dial_stagger`] apart, each for at most [`Config::dial_timeout`]. Those that failed
-    /// lately are left alone unless `target` names them. Cancel-safe: a dial goes on while
+    /// [`Config::dial_stagger`] apart, each for at most [`Config::dial_timeout`], and all of them
+    /// together for at most [`Config::dial_deadline`]. Those that failed lately are left alone unless `target` names them. Cancel-safe: a dial goes on while
     /// somebody else waits for it.
     ///
     /// # Errors

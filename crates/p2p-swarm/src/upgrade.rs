@@ -68,6 +68,31 @@ impl Upgraded {
     }
 }
 
+/// Why a link did not become a connection, and who was at its other end, if that was proved.
+pub(crate) struct Failed {
+    pub(crate) peer: Option<PeerId>,
+    pub(crate) error: UpgradeError,
+}
+
+impl Failed {
+    /// With a peer that has proved who it is.
+    pub(crate) fn of(peer: PeerId, error: impl Into<UpgradeError>) -> Self {
+        Self {
+            peer: Some(peer),
+            error: error.into(),
+        }
+    }
+}
+
+impl<E: Into<UpgradeError>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self {
+            peer: None,
+            error: error.into(),
+        }
+    }
+}
+
 /// How a dialer proposes a secure channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Proposal {
@@ -110,11 +135,7 @@ impl Context<'_> {
 
 impl Upgrader {
     /// Secures and multiplexes `io`.
-    pub(crate) async fn upgrade(
-        &self,
-        io: BoxIo,
-        cx: &Context<'_>,
-    ) -> Result<Upgraded, UpgradeError> {
+    pub(crate) async fn upgrade(&self, io: BoxIo, cx: &Context<'_>) -> Result<Upgraded, Failed> {
         let rt = &cx.shared.rt;
         let start = rt.now();
         let (io, traffic) = counted(io, cx.shared);
@@ -131,7 +152,8 @@ impl Upgrader {
         let early = muxer.is_some();
         let (muxer, io) = cx
             .in_time(Step::Muxer, self.choose_muxer(io, muxer, cx.role))
-            .await?;
+            .await
+            .map_err(|error| Failed::of(peer, error))?;
         let muxer_took = rt.now() - secured_at;
         tracing::debug!(role = %cx.role, %peer, muxer = %muxer.protocol(), early,
             took = ?muxer_took, "multiplexed");

@@ -316,14 +316,14 @@ fn no_more_addresses_than_allowed_are_tried_at_a_time() {
 
     sim.block_on(async {
         let dials = (0..6u8).map(|n| {
-            let addr = dead(u16::from(n));
-            a.dial((peer(10 + n), vec![addr]))
+            let addrs = vec![dead(u16::from(n)), dead(100 + u16::from(n))];
+            a.dial((peer(10 + n), addrs))
         });
         let start = a.rt().now();
         let results = future::join_all(dials).await;
         assert!(results.iter().all(Result::is_err));
-        // Two rounds of three.
-        assert_eq!(a.rt().now() - start, Duration::from_secs(4));
+        // The first of each at once; the second of each, a stagger later, in two rounds of three.
+        assert_eq!(a.rt().now() - start, Duration::from_millis(4250));
     });
 }
 
@@ -398,8 +398,14 @@ fn a_lesser_connection_that_is_in_use_stays() {
 
     sim.block_on(async {
         let (at_a, at_b) = (listen(&a, &alice).await, listen(&b, &bob).await);
-        let (from_a, from_b) = future::join(a.dial(at_b), b.dial(at_a)).await;
+        // The lesser one is there first, or its dialer would be content with the other.
+        let later = async {
+            a.rt().sleep(LATENCY).await;
+            a.dial(at_b).await
+        };
+        let (from_a, from_b) = future::join(later, b.dial(at_a)).await;
         let (from_a, from_b) = (from_a.unwrap(), from_b.unwrap());
+        assert_eq!(from_b.info().role, Role::Dialer);
         a.rt().sleep(Duration::from_secs(30)).await;
         assert_eq!(b.connections(&peer(1)).len(), 2, "b still holds its own");
         let mut events = b.events();

@@ -344,7 +344,7 @@ fn whoever_is_evicted_is_told_of_with_the_setting_that_did_it() {
         server.rt().sleep(LATENCY * 4).await;
         let mut evicted = Vec::new();
         for event in pending(&mut events) {
-            if let Event::IncomingFailed { remote, error } = event {
+            if let Event::IncomingFailed { remote, error, .. } = event {
                 assert!(matches!(*error, UpgradeError::Limit(_)), "{error}");
                 assert!(
                     error.to_string().contains("max_pending_incoming"),

@@ -191,7 +191,7 @@ fn a_prefix_that_connects_too_often_is_slowed_down() {
     });
 
     // 30 connects of 100 ms each: 10 at once and 5 a second pass.
-    let refused = b.stats().limits_hit["incoming_burst_per_prefix"];
+    let refused = b.stats().limits_hit["incoming_rate_per_prefix, incoming_burst_per_prefix"];
     assert!((4..=7).contains(&refused), "{refused}");
 }
 

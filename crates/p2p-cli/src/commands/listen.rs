@@ -172,11 +172,17 @@ impl Teller {
                     .text("blame", end.blame());
                 output.record(&record);
             }
-            Event::IncomingFailed { remote, error } => {
+            Event::IncomingFailed {
+                remote,
+                peer,
+                error,
+                ..
+            } => {
                 let (step, cause) = (error.step(), Chain(&**error).to_string());
                 output.line(format!("failed {remote}: step {step}: {}", clean(&cause)));
                 let record = Record::new("incoming_failed")
                     .text("addr", remote)
+                    .with("peer", peer.as_ref().map(ToString::to_string))
                     .text("step", step)
                     .text("cause", cause);
                 output.record(&record);
@@ -201,6 +207,7 @@ impl Teller {
                 exceeded,
                 peer,
                 times,
+                ..
             } => limit_hit(output, exceeded, peer.as_ref(), *times),
             Event::StreamFailed {
                 peer, error, times, ..
