@@ -1,6 +1,5 @@
 //! Several policies of one host: each of them counts, by IP address and by name.
 #![cfg(feature = "dns")]
-#![expect(clippy::unwrap_used, reason = "an unexpected error is a failed test")]
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
