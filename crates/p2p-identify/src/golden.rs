@@ -24,8 +24,10 @@ fn every_error_reads_as_it_should() {
     texts.errors("DecodeError", [decode]);
     texts.blamed("IdentifyError", IdentifyError::blame, errors());
     let taken = HandleError::Taken(crate::PROTOCOL);
-    let mut config = Config::default();
-    config.push_interval = Duration::ZERO;
+    let config = Config {
+        push_interval: Duration::ZERO,
+        ..Config::default()
+    };
     let setups = [SetupError::Handle(taken), config.check().unwrap_err()];
     texts.errors("SetupError", setups);
     texts.lines("refusals", [too_many_pushes(10)]);
