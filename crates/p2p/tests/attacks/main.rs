@@ -253,7 +253,7 @@ fn a_remote_that_breaks_its_multiplexer_is_hung_up_on_and_blamed() {
             let mut blamed = 0;
             for at in 60..400 {
                 let tcp = Tcp::new(other.rt(), p2p_tcp::Config::default());
-                let sabotage = Sabotage::Flips { at, bits: 0x10 };
+                let sabotage = Sabotage::Flips { at, bits: 0x17 };
                 let bad = build(&other, 2).tcp(false);
                 let bad = bad.with_transport(Saboteur { tcp, sabotage });
                 let bad = bad.build().await.unwrap();
