@@ -16,21 +16,26 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
-use futures::{AsyncWriteExt as _, StreamExt as _, future};
-use p2p::{AddrExt as _, Config, Host, Limits, Multiaddr, SecureChannel};
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _, future};
+use p2p::{AddrExt as _, Config, Connection, Host, Limits, Multiaddr, SecureChannel};
 
 const BUDGET: usize = 64 << 20;
 const HOLD: &str = "/hold/1.0.0";
 /// How far attackers go before they stop, how many of them there are, and what it is called.
-const ATTACKS: [(&str, usize, &str); 5] = [
+const ATTACKS: [(&str, usize, &str); 6] = [
     ("connect", 10_000, "connect, and say nothing"),
     ("greet", 5000, "stop after the greeting"),
     ("name", 5000, "stop before the handshake"),
     ("identities", 500, "connect whole, and want nothing"),
     ("fill", 16, "fill 64 streams each that nobody reads"),
+    ("push", 300, "push what identifies them without end"),
 ];
 /// Streams of each attacker that fills them.
 const STREAMS: usize = 64;
+const PUSH: &str = "/ipfs/id/push/1.0.0";
+/// Pushes of each attacker at the same time, and the parts that it sends of each.
+const PUSHES: usize = 4;
+const PARTS: usize = 9;
 
 type Done<T> = Result<T, Box<dyn Error>>;
 
@@ -132,6 +137,7 @@ fn attack(stage: &str, count: usize, addr: Multiaddr) -> Done<()> {
         "name" => stall(count, &addr, b"\x13/multistream/1.0.0\n\x07/noise\n"),
         "identities" => p2p::block_on(join(count, addr, 0)),
         "fill" => p2p::block_on(join(count, addr, STREAMS)),
+        "push" => p2p::block_on(push(count, addr)),
         _ => Err(format!("unknown attack {stage}").into()),
     }
 }
@@ -150,8 +156,7 @@ fn stall(count: usize, addr: &Multiaddr, said: &[u8]) -> Done<()> {
     }
 }
 
-/// Hosts that connect, and write into streams until nothing fits any more.
-async fn join(count: usize, addr: Multiaddr, streams: usize) -> Done<()> {
+async fn connected(count: usize, addr: &Multiaddr) -> Done<Vec<(Connection, Host)>> {
     let mut held = Vec::new();
     for _ in 0..count {
         let host = Host::builder()
@@ -160,6 +165,36 @@ async fn join(count: usize, addr: Multiaddr, streams: usize) -> Done<()> {
             .await?;
         held.push((host.dial(addr.clone()).await?, host));
     }
+    Ok(held)
+}
+
+/// Hosts that push, again and again: all parts that one push may have but the last, and no end.
+async fn push(count: usize, addr: Multiaddr) -> Done<()> {
+    let held = connected(count, &addr).await?;
+    // A length, and a field that nobody knows and that fills the rest.
+    let mut part = vec![0xc0, 0x3e, 0x7a, 0xbd, 0x3e];
+    part.resize(8002, 0);
+    let pushers = held.iter().flat_map(|(_, host)| [host; PUSHES]);
+    let mut pushers: FuturesUnordered<_> = pushers
+        .map(|host| async {
+            while let Ok(mut stream) = host.open(addr.clone(), PUSH).await {
+                let mut sent = 0;
+                while sent < PARTS && stream.write_all(&part).await.is_ok() {
+                    sent += 1;
+                }
+                let _ = stream.flush().await;
+                let _ = stream.read(&mut [0]).await;
+            }
+        })
+        .collect();
+    println!("ready");
+    while pushers.next().await.is_some() {}
+    future::pending().await
+}
+
+/// Hosts that connect, and write into streams until nothing fits any more.
+async fn join(count: usize, addr: Multiaddr, streams: usize) -> Done<()> {
+    let held = connected(count, &addr).await?;
     let mut writers = FuturesUnordered::new();
     for (_, host) in &held {
         for _ in 0..streams {
