@@ -141,7 +141,7 @@ pub(crate) fn peer(n: usize) -> PeerId {
     pair(n).to_peer_id()
 }
 
-/// A gossipsub router and peers that say anything: see [`talk`].
+/// A gossipsub router and peers that say anything.
 pub fn gossipsub(bytes: &[u8]) {
     let budget = Budget::new("test", "test", MEMORY);
     let config = GossipConfig::default();
@@ -163,7 +163,7 @@ pub fn gossipsub(bytes: &[u8]) {
     assert_eq!(budget.used(), 0, "what is paid for is given back");
 }
 
-/// A floodsub router and peers that say anything: see [`talk`].
+/// A floodsub router and peers that say anything.
 pub fn floodsub(bytes: &[u8]) {
     let budget = Budget::new("test", "test", MEMORY);
     let config = p2p_pubsub::Config::default();
