@@ -123,10 +123,16 @@ async fn serve_play(
             let enough = ends.take(ENDS).collect::<Vec<_>>();
             // What is missing after that, the runner misses too.
             let _ = rt.timeout(ENDS_WITHIN, enough).await;
-            std::process::exit(0);
+            leave();
         }
         other => Err(io::Error::other(format!("no such play: {other}"))),
     }
+}
+
+/// Ends the program, but not in the middle of a line that another thread prints.
+fn leave() -> ! {
+    let _nobody_prints = std::io::stdout().lock();
+    std::process::exit(0)
 }
 
 /// A receiver of nothing.

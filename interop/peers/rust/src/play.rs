@@ -89,6 +89,8 @@ async fn play(mut stream: Stream, peer: PeerId, mut served: Served) -> io::Resul
             {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
+            // Not in the middle of a line that another thread prints.
+            let _nobody_prints = std::io::stdout().lock();
             std::process::exit(0);
         }
         other => Err(io::Error::other(format!("no such play: {other}"))),
