@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Child, Command, ExitStatus};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -26,9 +27,12 @@ impl Terminal {
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
+        // A test that leads a session must not get it as its own terminal, and a hang-up with its end.
+        let not_ours = OpenptFlags::NOCTTY.bits().cast_signed();
         let slave = OpenOptions::new()
             .read(true)
             .write(true)
+            .custom_flags(not_ours)
             .open(name.to_str().unwrap())
             .unwrap();
         let size = Winsize {
