@@ -11,7 +11,7 @@
 //!
 //! - [`Machine`]: a multiplexing protocol without I/O, clock or tasks.
 //! - [`start`]: runs any machine over any link and gives out [`p2p_core::Muxing`].
-//! - [`Table`], [`Outbox`], [`RecvQueue`], [`Account`], [`Meter`]: what a machine is built from.
+//! - [`Table`], [`Outbox`], [`RecvQueue`], [`Spares`], [`Account`], [`Meter`]: what a machine is built from.
 //! - `conformance` (feature): what every multiplexer must do, as a suite.
 //!
 //! The data path in one paragraph: a write copies into one staging buffer, which the driver swaps
@@ -39,6 +39,7 @@ mod outbox;
 mod outgoing;
 mod queue;
 mod session;
+mod spares;
 mod stream;
 mod table;
 mod turns;
@@ -51,4 +52,5 @@ pub use meter::Meter;
 pub use outbox::Outbox;
 pub use queue::RecvQueue;
 pub use session::start;
+pub use spares::Spares;
 pub use table::Table;

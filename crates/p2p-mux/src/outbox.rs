@@ -95,6 +95,11 @@ impl Outbox {
         append(&mut self.bytes, payload);
     }
 
+    /// The stream behind `key` is gone: whoever gets the key next has nothing to do with its frames.
+    pub(crate) fn forget(&mut self, key: Key) {
+        self.tail.take_if(|tail| tail.key == key);
+    }
+
     /// Adds a frame with payload: `prefix`, the `length` field, `payload`.
     pub fn push(&mut self, key: Key, prefix: &[u8], length: &[u8], payload: &[u8]) {
         self.bytes.extend_from_slice(prefix);

@@ -6,15 +6,15 @@ use bytes::{Buf, Bytes};
 use p2p_core::Exceeded;
 
 use crate::copy::{append, copy};
-use crate::{Account, Input};
+use crate::{Account, Input, Spares};
 
-/// The smallest chunk that small payloads are collected in. One such chunk is kept when empty, so
-/// that a stream of little messages allocates nothing.
-const CHUNK_MIN: usize = 256;
+/// The smallest chunk that small payloads are collected in.
+pub(crate) const CHUNK_MIN: usize = 256;
 /// The largest.
 const CHUNK_MAX: usize = 16 * 1024;
 
 /// A receive queue. Memory follows its contents: at most twice the bytes queued, and 256 more.
+/// What is left of it when it is drained goes to [`Spares`], for whichever stream is next.
 #[derive(Debug, Default)]
 pub struct RecvQueue {
     chunks: VecDeque<Chunk>,
@@ -26,7 +26,7 @@ pub struct RecvQueue {
 }
 
 #[derive(Debug)]
-enum Chunk {
+pub(crate) enum Chunk {
     /// Collected small payloads, read up to `at`. Never grows beyond its first capacity.
     Own {
         bytes: Vec<u8>,
@@ -55,6 +55,18 @@ impl Chunk {
     fn charged(&self) -> usize {
         match self {
             Self::Own { charged, .. } | Self::Shared { charged, .. } => *charged,
+        }
+    }
+
+    /// Makes it empty, if it is one of the smallest and can be filled again.
+    pub(crate) fn recycle(&mut self) -> bool {
+        match self {
+            Self::Own { bytes, at, charged } if *charged <= CHUNK_MIN => {
+                bytes.clear();
+                *at = 0;
+                true
+            }
+            Self::Own { .. } | Self::Shared { .. } => false,
         }
     }
 }
@@ -119,9 +131,21 @@ impl RecvQueue {
         &mut self,
         input: &mut Input<'_>,
         count: usize,
+        spares: &mut Spares,
         account: &mut Account,
     ) -> Result<(), Exceeded> {
         let count = count.min(input.len());
+        if count == 0 {
+            return Ok(());
+        }
+        if self.chunks.capacity() == 0 {
+            self.chunks = spares.take(account);
+            let kept: usize = self.chunks.iter().map(Chunk::charged).sum();
+            if let Err(exceeded) = self.charge(kept, account) {
+                self.chunks = VecDeque::new();
+                return Err(exceeded);
+            }
+        }
         if let Some(bytes) = input.share(count, || self.charge(count, account))? {
             let charged = count;
             self.chunks.push_back(Chunk::Shared { bytes, charged });
@@ -159,7 +183,7 @@ impl RecvQueue {
     }
 
     /// Moves bytes into `buf`; returns how many.
-    pub fn read(&mut self, buf: &mut [u8], account: &mut Account) -> usize {
+    pub fn read(&mut self, buf: &mut [u8], spares: &mut Spares, account: &mut Account) -> usize {
         let mut copied = 0;
         while copied < buf.len() {
             let Some(chunk) = self.chunks.front_mut() else {
@@ -174,28 +198,29 @@ impl RecvQueue {
             let drained = count == unread.len();
             chunk.advance(count);
             copied += count;
-            if drained && !self.drop_front(account) {
+            if !drained {
                 break;
             }
+            if self.chunks.len() == 1 {
+                self.put_away(spares, account);
+                break;
+            }
+            self.drop_front(account);
         }
         self.len -= copied;
         copied
     }
 
-    /// Drops the first chunk, which is drained; or keeps it for the next message, which is false.
-    fn drop_front(&mut self, account: &mut Account) -> bool {
-        if let (1, Some(Chunk::Own { bytes, at, charged })) =
-            (self.chunks.len(), self.chunks.front_mut())
-            && *charged <= CHUNK_MIN
-        {
-            bytes.clear();
-            *at = 0;
-            return false;
-        }
+    fn drop_front(&mut self, account: &mut Account) {
         if let Some(chunk) = self.chunks.pop_front() {
             self.refund(chunk.charged(), account);
         }
-        true
+    }
+
+    /// Everything is read: leaves what can be used again to the next stream.
+    fn put_away(&mut self, spares: &mut Spares, account: &mut Account) {
+        self.refund(self.held, account);
+        spares.keep(std::mem::take(&mut self.chunks), account);
     }
 
     /// Drops everything; returns how many unread bytes that were.
@@ -227,6 +252,7 @@ mod tests {
         ) {
             let budget = Budget::unlimited();
             let mut account = Account::new(&budget);
+            let mut spares = Spares::default();
             let mut queue = RecvQueue::default();
             let mut prepaid = 0;
             for (op, size) in ops {
@@ -237,20 +263,22 @@ mod tests {
                     }
                     1 => {
                         let bytes = Bytes::from(vec![7; size]);
-                        queue.push(&mut Input::from(bytes), size, &mut account).unwrap();
+                        let input = &mut Input::from(bytes);
+                        queue.push(input, size, &mut spares, &mut account).unwrap();
                     }
                     2 => {
-                        queue.read(&mut vec![0; size], &mut account);
+                        queue.read(&mut vec![0; size], &mut spares, &mut account);
                     }
                     _ => {
                         queue.clear(&mut account);
                     }
                 }
                 let held: usize = queue.chunks.iter().map(Chunk::charged).sum();
-                prop_assert_eq!(account.used(), held.max(prepaid));
+                prop_assert_eq!(account.used(), held.max(prepaid) + spares.held());
             }
             queue.clear(&mut account);
             queue.forgo(&mut account);
+            spares.trim(&mut account);
             prop_assert_eq!(account.used(), 0);
         }
 
@@ -262,7 +290,8 @@ mod tests {
             prop_assume!(queue.prepay(prepaid, &mut account).is_ok());
             prop_assert!(queue.prepay(1000, &mut account).is_err());
             let bytes = vec![7; size];
-            prop_assert!(queue.push(&mut Input::from(&bytes[..]), size, &mut account).is_err());
+            let input = &mut Input::from(&bytes[..]);
+            prop_assert!(queue.push(input, size, &mut Spares::default(), &mut account).is_err());
             prop_assert_eq!((account.used(), queue.len()), (prepaid, 0));
         }
     }
@@ -275,8 +304,46 @@ mod tests {
             let mut input = Input::from(Bytes::from(vec![7; len + 5]));
             let mut queue = RecvQueue::default();
 
-            assert!(queue.push(&mut input, len, &mut account).is_err());
+            let spares = &mut Spares::default();
+            assert!(queue.push(&mut input, len, spares, &mut account).is_err());
             assert_eq!((queue.len(), input.len()), (0, len + 5));
         }
+    }
+
+    #[test]
+    fn a_drained_queue_holds_nothing_and_the_next_message_of_any_stream_takes_over_its_memory() {
+        let mut account = Account::new(&Budget::unlimited());
+        let mut spares = Spares::default();
+        let (mut first, mut second) = (RecvQueue::default(), RecvQueue::default());
+        let message = |queue: &mut RecvQueue, spares: &mut Spares, account: &mut Account| {
+            let input = &mut Input::from(&[7; 40][..]);
+            queue.push(input, 40, spares, account).unwrap();
+            queue.chunks.front().unwrap().unread().as_ptr()
+        };
+
+        let at = message(&mut first, &mut spares, &mut account);
+        assert_eq!(first.read(&mut [0; 40], &mut spares, &mut account), 40);
+        assert_eq!((first.chunks.capacity(), first.cost()), (0, 0));
+        assert_eq!(account.used(), spares.held());
+
+        assert_eq!(message(&mut second, &mut spares, &mut account), at);
+        assert_eq!((spares.held(), account.used()), (0, CHUNK_MIN));
+    }
+
+    #[test]
+    fn of_many_drained_queues_only_some_are_kept() {
+        let mut account = Account::new(&Budget::unlimited());
+        let mut spares = Spares::default();
+        let mut queues: Vec<_> = (0..1000).map(|_| RecvQueue::default()).collect();
+        for queue in &mut queues {
+            let input = &mut Input::from(&[7; 40][..]);
+            queue.push(input, 40, &mut spares, &mut account).unwrap();
+        }
+        for queue in &mut queues {
+            queue.read(&mut [0; 40], &mut spares, &mut account);
+        }
+        assert!((1..16 * 1024).contains(&account.used()));
+        spares.trim(&mut account);
+        assert_eq!(account.used(), 0);
     }
 }

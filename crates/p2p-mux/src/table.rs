@@ -22,7 +22,7 @@ use p2p_core::{Budget, ErrorCode, Exceeded, Instant, OpenError};
 
 use crate::entry::Owner;
 use crate::turns::Turns;
-use crate::{Account, Key, Limits, Meter, Outbox, Pending, Stream, Wake};
+use crate::{Account, Key, Limits, Meter, Outbox, Pending, Spares, Stream, Wake};
 
 /// What an entry and its control frames are charged, in bytes.
 const STREAM_COST: usize = 512;
@@ -53,6 +53,7 @@ pub struct Table<X> {
     resets: Meter,
     wakes: VecDeque<Wake>,
     account: Account,
+    spares: Spares,
     ended: bool,
 }
 
@@ -84,6 +85,7 @@ impl<X> Table<X> {
             deadlines: BTreeSet::new(),
             wakes: VecDeque::new(),
             account: Account::new(budget),
+            spares: Spares::default(),
             ended: false,
         }
     }
@@ -208,6 +210,7 @@ impl<X> Table<X> {
         self.account.refund(STREAM_COST);
         self.ids.remove(&stream.id);
         self.recent = None;
+        self.outbox.forget(key);
         if let Some(at) = stream.deadline {
             self.deadlines.remove(&(at, key));
         }
@@ -352,6 +355,7 @@ impl<X> Table<X> {
         for stream in self.slots.iter_mut().flatten() {
             stream.queue.trim(&mut self.account);
         }
+        self.spares.trim(&mut self.account);
         if self.ids.is_empty() {
             self.slots = Vec::new();
             self.free = Vec::new();

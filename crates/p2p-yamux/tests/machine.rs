@@ -1,11 +1,12 @@
 //! The machine alone: vectors, arbitrary bytes, every split, lists of operations.
 #![expect(clippy::unwrap_used, reason = "a broken vector file is a failed test")]
 
+use std::task::Poll;
 use std::time::Duration;
 
 use p2p_core::{Budget, Instant, Role};
-use p2p_mux::Machine;
 use p2p_mux::conformance::machines::{Duo, check_every_split, feed, observe};
+use p2p_mux::{Input, Machine};
 use p2p_yamux::wire::{Flags, HEADER_LEN, Header, Kind};
 use p2p_yamux::{Config, Session};
 use proptest::prelude::*;
@@ -164,4 +165,44 @@ fn a_frame_may_be_as_large_as_the_window() {
     );
     assert_eq!(seen.end, None);
     assert_eq!(seen.streams, [(1, payload, Some("end".to_owned()))]);
+}
+
+/// What it wrote is not sent yet when both ends give the first stream up and the second begins.
+#[test]
+fn a_stream_does_not_go_on_with_the_last_frame_of_one_that_is_gone() {
+    let budget = || Budget::unlimited();
+    let mut near = session(Role::Dialer, &budget());
+    let mut far = session(Role::Listener, &budget());
+    let now = Instant::ZERO;
+    let carry = |from: &mut Session, to: &mut Session| {
+        let mut bytes = Vec::new();
+        from.take_output(&mut bytes, now);
+        to.handle_input(&mut Input::Borrowed(&bytes), now).unwrap();
+    };
+    let Poll::Ready(Ok(first)) = near.open() else {
+        panic!("no stream");
+    };
+    near.announce(first);
+    carry(&mut near, &mut far);
+    let Poll::Ready(first_there) = far.accept() else {
+        panic!("not told");
+    };
+    carry(&mut far, &mut near);
+    assert_eq!(far.write(first_there, &[1; 100]), Poll::Ready(Ok(100)));
+    near.forget(first, now);
+    carry(&mut near, &mut far);
+    far.forget(first_there, now);
+
+    let Poll::Ready(Ok(second)) = far.open() else {
+        panic!("no stream");
+    };
+    assert_eq!(far.write(second, &[2; 100]), Poll::Ready(Ok(100)));
+    carry(&mut far, &mut near);
+
+    let Poll::Ready(second_here) = near.accept() else {
+        panic!("not told");
+    };
+    let mut read = [0; 200];
+    assert_eq!(near.read(second_here, &mut read), Poll::Ready(Ok(100)));
+    assert_eq!(read[..100], [2; 100]);
 }

@@ -21,7 +21,7 @@ impl<X> Table<X> {
         let Some(Some(stream)) = self.slots.get_mut(key.0 as usize) else {
             return Poll::Ready(Ok(0));
         };
-        let count = stream.queue.read(buf, &mut self.account);
+        let count = stream.queue.read(buf, &mut self.spares, &mut self.account);
         if count > 0 {
             return Poll::Ready(Ok(count));
         }
@@ -53,7 +53,8 @@ impl<X> Table<X> {
             }
             return Received::Discarded;
         }
-        if let Err(exceeded) = stream.queue.push(input, count, &mut self.account) {
+        let (spares, account) = (&mut self.spares, &mut self.account);
+        if let Err(exceeded) = stream.queue.push(input, count, spares, account) {
             self.account.budget().refused(&exceeded);
             input.skip(count);
             self.reset(key, ErrorCode::RESOURCE_LIMIT_EXCEEDED);

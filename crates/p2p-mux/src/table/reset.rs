@@ -114,6 +114,7 @@ impl<X> Table<X> {
             stream.send = Send::Closed;
             self.settle(Key(index));
         }
+        self.spares.trim(&mut self.account);
         self.account.trim();
     }
 }
