@@ -27,6 +27,43 @@ pub trait AddrExt: Sized {
     fn from_tcp_socket(socket: SocketAddr) -> Self;
 }
 
+/// What an address is dialed over. The least is the fastest to a secured connection, and dialed
+/// first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Carrier {
+    /// QUIC: one round trip.
+    Quic,
+    /// WebTransport.
+    WebTransport,
+    /// TCP.
+    Tcp,
+    /// WebSocket, plain or over TLS.
+    WebSocket,
+    /// Something else.
+    Other,
+}
+
+impl Carrier {
+    /// Of the first hop: behind `/p2p-circuit` comes what the relay does.
+    pub fn of(addr: &Multiaddr) -> Self {
+        let mut carrier = Self::Other;
+        for part in addr.iter() {
+            if part == Part::P2pCircuit {
+                break;
+            }
+            carrier = match part.tag() {
+                "tcp" => Self::Tcp,
+                "quic-v1" | "quic" => Self::Quic,
+                "webtransport" => Self::WebTransport,
+                "ws" | "wss" => Self::WebSocket,
+                _ => carrier,
+            };
+        }
+        carrier
+    }
+}
+
 impl AddrExt for Multiaddr {
     fn peer(&self) -> Option<PeerId> {
         match self.iter().last() {

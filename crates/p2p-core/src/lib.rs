@@ -39,7 +39,7 @@ mod time;
 mod transport;
 pub mod uvarint;
 
-pub use addr::AddrExt;
+pub use addr::{AddrExt, Carrier};
 pub use budget::{Budget, Exceeded, Permit};
 pub use error::{Blame, Chain, ErrorCode};
 pub use futures::future::BoxFuture;

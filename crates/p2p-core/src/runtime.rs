@@ -364,6 +364,19 @@ pub struct Datagram<'a> {
     pub ecn: u8,
 }
 
+impl<'a> Datagram<'a> {
+    /// One datagram, of which the system chooses where it comes from.
+    pub fn new(to: SocketAddr, contents: &'a [u8]) -> Self {
+        Self {
+            to,
+            from: None,
+            contents,
+            segment: None,
+            ecn: 0,
+        }
+    }
+}
+
 /// What arrived in one receive call.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {

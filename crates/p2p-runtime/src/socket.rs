@@ -198,6 +198,17 @@ mod tests {
                 assert!(socket.reuse_address().unwrap());
                 assert_eq!(socket.reuse_port().unwrap(), on);
             }
+            #[cfg(target_os = "linux")]
+            for socket in [SockRef::from(&listener), SockRef::from(&stream)] {
+                let has = std::fs::read_to_string("/proc/sys/net/mptcp/enabled");
+                let several = on && has.is_ok_and(|enabled| enabled.trim() == "1");
+                let expected = if several {
+                    Protocol::MPTCP
+                } else {
+                    Protocol::TCP
+                };
+                assert_eq!(socket.protocol().unwrap(), Some(expected));
+            }
         }
     }
 }

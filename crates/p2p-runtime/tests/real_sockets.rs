@@ -398,13 +398,7 @@ async fn udp_in_bulk_keeps_datagrams_apart_and_tells_where_they_went(rt: Rt) {
 
 async fn udp_refuses_what_it_cannot_do(rt: Rt) {
     let socket = rt.net().udp_bind(loopback()).unwrap();
-    let whole = Datagram {
-        to: socket.local_addr().unwrap(),
-        from: None,
-        contents: &[0; 100],
-        segment: None,
-        ecn: 0,
-    };
+    let whole = Datagram::new(socket.local_addr().unwrap(), &[0; 100]);
     let refusal = async |datagram: Datagram<'_>| {
         let sent = poll_fn(|cx| socket.poll_send(cx, &datagram)).await;
         sent.unwrap_err().kind()
@@ -505,13 +499,7 @@ async fn connected(net: &dyn Net) -> (Box<dyn TcpStream>, Box<dyn TcpStream>) {
 }
 
 async fn send(socket: &Arc<dyn UdpSocket>, to: SocketAddr, contents: &[u8]) {
-    let datagram = Datagram {
-        to,
-        from: None,
-        contents,
-        segment: None,
-        ecn: 0,
-    };
+    let datagram = Datagram::new(to, contents);
     poll_fn(|cx| socket.poll_send(cx, &datagram)).await.unwrap();
 }
 

@@ -19,9 +19,9 @@ pub struct Config {
     /// Use several network paths at once where both ends and the system can (Multipath TCP, on
     /// Linux); plain TCP otherwise. Default: false.
     ///
-    /// A connection then outlives the loss of one network, and costs the kernel more per byte. A
-    /// remote that goes away without closing may show only by the deadlines above: Linux was seen
-    /// not to pass it on.
+    /// A connection then outlives the loss of one network, and costs the kernel more per byte. That
+    /// a remote went away without closing may show only by the deadlines of whoever uses the
+    /// connection: Linux was seen not to pass it on.
     pub multipath: bool,
     /// Send small segments at once (`TCP_NODELAY`). Default: true.
     ///

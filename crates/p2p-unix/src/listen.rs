@@ -18,10 +18,9 @@ impl Unix {
         };
         let socket = match self.listen_at(&path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                if !self.is_left_over(&path).await {
+                if !self.take_away(&path).await? {
                     return Err(error);
                 }
-                fs::remove_file(&path)?;
                 self.listen_at(&path)?
             }
             done => done?,
@@ -36,6 +35,31 @@ impl Unix {
 
     fn listen_at(&self, path: &Path) -> io::Result<Box<dyn UnixListener>> {
         self.rt.net().unix_listen(path, self.config.backlog)
+    }
+
+    /// Removes the socket at `path` if nobody listens on it any more; false if somebody does.
+    ///
+    /// Between a look and a removal another starter may have done both and listen there by now. So
+    /// what is there is moved aside first, where nobody puts another one, and looked at once more.
+    async fn take_away(&self, path: &Path) -> io::Result<bool> {
+        if !self.is_left_over(path).await {
+            return Ok(false);
+        }
+        // Short: the path of a socket is.
+        let aside = u32::from_be_bytes(self.rt.random());
+        let aside = path.with_file_name(format!("~{aside:08x}"));
+        match fs::rename(path, &aside) {
+            // Somebody else has taken it away.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            done => done?,
+        }
+        let was_left = self.is_left_over(&aside).await;
+        if !was_left {
+            // Fails if a third one listens there by now, which then stays.
+            let _ = fs::hard_link(&aside, path);
+        }
+        fs::remove_file(&aside)?;
+        Ok(was_left)
     }
 
     /// Whether `path` is a socket that nobody listens on any more.

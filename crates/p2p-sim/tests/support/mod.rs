@@ -96,13 +96,7 @@ pub(crate) async fn send(
     to: SocketAddr,
     contents: &[u8],
 ) -> io::Result<()> {
-    let datagram = Datagram {
-        to,
-        from: None,
-        contents,
-        segment: None,
-        ecn: 0,
-    };
+    let datagram = Datagram::new(to, contents);
     poll_fn(|cx| socket.poll_send(cx, &datagram)).await
 }
 

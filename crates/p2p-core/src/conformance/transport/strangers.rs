@@ -61,13 +61,7 @@ pub(super) async fn send_datagram(
     };
     let socket = rt.net().udp_bind(from)?;
     let contents = crate::conformance::pattern(3, len);
-    let datagram = Datagram {
-        to,
-        from: None,
-        contents: &contents,
-        segment: None,
-        ecn: 0,
-    };
+    let datagram = Datagram::new(to, &contents);
     poll_fn(|cx| socket.poll_send(cx, &datagram)).await?;
     Ok(socket)
 }
