@@ -12,11 +12,14 @@ use crate::wire::{Kind, Record};
 /// An answer, or that there is none.
 pub(crate) type Remembered = Result<Vec<Record>, ResolveError>;
 
+/// A name, and what was asked for; nothing: all that the system's resolver knows.
+type Key = (String, Option<Kind>);
+
 /// Answers by name, each until its time is over; the ones that end first make room.
 #[derive(Debug)]
 pub(crate) struct Cache {
     max: usize,
-    entries: Mutex<BTreeMap<(String, Kind), (Instant, Remembered)>>,
+    entries: Mutex<BTreeMap<Key, (Instant, Remembered)>>,
 }
 
 impl Cache {
@@ -27,7 +30,7 @@ impl Cache {
         }
     }
 
-    pub(crate) fn get(&self, name: &str, kind: Kind, now: Instant) -> Option<Remembered> {
+    pub(crate) fn get(&self, name: &str, kind: Option<Kind>, now: Instant) -> Option<Remembered> {
         let entries = self.lock();
         let (until, answer) = entries.get(&(name.to_ascii_lowercase(), kind))?;
         (now < *until).then(|| answer.clone())
@@ -36,7 +39,7 @@ impl Cache {
     pub(crate) fn put(
         &self,
         name: &str,
-        kind: Kind,
+        kind: Option<Kind>,
         answer: &Remembered,
         ttl: Duration,
         now: Instant,
@@ -59,7 +62,7 @@ impl Cache {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, Kind), (Instant, Remembered)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, (Instant, Remembered)>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

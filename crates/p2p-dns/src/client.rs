@@ -3,11 +3,12 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use p2p_core::{Datagram, Rt, TcpOptions};
 
-use crate::wire::{self, Answer, Kind};
+use crate::wire::{self, Answer, Kind, Record};
 use crate::{Config, ResolveError};
 
 /// The longest datagram that is read, in bytes.
@@ -15,14 +16,15 @@ const BUFFER: usize = 4096;
 /// How often each server is asked.
 const ROUNDS: usize = 2;
 
-/// Asks `servers` in turn until one answers.
+/// Asks `servers` in turn until one answers: records, and how long they hold.
 pub(crate) async fn ask(
     rt: &Rt,
     config: &Config,
     servers: &[SocketAddr],
     name: &str,
     kind: Kind,
-) -> Result<Answer, ResolveError> {
+) -> Result<(Vec<Record>, Duration), ResolveError> {
+    let owned = || name.to_owned();
     let mut failed = None;
     for _ in 0..ROUNDS {
         for server in servers {
@@ -31,23 +33,33 @@ pub(crate) async fn ask(
                 .await
             {
                 Err(_) => {}
+                Ok(Ok(Answer::Records(records, ttl))) if !records.is_empty() => {
+                    return Ok((records, ttl));
+                }
+                Ok(Ok(Answer::Records(..))) => {
+                    let (name, kind) = (owned(), kind.noun());
+                    return Err(ResolveError::Nothing { name, kind });
+                }
+                Ok(Ok(Answer::NoSuchName)) => {
+                    return Err(ResolveError::NoSuchName { name: owned() });
+                }
                 Ok(Ok(Answer::Refused(what))) => failed = Some((*server, what)),
-                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Ok(Answer::Truncated)) => {
+                    let what = "its answer does not fit, not even over TCP".to_owned();
+                    failed = Some((*server, what));
+                }
                 Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => {
-                    let name = name.to_owned();
-                    return Err(ResolveError::BadName { name });
+                    return Err(ResolveError::BadName { name: owned() });
                 }
                 Ok(Err(error)) => failed = Some((*server, error.to_string())),
             }
         }
     }
+    let name = owned();
     Err(match (failed, servers.len()) {
         (_, 0) => ResolveError::NoServer,
-        (Some((server, what)), _) => ResolveError::Server { server, what },
-        (None, servers) => ResolveError::Timeout {
-            name: name.to_owned(),
-            servers,
-        },
+        (Some((server, what)), _) => ResolveError::Server { server, name, what },
+        (None, servers) => ResolveError::Timeout { name, servers },
     })
 }
 
@@ -75,13 +87,7 @@ async fn over_udp(
         false => ([0u16; 8], 0).into(),
     };
     let socket = rt.net().udp_bind(any)?;
-    let datagram = Datagram {
-        to: server,
-        from: None,
-        contents: question,
-        segment: None,
-        ecn: 0,
-    };
+    let datagram = Datagram::new(server, question);
     poll_fn(|cx| socket.poll_send(cx, &datagram)).await?;
     let mut buffer = vec![0; BUFFER];
     loop {

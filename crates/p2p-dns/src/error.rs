@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use p2p_core::{Blame, Chain, Denied, Multiaddr, TransportError};
 
@@ -13,6 +14,12 @@ pub enum ResolveError {
     /// It is not a name that can be asked for.
     #[error("{name:?} is not a host name")]
     BadName {
+        /// The name.
+        name: String,
+    },
+    /// Its `/dnsaddr` records lead to names that were asked before, and none to an address.
+    #[error("{name} leads in a circle: its records come back to names that were asked before")]
+    Circle {
         /// The name.
         name: String,
     },
@@ -47,12 +54,22 @@ pub enum ResolveError {
         name: String,
     },
     /// The name server answered, but not the question.
-    #[error("name server {server}: {what}")]
+    #[error("name server {server} has no answer for {name}: {what}")]
     Server {
         /// Who was asked.
         server: SocketAddr,
+        /// The name.
+        name: String,
         /// What it answered.
         what: String,
+    },
+    /// The servers, or the system's resolver, took all the time that there was.
+    #[error("looking up {name} took longer than {after:?} (setting: patience)")]
+    Slow {
+        /// The name that was asked for when the time was over.
+        name: String,
+        /// How long the address may take.
+        after: Duration,
     },
     /// The system's resolver failed.
     #[error("cannot resolve {name}: {source}")]
@@ -83,24 +100,32 @@ impl ResolveError {
     pub fn blame(&self) -> Blame {
         match self {
             Self::BadName { .. } | Self::Denied(_) | Self::NoServer => Blame::Us,
-            Self::Nothing { .. }
+            Self::Circle { .. }
+            | Self::Nothing { .. }
             | Self::NoMatch { .. }
             | Self::NoSuchName { .. }
             | Self::Server { .. }
+            | Self::Slow { .. }
             | Self::System { .. }
             | Self::Timeout { .. }
             | Self::TooDeep { .. } => Blame::Network,
         }
+    }
+
+    /// Whether it is the answer of a server, and not that there was none.
+    pub(crate) fn is_answer(&self) -> bool {
+        matches!(self, Self::Nothing { .. } | Self::NoSuchName { .. })
     }
 }
 
 impl From<ResolveError> for io::Error {
     fn from(error: ResolveError) -> Self {
         let kind = match &error {
-            ResolveError::Timeout { .. } => io::ErrorKind::TimedOut,
+            ResolveError::Slow { .. } | ResolveError::Timeout { .. } => io::ErrorKind::TimedOut,
             ResolveError::Denied(_) => io::ErrorKind::PermissionDenied,
             ResolveError::BadName { .. } | ResolveError::NoServer => io::ErrorKind::InvalidInput,
-            ResolveError::NoMatch { .. }
+            ResolveError::Circle { .. }
+            | ResolveError::NoMatch { .. }
             | ResolveError::Nothing { .. }
             | ResolveError::NoSuchName { .. }
             | ResolveError::Server { .. }
@@ -113,10 +138,13 @@ impl From<ResolveError> for io::Error {
 
 /// A name came to several addresses, and none of them could be dialed.
 #[derive(Debug, thiserror::Error)]
-#[error("none of {} addresses worked: {}", .attempts.len(), list(.attempts))]
+#[error("none of {} addresses worked: {}{}", .attempts.len(), list(.attempts), rest(*.left_out))]
 pub struct AllFailed {
     /// Each address with its error.
     pub attempts: Vec<(Multiaddr, TransportError)>,
+    /// How many were not dialed, because the name came to more than
+    /// [`Config::max_dials`](crate::Config::max_dials).
+    pub left_out: usize,
 }
 
 fn list(attempts: &[(Multiaddr, TransportError)]) -> String {
@@ -134,4 +162,11 @@ fn list(attempts: &[(Multiaddr, TransportError)]) -> String {
         lines.push(format!("and {more} more"));
     }
     lines.join(", ")
+}
+
+fn rest(left_out: usize) -> String {
+    match left_out {
+        0 => String::new(),
+        count => format!("; {count} more were left out (setting: max_dials)"),
+    }
 }

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! [`Resolver`] is useful alone; [`Dns`] is a [`p2p_core::Transport`] that dials what it finds.
-//! Depth, questions and addresses are bounded, because somebody else's records decide where they
-//! lead ([`Config`]). Every failure has its name ([`ResolveError`]).
+//! QUIC comes first, then TCP, then WebSocket, as for addresses without names. Depth, questions,
+//! addresses, dials and time are bounded, because somebody else's records decide where they lead
+//! ([`Config`]). Every failure has its name ([`ResolveError`]).
 //!
 //! ```
 //! use std::sync::Arc;
@@ -29,6 +30,7 @@ mod client;
 mod config;
 mod error;
 mod resolver;
+mod servers;
 mod transport;
 mod wire;
 

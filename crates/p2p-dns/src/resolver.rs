@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   /dns4/a.b/tcp/1       ── A ──────> /ip4/1.2.3.4/tcp/1
+//!   /dns4/a.b/tcp/1/ws    ── A ──────> /ip4/1.2.3.4/tcp/1/sni/a.b/ws
 //!   /dns4/a.b/tcp/1/wss   ── A ──────> /ip4/1.2.3.4/tcp/1/tls/sni/a.b/ws
 //!   /dnsaddr/a.b/p2p/Q    ── TXT of _dnsaddr.a.b ──> those that end with /p2p/Q, each again
 //! ```
@@ -12,7 +13,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +21,9 @@ use p2p_core::multiaddr_parts::Part;
 use p2p_core::{Multiaddr, Rt};
 
 use crate::cache::{Cache, Remembered};
-use crate::wire::{Answer, Kind, Record};
-use crate::{Config, ResolveError, client, config};
+use crate::servers::Servers;
+use crate::wire::{Kind, Record};
+use crate::{Config, ResolveError, client};
 
 /// Resolves names in addresses, and remembers the answers. Cheap to clone.
 #[derive(Clone)]
@@ -32,7 +34,7 @@ struct Inner {
     config: Config,
     cache: Cache,
     /// Whom to ask for what the system's resolver does not tell.
-    servers: Vec<SocketAddr>,
+    servers: Servers,
 }
 
 /// One name that is still to be resolved.
@@ -44,28 +46,25 @@ struct Step {
 impl Resolver {
     /// Asks through the sockets of `rt`.
     pub fn new(rt: Rt, config: Config) -> Self {
-        let servers = match config.servers.is_empty() {
-            true if rt.is_reproducible() => Vec::new(),
-            true => config::system_servers(),
-            false => config.servers.clone(),
-        };
         Self(Arc::new(Inner {
+            servers: Servers::new(&rt, &config),
             cache: Cache::new(config.cache_entries),
             rt,
             config,
-            servers,
         }))
     }
 
     /// The addresses that `addr` stands for, without names, each of them once, at most
-    /// [`Config::max_addrs`]. An address without a name stands for itself.
+    /// [`Config::max_addrs`]. An address without a name stands for itself. Takes at most
+    /// [`Config::patience`].
     ///
     /// Cancel-safe.
     ///
     /// # Errors
     /// [`ResolveError`] if there is no address at all: the first reason that was met.
     pub async fn resolve(&self, addr: &Multiaddr) -> Result<Vec<Multiaddr>, ResolveError> {
-        let config = &self.0.config;
+        let Inner { rt, config, .. } = &*self.0;
+        let until = rt.now() + config.patience;
         let mut steps = VecDeque::from([Step {
             addr: addr.clone(),
             depth: 0,
@@ -90,22 +89,27 @@ impl Resolver {
                 error.get_or_insert(ResolveError::TooDeep { name });
                 continue;
             }
-            match self.step(&addr, &name, wanted).await {
-                Ok(next) => {
+            match rt.timeout_at(until, self.step(&addr, &name, wanted)).await {
+                Ok(Ok(next)) => {
                     steps.extend(next.into_iter().take(config.max_addrs).map(|addr| Step {
                         addr,
                         depth: depth + 1,
                     }))
                 }
-                Err(why) => {
+                Ok(Err(why)) => {
                     error.get_or_insert(why);
+                }
+                Err(_) => {
+                    let after = config.patience;
+                    error.get_or_insert(ResolveError::Slow { name, after });
                 }
             }
         }
         match (found.is_empty(), error) {
             (true, Some(error)) => Err(error),
-            (true, None) => Err(ResolveError::TooDeep {
-                name: addr.to_string(),
+            // Whatever leads on was asked before.
+            (true, None) => Err(ResolveError::Circle {
+                name: name_in(addr).map_or_else(|| addr.to_string(), |(name, _)| name),
             }),
             (false, _) => Ok(found),
         }
@@ -172,11 +176,20 @@ impl Resolver {
     }
 
     async fn ips_of_the_system(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
-        let resolved = self.0.rt.net().resolve(name).await;
-        resolved.map_err(|error| ResolveError::System {
+        let Inner {
+            rt, config, cache, ..
+        } = &*self.0;
+        if let Some(Ok(known)) = cache.get(name, None, rt.now()) {
+            return Ok(ips_in(&known));
+        }
+        let resolved = rt.net().resolve(name).await;
+        let ips = resolved.map_err(|error| ResolveError::System {
             name: name.to_owned(),
             source: Arc::new(error),
-        })
+        })?;
+        let answer = Ok(ips.iter().copied().map(Record::Ip).collect());
+        cache.put(name, None, &answer, config.system_ttl, rt.now());
+        Ok(ips)
     }
 
     async fn ips_of_the_servers(
@@ -194,10 +207,7 @@ impl Resolver {
         let (mut ips, mut error) = (Vec::new(), None);
         for answer in answers {
             match answer {
-                Ok(records) => ips.extend(records.iter().filter_map(|record| match record {
-                    Record::Ip(ip) => Some(*ip),
-                    Record::Text(_) => None,
-                })),
+                Ok(records) => ips.extend(ips_in(&records)),
                 Err(why) => error = Some(why),
             }
         }
@@ -219,30 +229,29 @@ impl Resolver {
             cache,
             servers,
         } = &*self.0;
-        if let Some(answer) = cache.get(name, kind, rt.now()) {
+        // Those that say so are asked from the root in any case.
+        let name = name.trim_end_matches('.');
+        if let Some(answer) = cache.get(name, Some(kind), rt.now()) {
             return answer;
         }
-        let (answer, ttl) = match client::ask(rt, config, servers, name, kind).await {
-            Ok(Answer::Records(records, ttl)) if !records.is_empty() => {
-                (Ok(records), ttl.min(config.max_ttl))
-            }
-            Ok(Answer::NoSuchName) => {
-                let name = name.to_owned();
-                (Err(ResolveError::NoSuchName { name }), config.negative_ttl)
-            }
-            Ok(_) => {
-                let (name, kind) = (name.to_owned(), kind.noun());
-                (
-                    Err(ResolveError::Nothing { name, kind }),
-                    config.negative_ttl,
-                )
-            }
+        let servers = servers.list(rt.now());
+        let (answer, ttl) = match client::ask(rt, config, &servers, name, kind).await {
+            Ok((records, ttl)) => (Ok(records), ttl.min(config.max_ttl)),
+            Err(error) if error.is_answer() => (Err(error), config.negative_ttl),
             // A server that is silent now may answer soon.
             Err(error) => (Err(error), Duration::ZERO),
         };
-        cache.put(name, kind, &answer, ttl, rt.now());
+        cache.put(name, Some(kind), &answer, ttl, rt.now());
         answer
     }
+}
+
+fn ips_in(records: &[Record]) -> Vec<IpAddr> {
+    let ip = |record: &Record| match record {
+        Record::Ip(ip) => Some(*ip),
+        Record::Text(_) => None,
+    };
+    records.iter().filter_map(ip).collect()
 }
 
 impl fmt::Debug for Resolver {
@@ -302,19 +311,25 @@ fn ends_with(addr: &Multiaddr, suffix: &Multiaddr) -> bool {
     addr.ends_with(&suffix)
 }
 
-/// The rest of an address behind its name: what proves the name keeps it.
+/// The rest of an address behind its name: what has to name the host to the remote keeps it.
 fn with_name(rest: &Multiaddr, name: &str) -> Multiaddr {
-    let named = rest.iter().any(|part| matches!(part, Part::Sni(_)));
+    let mut named = rest.iter().any(|part| matches!(part, Part::Sni(_)));
+    let sni = || Part::Sni(name.trim_end_matches('.').into());
     let mut with = Multiaddr::empty();
     for part in rest.iter() {
         match part {
             Part::Tls if !named => {
                 with.push(Part::Tls);
-                with.push(Part::Sni(name.into()));
+                with.push(sni());
+                named = true;
+            }
+            Part::Ws(path) if !named => {
+                with.push(sni());
+                with.push(Part::Ws(path));
             }
             Part::Wss(path) if !named => {
                 with.push(Part::Tls);
-                with.push(Part::Sni(name.into()));
+                with.push(sni());
                 with.push(Part::Ws(path));
             }
             part => with.push(part),

@@ -7,7 +7,8 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use p2p_core::{
-    AddrExt, AllowAll, Dialed, Gate, Listener, Multiaddr, PeerId, Rt, Transport, TransportError,
+    AddrExt, AllowAll, Carrier, Dialed, Gate, Listener, Multiaddr, PeerId, Rt, Transport,
+    TransportError,
 };
 
 use crate::resolver::has_name;
@@ -15,8 +16,8 @@ use crate::{AllFailed, Config, ResolveError, Resolver};
 
 /// Dials `/dns`, `/dns4`, `/dns6` and `/dnsaddr` through other transports. Cheap to clone.
 ///
-/// Where a name has several addresses they are dialed one after the other, a little apart, and
-/// the first connection wins.
+/// Where a name has several addresses they are dialed one after the other, a little apart, QUIC
+/// before TCP before WebSocket, and the first connection wins.
 #[derive(Clone, Debug)]
 pub struct Dns {
     rt: Rt,
@@ -70,6 +71,10 @@ impl Dns {
                 Ok(()) => targets.extend(self.target(to)),
             }
         }
+        // Stable: addresses of one kind stay as the records have them.
+        targets.sort_by_key(|(_, to)| Carrier::of(to));
+        let left_out = targets.len().saturating_sub(self.config.max_dials.get());
+        targets.truncate(self.config.max_dials.get());
         if targets.is_empty() {
             return Err(match denied {
                 Some(why) => failed(ResolveError::Denied(why).into()),
@@ -78,10 +83,10 @@ impl Dns {
         }
         let raced = self.race(targets, expect).await;
         raced.map_err(|mut attempts| match attempts.pop() {
-            Some((_, error)) if attempts.is_empty() => error,
+            Some((_, error)) if attempts.is_empty() && left_out == 0 => error,
             last => {
                 attempts.extend(last);
-                failed(io::Error::other(AllFailed { attempts }))
+                failed(io::Error::other(AllFailed { attempts, left_out }))
             }
         })
     }
@@ -99,6 +104,7 @@ impl Dns {
         let mut waiting = targets.into_iter();
         let mut under_way = FuturesUnordered::new();
         let mut failed = Vec::new();
+        let max = self.config.max_parallel_dials.get();
         loop {
             if let Some((transport, to)) = waiting.next() {
                 let expect = expect.or_else(|| to.peer());
@@ -107,11 +113,10 @@ impl Dns {
             } else if under_way.is_empty() {
                 return Err(failed);
             }
-            let due = match waiting.len() {
-                0 => None,
-                _ => Some(self.rt.now() + self.config.dial_stagger),
-            };
-            // Until one is a connection, or the next one's turn comes: at once after a failure.
+            let more = waiting.len() > 0 && under_way.len() < max;
+            let due = more.then(|| self.rt.now() + self.config.dial_stagger);
+            // Until one is a connection, or the next one's turn comes: at once after a failure,
+            // and only then if there are enough.
             let ended = match due {
                 None => under_way.next().await,
                 Some(due) => match select(under_way.next(), self.rt.timer(due)).await {

@@ -91,7 +91,7 @@ pub(crate) fn answer(bytes: &[u8], id: u16, name: &str, kind: Kind) -> Option<An
     match packet.rcode() {
         RCODE::NoError => {}
         RCODE::NameError => return Some(Answer::NoSuchName),
-        other => return Some(Answer::Refused(format!("{other:?}"))),
+        other => return Some(Answer::Refused(refused(other))),
     }
     let mut records = Vec::new();
     let mut ttl = u32::MAX;
@@ -110,6 +110,17 @@ pub(crate) fn answer(bytes: &[u8], id: u16, name: &str, kind: Kind) -> Option<An
         records.push(record);
     }
     Some(Answer::Records(records, Duration::from_secs(ttl.into())))
+}
+
+/// A code that is no answer, in words.
+fn refused(code: RCODE) -> String {
+    match code {
+        RCODE::FormatError => "it does not understand the question (FORMERR)".to_owned(),
+        RCODE::NotImplemented => "it does not answer such questions (NOTIMP)".to_owned(),
+        RCODE::Refused => "it refuses to answer (REFUSED)".to_owned(),
+        RCODE::ServerFailure => "it failed to find out (SERVFAIL)".to_owned(),
+        other => format!("it says {other:?}"),
+    }
 }
 
 #[cfg(test)]

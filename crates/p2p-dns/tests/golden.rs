@@ -6,6 +6,7 @@
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use p2p_core::golden::Texts;
 use p2p_core::{Denied, Multiaddr, TransportError};
@@ -24,13 +25,14 @@ fn addr(text: &str) -> Multiaddr {
     text.parse().unwrap()
 }
 
-fn names() -> [ResolveError; 11] {
+fn names() -> [ResolveError; 13] {
     let name = || "node.test".to_owned();
     let server = "192.0.2.53:53".parse().unwrap();
     let reason = "not on a Sunday".to_owned();
     [
         resolve(&format!("/dns4/{}.test/tcp/1", "long".repeat(16))),
         resolve("/dns4/node.test/tcp/1"),
+        ResolveError::Circle { name: name() },
         ResolveError::Denied(Denied { reason }),
         ResolveError::NoMatch {
             name: name(),
@@ -45,7 +47,12 @@ fn names() -> [ResolveError; 11] {
         ResolveError::NoSuchName { name: name() },
         ResolveError::Server {
             server,
+            name: name(),
             what: "not an answer".to_owned(),
+        },
+        ResolveError::Slow {
+            name: name(),
+            after: Duration::from_secs(5),
         },
         ResolveError::System {
             name: name(),
@@ -83,5 +90,6 @@ fn failed(count: u16) -> AllFailed {
     });
     AllFailed {
         attempts: attempts.collect(),
+        left_out: usize::from(count) / 9 * 84,
     }
 }

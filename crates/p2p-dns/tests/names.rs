@@ -10,14 +10,15 @@
 use std::error::Error as _;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::future::join;
+use futures::future::{BoxFuture, join};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use p2p_core::{
-    Datagram, Denied, Gate, Multiaddr, PeerId, Rt, TcpOptions, Transport, TransportError, UdpSocket,
+    AddrExt, Datagram, Denied, Dialed, Gate, Listener, Multiaddr, PeerId, Rt, TcpOptions,
+    Transport, TransportError, UdpSocket,
 };
 use p2p_dns::{Config, Dns, ResolveError, Resolver};
 use p2p_sim::{Host, Sim};
@@ -65,7 +66,33 @@ const ZONE: Zone = &[
         "dnsaddr=/dnsaddr/loop.test",
     ),
     ("_dnsaddr.empty.test", TYPE::TXT, "v=spf1"),
+    (
+        "_dnsaddr.mixed.test",
+        TYPE::TXT,
+        "dnsaddr=/ip4/192.0.2.1/tcp/1/ws",
+    ),
+    (
+        "_dnsaddr.mixed.test",
+        TYPE::TXT,
+        "dnsaddr=/ip4/192.0.2.2/tcp/1",
+    ),
+    (
+        "_dnsaddr.mixed.test",
+        TYPE::TXT,
+        "dnsaddr=/ip4/192.0.2.3/udp/1/quic-v1",
+    ),
+    (
+        "_dnsaddr.mixed.test",
+        TYPE::TXT,
+        "dnsaddr=/ip4/192.0.2.4/tcp/1",
+    ),
+    ("cut.test", TYPE::A, "127.0.0.1"),
 ];
+
+/// The texts of a name with a hundred addresses.
+fn many() -> impl Iterator<Item = String> {
+    (1..=100).map(|n| format!("dnsaddr=/ip4/192.0.2.{n}/tcp/1"))
+}
 
 /// Us and a server that answers from the zone, and counts the questions.
 struct World {
@@ -141,13 +168,7 @@ impl World {
 }
 
 async fn send(socket: &dyn UdpSocket, to: SocketAddr, contents: &[u8]) {
-    let datagram = Datagram {
-        to,
-        from: None,
-        contents,
-        segment: None,
-        ecn: 0,
-    };
+    let datagram = Datagram::new(to, contents);
     poll_fn(|cx| socket.poll_send(cx, &datagram)).await.unwrap();
 }
 
@@ -162,9 +183,15 @@ fn answer(question: &[u8], truncated: bool) -> Vec<u8> {
     let qname = &question.questions[0].qname;
     if name == "refused.test" {
         *reply.rcode_mut() = RCODE::Refused;
-    } else if !ZONE.iter().any(|(known, ..)| *known == name) {
+    } else if name == "_dnsaddr.many.test" && !truncated {
+        for text in many() {
+            let rdata = RData::TXT(TXT::try_from(&*text.leak()).unwrap());
+            let record = ResourceRecord::new(qname.clone(), CLASS::IN, 60, rdata);
+            reply.answers.push(record);
+        }
+    } else if !name.starts_with("_dnsaddr.many") && !ZONE.iter().any(|(known, ..)| *known == name) {
         *reply.rcode_mut() = RCODE::NameError;
-    } else if truncated {
+    } else if truncated || name == "cut.test" {
         reply.set_flags(PacketFlag::TRUNCATION);
     } else {
         for (_, _, value) in ZONE
@@ -215,7 +242,15 @@ fn names_come_to_their_addresses() {
             "/dns4/FOUR.test/tcp/1/p2p/ALICE",
             &["/ip4/127.0.0.1/tcp/1/p2p/ALICE"],
         ),
-        ("/dns4/four.test/tcp/1/ws", &["/ip4/127.0.0.1/tcp/1/ws"]),
+        ("/dns4/four.test./tcp/1", &["/ip4/127.0.0.1/tcp/1"]),
+        (
+            "/dns4/four.test/tcp/1/ws",
+            &["/ip4/127.0.0.1/tcp/1/sni/four.test/ws"],
+        ),
+        (
+            "/dns4/four.test./tcp/1/wss",
+            &["/ip4/127.0.0.1/tcp/1/tls/sni/four.test/ws"],
+        ),
         (
             "/dns4/four.test/tcp/1/wss",
             &["/ip4/127.0.0.1/tcp/1/tls/sni/four.test/ws"],
@@ -262,9 +297,25 @@ fn each_failure_has_its_name() {
     let nothing = failed("/dns6/four.test/tcp/1");
     assert_eq!(nothing.to_string(), "four.test has no IPv6 address");
     let refused = failed("/dns4/refused.test/tcp/1");
-    assert!(matches!(refused, ResolveError::Server { .. }), "{refused}");
+    assert_eq!(
+        refused.to_string(),
+        format!(
+            "name server {} has no answer for refused.test: it refuses to answer (REFUSED)",
+            world.at
+        )
+    );
+    let cut = failed("/dns4/cut.test/tcp/1");
+    assert!(matches!(cut, ResolveError::Server { .. }), "{cut}");
     let looped = failed("/dnsaddr/loop.test");
-    assert!(matches!(looped, ResolveError::TooDeep { .. }), "{looped}");
+    assert!(
+        matches!(&looped, ResolveError::Circle { name } if name == "loop.test"),
+        "{looped}"
+    );
+    let mut shallow = world.config();
+    shallow.max_depth = 1;
+    let shallow = Resolver::new(world.rt(), shallow);
+    let deep = world.resolve(&shallow, "/dnsaddr/deep.test").unwrap_err();
+    assert!(matches!(deep, ResolveError::TooDeep { .. }), "{deep}");
     let no_match = failed("/dnsaddr/deep.test/p2p/BOB");
     assert!(
         matches!(no_match, ResolveError::NoMatch { records: 1, .. }),
@@ -298,6 +349,26 @@ fn a_silent_server_is_given_up_and_the_next_one_asked() {
     assert!(world.resolve(&resolver, "/dns4/four.test/tcp/1").is_ok());
     // The patience with the first, and a round trip.
     assert_eq!(world.sim.now() - start, Duration::from_millis(2020));
+}
+
+#[test]
+fn an_address_takes_no_longer_than_the_patience_however_many_servers_are_silent() {
+    let world = World::new(1000);
+    let silent = world.sim.host("silent");
+    let ports = [53, 54, 55].map(|port| silent.socket(port));
+    let _deaf = ports.map(|at| silent.rt().net().udp_bind(at).unwrap());
+    let mut config = world.config();
+    config.servers = ports.to_vec();
+    let resolver = Resolver::new(world.rt(), config);
+    for road in ["/dns4/four.test/tcp/1", "/dnsaddr/four.test"] {
+        let start = world.sim.now();
+        let error = world.resolve(&resolver, road).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "looking up four.test took longer than 5s (setting: patience)"
+        );
+        assert_eq!(world.sim.now() - start, Duration::from_secs(5));
+    }
 }
 
 #[test]
@@ -342,6 +413,96 @@ fn the_address_that_answers_wins() {
             assert_eq!(dialed.unwrap().local, Some(accepted.unwrap().remote));
         }
     });
+}
+
+/// Connects to nothing, and notes what is dialed.
+#[derive(Clone, Debug)]
+struct Deaf {
+    rt: Rt,
+    /// How long a dial takes to fail.
+    takes: Duration,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    dialed: Vec<String>,
+    now: usize,
+    most: usize,
+}
+
+impl Deaf {
+    fn new(rt: Rt, takes: Duration) -> Self {
+        let seen = Arc::default();
+        Self { rt, takes, seen }
+    }
+}
+
+impl Transport for Deaf {
+    fn supports(&self, addr: &Multiaddr) -> bool {
+        addr.ip().is_some()
+    }
+
+    fn dial(
+        &self,
+        addr: Multiaddr,
+        _: Option<PeerId>,
+    ) -> BoxFuture<'static, Result<Dialed, TransportError>> {
+        let deaf = self.clone();
+        Box::pin(async move {
+            {
+                let mut seen = deaf.seen.lock().unwrap();
+                seen.dialed.push(addr.to_string());
+                seen.now += 1;
+                seen.most = seen.most.max(seen.now);
+            }
+            deaf.rt.sleep(deaf.takes).await;
+            deaf.seen.lock().unwrap().now -= 1;
+            let source = std::io::ErrorKind::TimedOut.into();
+            Err(TransportError::Connect { addr, source })
+        })
+    }
+
+    fn listen(
+        &self,
+        addr: Multiaddr,
+    ) -> BoxFuture<'static, Result<Box<dyn Listener>, TransportError>> {
+        Box::pin(async move { Err(TransportError::Unsupported { addr }) })
+    }
+}
+
+/// Dials `to` where nobody answers for so long: what was seen of it, and the error.
+fn dial_in_vain(world: &World, to: &str, takes: Duration) -> (Seen, String) {
+    let deaf = Deaf::new(world.rt(), takes);
+    let dns = Dns::new(world.rt(), world.config(), vec![Arc::new(deaf.clone())]);
+    let error = world.sim.block_on(dns.dial(addr(to), None)).err().unwrap();
+    let seen = std::mem::take(&mut *deaf.seen.lock().unwrap());
+    (seen, error.source().unwrap().to_string())
+}
+
+#[test]
+fn quic_is_dialed_before_tcp_and_that_before_websocket() {
+    let world = World::new(1000);
+    let (seen, _) = dial_in_vain(&world, "/dnsaddr/mixed.test", Duration::from_secs(10));
+    let order = [
+        "/ip4/192.0.2.3/udp/1/quic-v1",
+        "/ip4/192.0.2.2/tcp/1",
+        "/ip4/192.0.2.4/tcp/1",
+        "/ip4/192.0.2.1/tcp/1/ws",
+    ];
+    assert_eq!(seen.dialed, order);
+}
+
+#[test]
+fn a_name_with_a_hundred_addresses_costs_sixteen_dials_eight_at_a_time() {
+    let world = World::new(1000);
+    let (seen, error) = dial_in_vain(&world, "/dnsaddr/many.test", Duration::from_secs(10));
+    assert_eq!((seen.dialed.len(), seen.most), (16, 8));
+    let left_out = "; 84 more were left out (setting: max_dials)";
+    assert!(error.ends_with(left_out), "{error}");
+    // Whatever fails at once makes room at once: the stagger is for those that wait.
+    let (seen, _) = dial_in_vain(&world, "/dnsaddr/many.test", Duration::ZERO);
+    assert_eq!((seen.dialed.len(), seen.most), (16, 1));
 }
 
 #[derive(Debug)]
