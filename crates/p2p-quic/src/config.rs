@@ -6,6 +6,8 @@ use std::time::Duration;
 use quinn_proto::congestion::CubicConfig;
 use quinn_proto::{IdleTimeout, TransportConfig, VarInt};
 
+use crate::error::SetupError;
+
 /// The settings of a [`Quic`](crate::Quic).
 ///
 /// What one remote can make us hold at most: [`Config::max_window`] of unread and
@@ -44,10 +46,11 @@ pub struct Config {
     pub max_window: u32,
     /// Unacknowledged payload of a connection that has earned it, in bytes. Default: 8 MiB.
     pub max_send_window: u32,
-    /// Silence after which a sign of life is sent. Must be below `idle_timeout`. Default: 15 s.
+    /// Silence after which a sign of life is sent. Must be above zero and below `idle_timeout`.
+    /// Default: 15 s.
     pub keep_alive: Duration,
-    /// Silence after which a connection is dead. The shorter wish of both ends counts.
-    /// Default: 30 s.
+    /// Silence after which a connection is dead. The shorter wish of both ends counts. From 1 ms to
+    /// what QUIC can say, 2^62 ms. Default: 30 s.
     pub idle_timeout: Duration,
     /// How long a connection that we close may take to deliver what was written. Default: 5 s.
     pub close_timeout: Duration,
@@ -87,9 +90,12 @@ impl Default for Config {
 
 impl Config {
     /// The part that the connections see.
-    pub(crate) fn transport(&self) -> Arc<TransportConfig> {
+    ///
+    /// # Errors
+    /// A setting is out of range.
+    pub(crate) fn transport(&self) -> Result<Arc<TransportConfig>, SetupError> {
         let mut transport = TransportConfig::default();
-        let idle = IdleTimeout::try_from(self.idle_timeout).ok();
+        let idle = self.check_times()?;
         transport
             .max_concurrent_bidi_streams(VarInt::from_u32(self.max_inbound))
             // libp2p has no use for streams in one direction, nor for datagrams.
@@ -98,9 +104,56 @@ impl Config {
             .stream_receive_window(VarInt::from_u32(self.stream_window))
             .receive_window(VarInt::from_u32(self.initial_window))
             .send_window(self.initial_window.into())
-            .max_idle_timeout(idle)
+            .max_idle_timeout(Some(idle))
             .keep_alive_interval(Some(self.keep_alive))
             .congestion_controller_factory(Arc::new(CubicConfig::default()));
-        Arc::new(transport)
+        Ok(Arc::new(transport))
+    }
+
+    fn check_times(&self) -> Result<IdleTimeout, SetupError> {
+        let (keep_alive, idle_timeout) = (self.keep_alive, self.idle_timeout);
+        let idle = IdleTimeout::try_from(idle_timeout).ok();
+        // To QUIC zero means that a connection lasts for ever.
+        let idle = idle.filter(|_| idle_timeout >= Duration::from_millis(1));
+        let idle = idle.ok_or(SetupError::IdleTimeout { idle_timeout })?;
+        if keep_alive.is_zero() || keep_alive >= idle_timeout {
+            return Err(SetupError::KeepAlive {
+                keep_alive,
+                idle_timeout,
+            });
+        }
+        Ok(idle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_quic_cannot_keep_are_refused() {
+        let check = |keep_alive, idle_timeout| {
+            let config = Config {
+                keep_alive,
+                idle_timeout,
+                ..Config::default()
+            };
+            config.transport().map(drop)
+        };
+        let (ms, sec) = (Duration::from_millis(1), Duration::from_secs(1));
+        let longest = Duration::from_millis((1 << 62) - 1);
+        for (keep_alive, idle) in [(ms / 2, ms), (sec, sec + ms), (sec, longest)] {
+            assert!(check(keep_alive, idle).is_ok(), "{keep_alive:?} {idle:?}");
+        }
+        for idle in [Duration::ZERO, ms / 2, longest + ms, Duration::MAX] {
+            let refused = check(sec, idle);
+            let of_idle = matches!(refused, Err(SetupError::IdleTimeout { .. }));
+            assert!(of_idle, "{idle:?}: {refused:?}");
+        }
+        for keep_alive in [Duration::ZERO, sec, sec + ms] {
+            let refused = check(keep_alive, sec);
+            let of_keep_alive = matches!(refused, Err(SetupError::KeepAlive { .. }));
+            assert!(of_keep_alive, "{keep_alive:?}: {refused:?}");
+        }
     }
 }

@@ -194,7 +194,7 @@ impl Endpoint {
                     Some(Route::Lingering(linger)) => {
                         if let Some((to, last)) = linger.tell_again() {
                             drop(inner);
-                            self.send_now(&whole(to, &last));
+                            self.send_now(&Datagram::new(to, &last));
                         }
                     }
                     None => {}
@@ -454,6 +454,7 @@ impl Attached {
     pub(crate) fn accept(
         self: &Arc<Self>,
         mut arrival: Arrival,
+        server: Arc<ServerConfig>,
     ) -> Result<(Driver, Option<Permit>), quinn_proto::ConnectionError> {
         let Some(incoming) = arrival.incoming.take() else {
             return Err(quinn_proto::ConnectionError::LocallyClosed);
@@ -461,7 +462,7 @@ impl Attached {
         let now = self.clock.to_std(self.rt.now());
         let mut answer = Vec::new();
         let mut inner = self.lock();
-        match inner.quic.accept(incoming, now, &mut answer, None) {
+        match inner.quic.accept(incoming, now, &mut answer, Some(server)) {
             Ok((handle, quic)) => {
                 let driver = self.start(&mut inner, handle, quic);
                 Ok((driver, arrival.permit.take()))
@@ -531,17 +532,6 @@ impl Wake for Senders {
         let woken = std::mem::take(&mut *waiting);
         drop(waiting);
         woken.into_iter().for_each(Waker::wake);
-    }
-}
-
-/// One datagram.
-fn whole(to: SocketAddr, contents: &[u8]) -> Datagram<'_> {
-    Datagram {
-        to,
-        from: None,
-        contents,
-        segment: None,
-        ecn: 0,
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use p2p_core::{Blame, ConnectionEnd, ErrorCode, Protocol};
-use p2p_tls::CertificateError;
-use quinn_proto::{ConnectionError, TransportErrorCode, VarInt};
+use p2p_tls::{CertificateError, refuses_certificate};
+use quinn_proto::{ConnectionClose, ConnectionError, TransportErrorCode, VarInt};
+use rustls::AlertDescription;
 
 use crate::Config;
 
@@ -13,6 +15,23 @@ use crate::Config;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
+    /// The time cannot be told to the remote.
+    #[error("idle_timeout is {idle_timeout:?}, and must be from 1 ms to 2^62 ms")]
+    IdleTimeout {
+        /// [`Config::idle_timeout`].
+        idle_timeout: Duration,
+    },
+    /// Signs of life would come without pause, or after the connection is dead.
+    #[error(
+        "keep_alive is {keep_alive:?}, and must be above zero and below idle_timeout, \
+         {idle_timeout:?}"
+    )]
+    KeepAlive {
+        /// [`Config::keep_alive`].
+        keep_alive: Duration,
+        /// [`Config::idle_timeout`].
+        idle_timeout: Duration,
+    },
     /// TLS has no suite for the first packets.
     #[error("QUIC cannot be set up")]
     Quic(#[from] quinn_proto::crypto::rustls::NoInitialCipherSuite),
@@ -36,6 +55,9 @@ pub enum HandshakeError {
     /// The remote's certificate proves nothing.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The remote does not take our certificate, or expects somebody else here; its alert.
+    #[error("the remote refuses our certificate, or expects somebody else (alert {0:?})")]
+    CertificateRefused(AlertDescription),
     /// The remote has no room, or accepts no connections on this socket.
     #[error("the remote refuses connections")]
     Refused,
@@ -54,10 +76,11 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// Who to hold responsible.
+    /// Who to hold responsible. Nobody where the remote refuses our certificate: who dials an
+    /// address that has changed hands does so too, and its alert does not say.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Silent => Blame::Network,
+            Self::CertificateRefused(_) | Self::Silent => Blame::Network,
             Self::Certificate(_) | Self::Quic { .. } | Self::Refused | Self::Version => {
                 Blame::Remote
             }
@@ -74,9 +97,14 @@ impl From<ConnectionError> for HandshakeError {
             {
                 Self::Refused
             }
+            ConnectionError::ConnectionClosed(close) => match refusal(&close) {
+                Some(alert) => Self::CertificateRefused(alert),
+                None => Self::Quic {
+                    reason: ConnectionError::ConnectionClosed(close).to_string(),
+                },
+            },
             ConnectionError::TimedOut => Self::Silent,
             ConnectionError::TransportError(_)
-            | ConnectionError::ConnectionClosed(_)
             | ConnectionError::ApplicationClosed(_)
             | ConnectionError::Reset
             | ConnectionError::LocallyClosed
@@ -85,6 +113,13 @@ impl From<ConnectionError> for HandshakeError {
             },
         }
     }
+}
+
+/// The alert of a remote that refuses our certificate (RFC 9001, section 4.8).
+fn refusal(close: &ConnectionClose) -> Option<AlertDescription> {
+    let alert = u64::from(close.error_code).checked_sub(0x100)?;
+    let alert = AlertDescription::from(u8::try_from(alert).ok()?);
+    refuses_certificate(alert).then_some(alert)
 }
 
 /// The end of an established connection.

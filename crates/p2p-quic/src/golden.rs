@@ -4,6 +4,7 @@
 //! the difference as a user would.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use p2p_core::golden::Texts;
 use p2p_core::{ConnectionEnd, Exceeded};
@@ -21,9 +22,23 @@ use crate::{Config, connection, endpoint};
 fn every_error_and_refusal_reads_as_it_should() {
     let mut texts = Texts::default();
     let tls = p2p_tls::SetupError::from(rustls::Error::FailedToGetRandomBytes);
-    texts.blamed("SetupError", SetupError::blame, [no_suite(), tls.into()]);
+    let (keep_alive, idle_timeout) = (Duration::from_secs(40), Duration::from_secs(30));
+    let idle = SetupError::IdleTimeout {
+        idle_timeout: Duration::ZERO,
+    };
+    let alive = SetupError::KeepAlive {
+        keep_alive,
+        idle_timeout,
+    };
+    texts.blamed(
+        "SetupError",
+        SetupError::blame,
+        [idle, alive, no_suite(), tls.into()],
+    );
     let mut handshakes = ends().map(HandshakeError::from).to_vec();
     handshakes.push(CertificateError::NoExtension.into());
+    handshakes.push(close(TransportErrorCode::crypto(46)).into());
+    handshakes.push(close(TransportErrorCode::crypto(120)).into());
     texts.blamed("HandshakeError", HandshakeError::blame, handshakes);
     let config = Config::default();
     let ends = ends().map(|error| end(&error, &config));
@@ -50,14 +65,15 @@ fn no_suite() -> SetupError {
         .into()
 }
 
+fn close(error_code: TransportErrorCode) -> ConnectionError {
+    ConnectionError::ConnectionClosed(ConnectionClose {
+        error_code,
+        frame_type: None,
+        reason: b"no, thanks"[..].into(),
+    })
+}
+
 fn ends() -> [ConnectionError; 9] {
-    let close = |error_code| {
-        ConnectionError::ConnectionClosed(ConnectionClose {
-            error_code,
-            frame_type: None,
-            reason: b"no, thanks"[..].into(),
-        })
-    };
     let broken: TransportError = TransportErrorCode::FLOW_CONTROL_ERROR.into();
     [
         ConnectionError::VersionMismatch,

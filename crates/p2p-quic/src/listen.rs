@@ -6,24 +6,34 @@ use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt, poll_fn};
 use p2p_core::{Exceeded, Incoming, Link, Listener, Multiaddr, TransportError};
+use quinn_proto::ServerConfig;
 
 use crate::addr::multiaddr;
 use crate::endpoint::{Arrival, Attached};
 use crate::error::HandshakeError;
 use crate::handshake::establish;
+use crate::tls::{Identity, explain};
 
 /// A listening socket.
 pub(crate) struct Listening {
     endpoint: Arc<Attached>,
+    identity: Identity,
+    server: Arc<ServerConfig>,
     /// The interfaces when listening began, for when the system does not tell any more.
     interfaces: Vec<IpAddr>,
 }
 
 impl Listening {
-    pub(crate) fn new(endpoint: Arc<Attached>) -> io::Result<Self> {
+    pub(crate) fn new(
+        endpoint: Arc<Attached>,
+        identity: Identity,
+        server: Arc<ServerConfig>,
+    ) -> io::Result<Self> {
         let interfaces = endpoint.rt.net().interface_addrs()?;
         Ok(Self {
             endpoint,
+            identity,
+            server,
             interfaces,
         })
     }
@@ -33,6 +43,8 @@ impl Listening {
         let ip = arrival.local_ip().unwrap_or_else(|| at.ip());
         let ticket = Ticket {
             endpoint: self.endpoint.clone(),
+            identity: self.identity.clone(),
+            server: self.server.clone(),
             arrival: Some(arrival),
         };
         Incoming {
@@ -84,6 +96,8 @@ impl Drop for Listening {
 /// The right to a handshake. Dropping it forgets the dialer.
 struct Ticket {
     endpoint: Arc<Attached>,
+    identity: Identity,
+    server: Arc<ServerConfig>,
     arrival: Option<Arrival>,
 }
 
@@ -92,9 +106,17 @@ impl Ticket {
         let Some(arrival) = self.arrival.take() else {
             return Err(failed(HandshakeError::Refused));
         };
-        match self.endpoint.accept(arrival) {
+        let (server, verdict) = match self.identity.accepting(&self.server) {
+            Ok(one) => one,
+            Err(error) => return Err(TransportError::Handshake(Box::new(error))),
+        };
+        match self.endpoint.accept(arrival, server) {
             Err(error) => Err(failed(error.into())),
-            Ok((driver, _permit)) => Ok(Link::Muxed(establish(driver, None).await?)),
+            Ok((driver, _permit)) => {
+                let established = establish(driver, None).await;
+                let established = established.map_err(|error| explain(error, &verdict))?;
+                Ok(Link::Muxed(established))
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The task that receives what comes to a socket.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,6 +21,15 @@ const BUFFER: usize = 64 << 10;
 const RECEIVES: usize = 16;
 /// How long to rest after the socket failed, which is about resources.
 const REST: Duration = Duration::from_millis(100);
+
+/// Whether the socket reports that a datagram of ours found nobody, as Windows does on the next
+/// receive. That is no reason to let the others wait: anybody can bring it about.
+fn is_about_one_remote(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
+    )
+}
 
 /// Hands datagrams over to the connections of a socket.
 pub(crate) struct Receiver {
@@ -65,6 +75,9 @@ impl Receiver {
             }
             match self.endpoint.socket.poll_recv(cx, &mut self.buffer) {
                 Poll::Ready(Ok(received)) => self.handle(&received, now),
+                Poll::Ready(Err(error)) if is_about_one_remote(&error) => {
+                    tracing::trace!(at = %self.endpoint.at, %error, "somebody is gone");
+                }
                 Poll::Ready(Err(error)) => {
                     tracing::debug!(at = %self.endpoint.at, %error, "cannot receive");
                     self.rest = Some(self.endpoint.rt.timer(now + REST));

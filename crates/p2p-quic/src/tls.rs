@@ -4,18 +4,16 @@
 //! server name, no tickets, no 0-RTT).
 
 use std::any::Any;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use p2p_core::{PeerId, Rt, SecurityError, TransportError};
 use p2p_keys::PublicKey;
-use p2p_tls::{CertificateError, Credentials, Verifier, certificate, refusal};
+use p2p_tls::{CertificateError, Credentials, Verdict, Verifier, certificate};
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn_proto::{
     ClientConfig, NoneTokenStore, ServerConfig, TransportConfig, ValidationTokenConfig,
 };
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+use rustls::pki_types::CertificateDer;
 
 use crate::clock::Calendar;
 use crate::error::{HandshakeError, SetupError};
@@ -26,7 +24,8 @@ const ALPN: &[u8] = b"libp2p";
 /// First datagrams of one dialer that are kept until its connection is accepted, in bytes.
 const BUFFERED: u64 = 8 << 10;
 
-/// Our certificate.
+/// Our certificate. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Identity(Credentials);
 
 impl Identity {
@@ -57,6 +56,24 @@ impl Identity {
         Ok(Arc::new(server))
     }
 
+    /// `server` for one connection; and what becomes of the certificate that it shows.
+    pub(crate) fn accepting(
+        &self,
+        server: &ServerConfig,
+    ) -> Result<(Arc<ServerConfig>, Verdict), SetupError> {
+        let verdict = Verdict::default();
+        let verifier = Verifier {
+            expect: None,
+            verdict: Some(verdict.clone()),
+        };
+        let tls = self
+            .0
+            .server_with(Arc::new(verifier), vec![ALPN.to_vec()])?;
+        let mut server = server.clone();
+        server.crypto = Arc::new(QuicServerConfig::try_from(tls)?);
+        Ok((Arc::new(server), verdict))
+    }
+
     /// The settings for dialing `expect`, or anybody; and what becomes of the certificate.
     pub(crate) fn client(
         &self,
@@ -66,9 +83,9 @@ impl Identity {
     ) -> Result<(ClientConfig, Verdict), SetupError> {
         let mut tls = self.0.client(expect, vec![ALPN.to_vec()]);
         let verdict = Verdict::default();
-        let verifier = Noting {
-            inner: Verifier { expect },
-            verdict: verdict.clone(),
+        let verifier = Verifier {
+            expect,
+            verdict: Some(verdict.clone()),
         };
         tls.dangerous().set_certificate_verifier(Arc::new(verifier));
         let mut client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
@@ -93,71 +110,15 @@ pub(crate) fn remote_key(identity: Option<Box<dyn Any>>) -> Result<PublicKey, Ce
     }
 }
 
-/// Why a dialer refused a certificate: QUIC passes on words only.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Verdict(Arc<Mutex<Option<CertificateError>>>);
-
-impl Verdict {
-    fn note(&self, refused: &Error) {
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *noted = refusal(refused).cloned();
-    }
-
-    /// `error`, or the reason that it came from.
-    pub(crate) fn explain(&self, error: TransportError) -> TransportError {
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match noted.take() {
-            None => error,
-            Some(CertificateError::WrongPeer { expected, found }) => {
-                SecurityError::WrongPeer { expected, found }.into()
-            }
-            Some(refused) => {
-                SecurityError::Protocol(Box::new(HandshakeError::Certificate(refused))).into()
-            }
+/// `error`, or why we refused a certificate: QUIC passes on words only.
+pub(crate) fn explain(error: TransportError, verdict: &Verdict) -> TransportError {
+    match verdict.refusal().cloned() {
+        None => error,
+        Some(CertificateError::WrongPeer { expected, found }) => {
+            SecurityError::WrongPeer { expected, found }.into()
         }
-    }
-}
-
-/// A [`Verifier`] that notes why it refused.
-#[derive(Debug)]
-struct Noting {
-    inner: Verifier,
-    verdict: Verdict,
-}
-
-impl ServerCertVerifier for Noting {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        self.inner
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            .inspect_err(|refused| self.verdict.note(refused))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        ServerCertVerifier::verify_tls12_signature(&self.inner, message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        ServerCertVerifier::verify_tls13_signature(&self.inner, message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        ServerCertVerifier::supported_verify_schemes(&self.inner)
+        Some(refused) => {
+            SecurityError::Protocol(Box::new(HandshakeError::Certificate(refused))).into()
+        }
     }
 }

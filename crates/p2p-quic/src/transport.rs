@@ -18,7 +18,7 @@ use crate::error::SetupError;
 use crate::handshake::establish;
 use crate::listen::Listening;
 use crate::renewal::Renewal;
-use crate::tls::Identity;
+use crate::tls::{Identity, explain};
 
 /// The QUIC transport. Cheap to clone; clones share their sockets.
 #[derive(Clone)]
@@ -45,7 +45,7 @@ impl Quic {
     /// Uses the sockets of `rt` and proves that it is `identity`.
     ///
     /// # Errors
-    /// [`SetupError`] if no certificate can be made for `identity`.
+    /// [`SetupError`] if no certificate can be made for `identity`, or a setting is out of range.
     pub fn new(rt: Rt, identity: &Keypair, config: Config) -> Result<Self, SetupError> {
         let credentials = Credentials::with_runtime(identity, rt.clone())?;
         Self::with_credentials(rt, identity, credentials, config)
@@ -54,14 +54,14 @@ impl Quic {
     /// Uses the sockets of `rt` and shows the certificate of `credentials`.
     ///
     /// # Errors
-    /// [`SetupError`] if the settings do not go together.
+    /// [`SetupError`] if a setting is out of range.
     pub fn with_credentials(
         rt: Rt,
         identity: &Keypair,
         credentials: Credentials,
         config: Config,
     ) -> Result<Self, SetupError> {
-        let transport = config.transport();
+        let transport = config.transport()?;
         let renewal = Renewal::new(identity);
         let identity = Identity::new(credentials);
         let server = identity.server(&rt, &transport, &config)?;
@@ -99,7 +99,7 @@ impl Quic {
         let shared = driver.shared.clone();
         let established = match establish(driver, expect).await {
             Err(TransportError::Connect { source, .. }) => return Err(refuse(source)),
-            Err(error) => return Err(verdict.explain(error)),
+            Err(error) => return Err(explain(error, &verdict)),
             Ok(established) => established,
         };
         let at = socket.at;
@@ -118,7 +118,11 @@ impl Quic {
         let at = supported(&addr)?;
         loop {
             let given_up = self.0.given_up(at.port());
-            match (self.0.listen(at).and_then(Listening::new), given_up) {
+            let listening = self.0.listen(at).and_then(|socket| {
+                let (identity, server) = (self.0.identity.clone(), self.0.server.clone());
+                Listening::new(socket, identity, server)
+            });
+            match (listening, given_up) {
                 (Ok(listener), _) => return Ok(Box::new(listener)),
                 (Err(error), Some(freed)) if error.kind() == io::ErrorKind::AddrInUse => {
                     freed.await;

@@ -9,9 +9,13 @@ use std::sync::{Arc, Mutex};
 use common::{MS, PORT, SEC, World, echo, muxed, receive, run, send};
 use futures::future::{join, join_all};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
-use p2p_core::{ConnectionEnd, Dialed, ErrorCode, Multiaddr, Transport, TransportError};
+use p2p_core::{
+    Chain, ConnectionEnd, Dialed, ErrorCode, Multiaddr, PeerId, Transport, TransportError,
+};
+use p2p_keys::Keypair;
 use p2p_quic::{Config, HandshakeError, Quic};
 use p2p_sim::{Host, NatConfig, NatRule, Sim};
+use p2p_tls::Credentials;
 use proptest::prelude::*;
 
 #[test]
@@ -77,6 +81,53 @@ fn handshakes_that_nobody_finishes_are_bounded_and_others_refused() {
         dialed.unwrap();
         served.unwrap();
     });
+}
+
+/// What a listener hears of a dialer with these credentials that expects `expect`.
+fn listen_to(
+    identity: &Keypair,
+    credentials: Credentials,
+    expect: Option<PeerId>,
+) -> TransportError {
+    let (sim, world) = World::new(9, p2p_sim::Link::new(10 * MS), Config::default());
+    sim.block_on(async {
+        let rt = world.near.rt();
+        let dialer = Quic::with_credentials(rt.clone(), identity, credentials, Config::default());
+        let mut listener = world.listen().await;
+        let refuse = async { listener.accept().await.unwrap().link.await.err().unwrap() };
+        let dial = async {
+            let dialed = dialer.unwrap().dial(world.addr(), expect).await;
+            // A dialer is done before the listener looks at its certificate.
+            dialed.map(|dialed| run(&rt, muxed(dialed.link)))
+        };
+        join(refuse, dial).await.0
+    })
+}
+
+#[test]
+fn a_listener_says_what_is_wrong_with_the_certificate_of_a_dialer() {
+    let identity = Keypair::ed25519_from_seed([1; 32]);
+    let made = || p2p_tls::certificate::generate(&identity).unwrap();
+    let (one, two) = (made(), made());
+    let chain = vec![one.certificate, two.certificate];
+    let rt = Sim::new(1).host("clock").rt();
+    let peer = identity.to_peer_id();
+    let credentials = Credentials::with_certificates(peer, chain, one.key, rt).unwrap();
+    let error = listen_to(&identity, credentials, None);
+    assert_eq!(
+        Chain(&error).to_string(),
+        "handshake failed: the remote showed 2 certificates, and must show exactly one"
+    );
+}
+
+#[test]
+fn a_listener_hears_that_a_dialer_refuses_its_certificate() {
+    let identity = Keypair::ed25519_from_seed([1; 32]);
+    let credentials = Credentials::new(&identity).unwrap();
+    let error = listen_to(&identity, credentials, Some(identity.to_peer_id()));
+    let text = Chain(&error).to_string();
+    let refused = "the remote refuses our certificate, or expects somebody else (alert ";
+    assert!(text.contains(refused), "{text}");
 }
 
 #[test]

@@ -146,36 +146,40 @@ struct Parsed<'a> {
 impl<'a> Parsed<'a> {
     fn new(certificate: &'a [u8]) -> Result<Self, CertificateError> {
         let mut outer = Der::new(certificate);
-        let mut parts = outer.expect(der::SEQUENCE, "the certificate")?.inside();
-        outer.end("bytes behind the certificate")?;
-        let signed = parts.expect(der::SEQUENCE, "what is signed")?;
-        let algorithm = parts.expect(der::SEQUENCE, "the signature algorithm")?;
-        let signature = parts.expect(der::BIT_STRING, "the signature")?.bits()?;
-        parts.end("bytes behind the signature")?;
+        let mut parts = outer.expect(der::SEQUENCE, "it is not in DER")?.inside();
+        outer.end("bytes follow it")?;
+        let signed = parts.expect(der::SEQUENCE, "what is signed is missing")?;
+        let algorithm = parts.expect(der::SEQUENCE, "the signature algorithm is missing")?;
+        let signature = parts
+            .expect(der::BIT_STRING, "the signature is missing")?
+            .bits()?;
+        parts.end("bytes follow the signature")?;
 
         let mut fields = signed.inside();
         check_version(&mut fields)?;
-        fields.expect(der::INTEGER, "the serial number")?;
-        let inner = fields.expect(der::SEQUENCE, "the inner signature algorithm")?;
+        fields.expect(der::INTEGER, "the serial number is missing")?;
+        let inner = fields.expect(der::SEQUENCE, "the inner signature algorithm is missing")?;
         if inner.content != algorithm.content {
             return Err(CertificateError::Malformed(
-                "its two signature algorithms, which differ",
+                "its two signature algorithms differ",
             ));
         }
-        fields.expect(der::SEQUENCE, "the issuer")?;
-        let validity = fields.expect(der::SEQUENCE, "the validity")?;
-        fields.expect(der::SEQUENCE, "the subject")?;
-        let spki = fields.expect(der::SEQUENCE, "the public key")?;
+        fields.expect(der::SEQUENCE, "the issuer is missing")?;
+        let validity = fields.expect(der::SEQUENCE, "the validity is missing")?;
+        fields.expect(der::SEQUENCE, "the subject is missing")?;
+        let spki = fields.expect(der::SEQUENCE, "the public key is missing")?;
         let mut key = spki.inside();
-        let key_algorithm = key.expect(der::SEQUENCE, "the key algorithm")?.content;
-        let bits = key.expect(der::BIT_STRING, "the key")?.bits()?;
-        key.end("bytes behind the key")?;
+        let key_algorithm = key
+            .expect(der::SEQUENCE, "the algorithm of the key is missing")?
+            .content;
+        let bits = key.expect(der::BIT_STRING, "the key is missing")?.bits()?;
+        key.end("bytes follow the key")?;
         // Unique ids have the tags [1] and [2] and are not allowed: what follows must be [3].
         if fields.is_empty() {
             return Err(CertificateError::NoExtension);
         }
-        let extensions = fields.expect(0xa3, "the extensions")?;
-        fields.end("bytes behind the extensions")?;
+        let extensions = fields.expect(0xa3, "the extensions are missing")?;
+        fields.end("bytes follow the extensions")?;
         let (host_key, host_signature) = find_extension(extensions)?;
         Ok(Self {
             signed: signed.whole,
@@ -208,13 +212,13 @@ impl<'a> Parsed<'a> {
 }
 
 fn check_version(fields: &mut Der<'_>) -> Result<(), CertificateError> {
-    let mut version = fields.expect(0xa0, "the version")?.inside();
-    let number = version.expect(der::INTEGER, "the version")?;
-    version.end("the version")?;
+    let mut version = fields.expect(0xa0, "the version is missing")?.inside();
+    let number = version.expect(der::INTEGER, "the version is no number")?;
+    version.end("bytes follow the version")?;
     if number.content == [2] {
         Ok(())
     } else {
-        Err(CertificateError::Malformed("its version, which must be 3"))
+        Err(CertificateError::Malformed("its version is not 3"))
     }
 }
 
@@ -224,26 +228,34 @@ fn read_validity(validity: Element<'_>) -> Result<(i64, i64), CertificateError> 
         der::unix_time(times.next()?)?,
         der::unix_time(times.next()?)?,
     );
-    times.end("bytes behind the validity")?;
+    times.end("bytes follow the validity")?;
     Ok(both)
 }
 
 /// Host key and signature from the one libp2p extension.
 fn find_extension<'a>(extensions: Element<'a>) -> Result<(&'a [u8], &'a [u8]), CertificateError> {
     let mut outer = extensions.inside();
-    let mut list = outer.expect(der::SEQUENCE, "the extensions")?.inside();
-    outer.end("bytes behind the extensions")?;
+    let mut list = outer
+        .expect(der::SEQUENCE, "the extensions are no list")?
+        .inside();
+    outer.end("bytes follow the extensions")?;
     let mut found = None;
     while !list.is_empty() {
-        let mut extension = list.expect(der::SEQUENCE, "an extension")?.inside();
-        let oid = extension.expect(der::OID, "the name of an extension")?;
+        let mut extension = list
+            .expect(der::SEQUENCE, "an extension is no sequence")?
+            .inside();
+        let oid = extension.expect(der::OID, "an extension has no name")?;
         let critical = match extension.optional(der::BOOLEAN)? {
             None => false,
             Some(flag) if flag.content == [0xff] => true,
-            Some(_) => return Err(CertificateError::Malformed("a critical flag")),
+            Some(_) => {
+                return Err(CertificateError::Malformed(
+                    "a flag is neither true nor left out",
+                ));
+            }
         };
-        let value = extension.expect(der::OCTET_STRING, "the value of an extension")?;
-        extension.end("bytes behind an extension")?;
+        let value = extension.expect(der::OCTET_STRING, "an extension has no value")?;
+        extension.end("bytes follow an extension")?;
         if oid.content == EXTENSION_DER {
             if found.replace(value).is_some() {
                 return Err(CertificateError::SeveralExtensions);
@@ -253,10 +265,12 @@ fn find_extension<'a>(extensions: Element<'a>) -> Result<(&'a [u8], &'a [u8]), C
         }
     }
     let mut value = found.ok_or(CertificateError::NoExtension)?.inside();
-    let mut signed_key = value.expect(der::SEQUENCE, "the signed key")?.inside();
-    value.end("bytes behind the signed key")?;
-    let host_key = signed_key.expect(der::OCTET_STRING, "the host key")?;
-    let signature = signed_key.expect(der::OCTET_STRING, "the host signature")?;
-    signed_key.end("bytes behind the host signature")?;
+    let mut signed_key = value
+        .expect(der::SEQUENCE, "the signed key is missing")?
+        .inside();
+    value.end("bytes follow the signed key")?;
+    let host_key = signed_key.expect(der::OCTET_STRING, "the host key is missing")?;
+    let signature = signed_key.expect(der::OCTET_STRING, "the host signature is missing")?;
+    signed_key.end("bytes follow the host signature")?;
     Ok((host_key.content, signature.content))
 }

@@ -9,6 +9,7 @@ use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig, SupportedCipherSuite};
@@ -88,8 +89,7 @@ impl Credentials {
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(Arc::new(Verifier::default()))
             .with_single_cert(chain, key)?;
-        server.session_storage = Arc::new(NoServerSessionStorage {});
-        server.send_tls13_tickets = 0;
+        without_tickets(&mut server);
         Ok(Self(Arc::new(Inner {
             peer,
             client,
@@ -107,10 +107,33 @@ impl Credentials {
         let mut config = self.0.client.clone();
         config.alpn_protocols = alpn;
         if expect.is_some() {
-            let verifier = Arc::new(Verifier { expect });
+            let verifier = Arc::new(Verifier {
+                expect,
+                verdict: None,
+            });
             config.dangerous().set_certificate_verifier(verifier);
         }
         config
+    }
+
+    /// As [`Self::server`], with another verifier of the certificates that clients show.
+    ///
+    /// # Errors
+    /// [`SetupError`] never, unless rustls does not take the settings that it took before.
+    pub fn server_with(
+        &self,
+        verifier: Arc<dyn ClientCertVerifier>,
+        alpn: Vec<Vec<u8>>,
+    ) -> Result<ServerConfig, SetupError> {
+        let ours = &self.0.server;
+        let (provider, time) = (ours.crypto_provider().clone(), ours.time_provider.clone());
+        let mut config = ServerConfig::builder_with_details(provider, time)
+            .with_protocol_versions(&[&TLS13])?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(ours.cert_resolver.clone());
+        without_tickets(&mut config);
+        config.alpn_protocols = alpn;
+        Ok(config)
     }
 
     /// Settings for listening, with these application protocols.
@@ -125,6 +148,12 @@ impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Credentials({})", self.0.peer)
     }
+}
+
+/// Nothing is resumed: every connection proves both ends anew.
+fn without_tickets(config: &mut ServerConfig) {
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
 }
 
 /// Whether this processor has instructions for AES: AES-GCM is then several times faster than

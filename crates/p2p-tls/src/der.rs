@@ -31,7 +31,9 @@ impl<'a> Der<'a> {
 
     /// The next value.
     pub(crate) fn next(&mut self) -> Result<Element<'a>, CertificateError> {
-        let element = split(self.0).ok_or(CertificateError::Malformed("an element"))?;
+        let element = split(self.0).ok_or(CertificateError::Malformed(
+            "an element is cut short or not in DER",
+        ))?;
         self.0 = self.0.get(element.whole.len()..).unwrap_or_default();
         Ok(element)
     }
@@ -44,24 +46,24 @@ impl<'a> Der<'a> {
         }
     }
 
-    /// The next value, which must have this tag. `what` names it in the error.
+    /// The next value, which must have this tag. `otherwise` says what is wrong if it has not.
     pub(crate) fn expect(
         &mut self,
         tag: u8,
-        what: &'static str,
+        otherwise: &'static str,
     ) -> Result<Element<'a>, CertificateError> {
         match split(self.0) {
             Some(element) if element.tag == tag => self.next(),
-            Some(_) | None => Err(CertificateError::Malformed(what)),
+            Some(_) | None => Err(CertificateError::Malformed(otherwise)),
         }
     }
 
     /// Checks that nothing is left.
-    pub(crate) fn end(self, what: &'static str) -> Result<(), CertificateError> {
+    pub(crate) fn end(self, otherwise: &'static str) -> Result<(), CertificateError> {
         if self.0.is_empty() {
             Ok(())
         } else {
-            Err(CertificateError::Malformed(what))
+            Err(CertificateError::Malformed(otherwise))
         }
     }
 
@@ -80,7 +82,9 @@ impl<'a> Element<'a> {
     pub(crate) fn bits(self) -> Result<&'a [u8], CertificateError> {
         match self.content.split_first() {
             Some((0, bits)) => Ok(bits),
-            Some(_) | None => Err(CertificateError::Malformed("a bit string")),
+            Some(_) | None => Err(CertificateError::Malformed(
+                "a bit string does not end with a whole byte",
+            )),
         }
     }
 }
@@ -129,7 +133,7 @@ pub(crate) fn encode(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 
 /// Seconds since the Unix epoch of a UTCTime or GeneralizedTime.
 pub(crate) fn unix_time(element: Element<'_>) -> Result<i64, CertificateError> {
-    parse_time(element).ok_or(CertificateError::Malformed("a time"))
+    parse_time(element).ok_or(CertificateError::Malformed("a time in it is none"))
 }
 
 fn parse_time(element: Element<'_>) -> Option<i64> {
@@ -191,6 +195,25 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     year * 365 + leaps + (month * 153 + 2) / 5 + day - 1 - 719_468
 }
 
+/// A second of the Unix epoch as people write it.
+pub(crate) fn date(unix: i64) -> String {
+    let (day, second) = (unix.div_euclid(86_400), unix.rem_euclid(86_400));
+    // The inverse of `days`: every 400 years are alike, and start in March.
+    let day = day + 719_468;
+    let (era, day) = (day.div_euclid(146_097), day.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (year * 365 + year / 4 - year / 100);
+    let month = (day * 5 + 2) / 153;
+    let day = day - (month * 153 + 2) / 5 + 1;
+    let (year, month) = if month < 10 {
+        (era * 400 + year, month + 3)
+    } else {
+        (era * 400 + year + 1, month - 9)
+    };
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,6 +248,41 @@ mod tests {
         ] {
             assert_eq!(at(UTC_TIME, wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn dates_are_those_that_the_seconds_came_from() {
+        for unix in [
+            0,
+            -1,
+            951_782_399,
+            951_782_400,
+            4_107_542_399,
+            67_090_165_200,
+        ] {
+            let text = date(unix);
+            let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+            let content = format!("{digits}Z").into_bytes();
+            let element = Element {
+                tag: GENERALIZED_TIME,
+                content: &content,
+                whole: &content,
+            };
+            assert_eq!(parse_time(element), Some(unix), "{text}");
+        }
+        assert_eq!(date(951_782_400), "2000-02-29 00:00:00 UTC");
+        assert_eq!(date(i64::MAX), "292277026596-12-04 15:30:07 UTC");
+        let mut day = 0;
+        for year in 1970..2470 {
+            for month in 1..=12 {
+                day = days(year, month, 1);
+                let text = date(day * 86_400);
+                assert_eq!(text, format!("{year:04}-{month:02}-01 00:00:00 UTC"));
+                let text = date(day * 86_400 - 1);
+                assert!(text.ends_with(" 23:59:59 UTC"), "{text}");
+            }
+        }
+        assert!(day > 180_000);
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use p2p_core::{Blame, PeerId};
 use p2p_keys::{DecodeKeyError, SignError};
+use rustls::AlertDescription;
+
+use crate::der::date;
 
 /// Why no [`Tls`](crate::Tls) could be made.
 #[derive(Debug, thiserror::Error)]
@@ -44,20 +47,21 @@ pub enum CertificateError {
     /// The host key did not sign the key of the certificate.
     #[error("the host key did not sign the key of the certificate")]
     HostSignature,
-    /// It is not X.509 version 3 in DER, or an extension is not what the spec says.
-    #[error("the certificate is malformed at {0}")]
+    /// It is not X.509 version 3 in DER, or an extension is not what the spec says; what is wrong
+    /// with it.
+    #[error("the certificate is malformed: {0}")]
     Malformed(&'static str),
     /// There is no libp2p extension.
     #[error("no libp2p extension in the certificate")]
     NoExtension,
     /// It is not valid at this time.
-    #[error("certificate valid from {not_before} to {not_after}, now is {now} (Unix seconds)")]
+    #[error("{}; our clock says {}", validity(*.not_before, *.not_after, *.now), date(*.now))]
     OutOfDate {
-        /// Its first second.
+        /// Its first second, Unix time.
         not_before: i64,
-        /// Its last second.
+        /// Its last second, Unix time.
         not_after: i64,
-        /// What time it is.
+        /// What time it is, Unix time.
         now: i64,
     },
     /// The certificate's own key did not sign it.
@@ -93,14 +97,57 @@ pub enum HandshakeError {
     /// The remote's certificate proves nothing.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The remote does not take our certificate, or expects somebody else here; its alert.
+    #[error("the remote refuses our certificate, or expects somebody else (alert {0:?})")]
+    CertificateRefused(AlertDescription),
     /// TLS itself failed; the error says what the remote did, or which alert it sent.
     #[error("TLS failed: {0}")]
     Tls(rustls::Error),
 }
 
 impl HandshakeError {
-    /// Who to hold responsible.
+    /// Who to hold responsible. Nobody where the remote refuses our certificate: who dials an
+    /// address that has changed hands does so too, and its alert does not say.
     pub fn blame(&self) -> Blame {
-        Blame::Remote
+        match self {
+            Self::CertificateRefused(_) => Blame::Network,
+            Self::Certificate(_) | Self::Tls(_) => Blame::Remote,
+        }
+    }
+}
+
+impl From<rustls::Error> for HandshakeError {
+    fn from(error: rustls::Error) -> Self {
+        if let rustls::Error::AlertReceived(alert) = error
+            && refuses_certificate(alert)
+        {
+            Self::CertificateRefused(alert)
+        } else {
+            Self::Tls(error)
+        }
+    }
+}
+
+/// Whether a remote that sends this alert refuses our certificate (RFC 8446, section 6.2).
+pub fn refuses_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::AccessDenied
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRequired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::UnsupportedCertificate
+    )
+}
+
+fn validity(not_before: i64, not_after: i64, now: i64) -> String {
+    if now < not_before {
+        let from = date(not_before);
+        format!("the certificate is not valid before {from}")
+    } else {
+        format!("the certificate expired at {}", date(not_after))
     }
 }

@@ -52,7 +52,7 @@ mod tls;
 mod verifier;
 
 pub use credentials::{Credentials, cpu_has_aes};
-pub use error::{CertificateError, HandshakeError, SetupError};
+pub use error::{CertificateError, HandshakeError, SetupError, refuses_certificate};
 pub use read_ahead::ReadAhead;
 pub use tls::{Authenticated, PROTOCOL, Tls};
-pub use verifier::{Verifier, refusal};
+pub use verifier::{Verdict, Verifier, refusal};

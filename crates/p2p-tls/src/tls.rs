@@ -230,7 +230,7 @@ fn failed(error: io::Error) -> SecurityError {
             found: *found,
         },
         Some(refusal) => protocol(refusal.clone().into()),
-        None => protocol(HandshakeError::Tls(tls.clone())),
+        None => protocol(tls.clone().into()),
     }
 }
 

@@ -9,7 +9,7 @@ use rustls::{
     CertificateError as RustlsCertificateError, DigitallySignedStruct, DistinguishedName, Error,
     OtherError, PeerIncompatible, SignatureScheme,
 };
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::{CertificateError, certificate};
@@ -17,14 +17,44 @@ use crate::{CertificateError, certificate};
 /// Verifies the certificates of libp2p peers, for clients and servers, for TLS and QUIC.
 ///
 /// A refusal is a [`rustls::Error`] with a [`CertificateError`] inside; [`refusal`] finds it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Verifier {
     /// Who must be there. `None`: anybody.
     pub expect: Option<PeerId>,
+    /// Where the reason is kept if it refuses, for one handshake. Default: nowhere.
+    pub verdict: Option<Verdict>,
+}
+
+/// Why a certificate was refused, for those whose library passes on words only. Cheap to clone;
+/// clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict(Arc<OnceLock<CertificateError>>);
+
+impl Verdict {
+    /// The reason, if it was.
+    pub fn refusal(&self) -> Option<&CertificateError> {
+        self.0.get()
+    }
 }
 
 impl Verifier {
     fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let checked = self.check(end_entity, others, now);
+        checked.map(drop).map_err(|error| {
+            if let Some(Verdict(verdict)) = &self.verdict {
+                // The first one ended the handshake.
+                let _ = verdict.set(error.clone());
+            }
+            refuse(error)
+        })
+    }
+
+    fn check(
         &self,
         end_entity: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
@@ -80,8 +110,7 @@ impl ServerCertVerifier for Verifier {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.verify(end_entity, intermediates, now)
-            .map_err(refuse)?;
+        self.verify(end_entity, intermediates, now)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -119,8 +148,7 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.verify(end_entity, intermediates, now)
-            .map_err(refuse)?;
+        self.verify(end_entity, intermediates, now)?;
         Ok(ClientCertVerified::assertion())
     }
 

@@ -1,5 +1,9 @@
 //! The certificate vectors, certificates that break one rule each, and arbitrary bytes.
-#![expect(clippy::unwrap_used, reason = "a failed test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failed test may panic"
+)]
 
 use std::time::Duration;
 
@@ -151,13 +155,13 @@ fn each_broken_rule_has_its_own_error() {
     );
 
     for (content, what) in [
-        (vec![], "the signed key"),
-        (vec![0x30, 0], "the host key"),
-        (vec![0x30, 2, 4, 0], "the host signature"),
-        (vec![0x30, 4, 4, 0, 4, 0, 0], "bytes behind the signed key"),
+        (vec![], "the signed key is missing"),
+        (vec![0x30, 0], "the host key is missing"),
+        (vec![0x30, 2, 4, 0], "the host signature is missing"),
+        (vec![0x30, 4, 4, 0, 4, 0, 0], "bytes follow the signed key"),
         (
             vec![0x30, 6, 4, 0, 4, 0, 4, 0],
-            "bytes behind the host signature",
+            "bytes follow the host signature",
         ),
     ] {
         let mut broken = good();
@@ -176,6 +180,132 @@ fn each_broken_rule_has_its_own_error() {
         forged.extensions = vec![signed_key(protobuf, signature)];
         assert_eq!(refused(forged), CertificateError::HostSignature);
     }
+}
+
+/// What a certificate with this change is said to be malformed in.
+fn malformed(change: impl FnOnce(&mut Parts)) -> String {
+    let mut parts = Parts::of(&Made::default().build());
+    change(&mut parts);
+    let error = verify(&parts.whole(), NOW).unwrap_err();
+    assert!(matches!(error, CertificateError::Malformed(_)), "{error}");
+    let text = error.to_string();
+    let what = text.strip_prefix("the certificate is malformed: ");
+    what.unwrap().to_owned()
+}
+
+#[test]
+fn what_is_no_x509_is_refused_with_what_is_wrong_with_it() {
+    let good = Made::default().build();
+    for (bytes, what) in [
+        (&good[..good.len() - 1], "it is not in DER"),
+        (b"dear peer", "it is not in DER"),
+        (&[&good[..], &[0]].concat(), "bytes follow it"),
+        (&[0x30, 0], "what is signed is missing"),
+    ] {
+        let error = verify(bytes, NOW).unwrap_err();
+        let expected = format!("the certificate is malformed: {what}");
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+#[test]
+fn a_certificate_that_lacks_a_part_is_refused_with_what_it_lacks() {
+    for (at, what) in [
+        (0, "the signature algorithm is missing"),
+        (1, "the signature is missing"),
+    ] {
+        assert_eq!(malformed(|parts| parts.outer[at] = null()), what);
+    }
+    assert_eq!(
+        malformed(|parts| parts.outer.push(null())),
+        "bytes follow the signature"
+    );
+    assert_eq!(
+        malformed(|parts| parts.outer[1] = vec![3, 2, 3, 8]),
+        "a bit string does not end with a whole byte"
+    );
+    for (at, what) in [
+        (0, "the version is missing"),
+        (1, "the serial number is missing"),
+        (2, "the inner signature algorithm is missing"),
+        (3, "the issuer is missing"),
+        (4, "the validity is missing"),
+        (5, "the subject is missing"),
+        (6, "the public key is missing"),
+        (7, "the extensions are missing"),
+    ] {
+        assert_eq!(malformed(|parts| parts.signed[at] = null()), what);
+    }
+}
+
+#[test]
+fn a_certificate_with_a_wrong_part_is_refused_with_what_is_wrong_with_it() {
+    for (at, element, what) in [
+        (0, der(0xa0, &[2, 1, 0]), "its version is not 3"),
+        (0, der(0xa0, &null()), "the version is no number"),
+        (
+            0,
+            der(0xa0, &[2, 1, 2, 2, 1, 2]),
+            "bytes follow the version",
+        ),
+        (2, der(0x30, &null()), "its two signature algorithms differ"),
+        (4, der(0x30, &[]), "an element is cut short or not in DER"),
+        (
+            4,
+            der(0x30, &[der(23, b"today"), der(23, b"tomorrow")].concat()),
+            "a time in it is none",
+        ),
+        (6, der(0x30, &[]), "the algorithm of the key is missing"),
+        (6, der(0x30, &[0x30, 0]), "the key is missing"),
+        (
+            6,
+            der(0x30, &[0x30, 0, 3, 1, 0, 5, 0]),
+            "bytes follow the key",
+        ),
+        (7, der(0xa3, &null()), "the extensions are no list"),
+        (
+            7,
+            der(0xa3, &[0x30, 0, 5, 0]),
+            "bytes follow the extensions",
+        ),
+        (7, extensions(&null()), "an extension is no sequence"),
+        (7, extensions(&[0x30, 0]), "an extension has no name"),
+        (
+            7,
+            extensions(&[0x30, 3, 6, 1, 9]),
+            "an extension has no value",
+        ),
+        (
+            7,
+            extensions(&[0x30, 6, 6, 1, 9, 1, 1, 7]),
+            "a flag is neither true nor left out",
+        ),
+        (
+            7,
+            extensions(&[0x30, 7, 6, 1, 9, 4, 0, 5, 0]),
+            "bytes follow an extension",
+        ),
+    ] {
+        assert_eq!(malformed(|parts| parts.signed[at] = element), what);
+    }
+    assert_eq!(
+        malformed(|parts| parts.signed.push(null())),
+        "bytes follow the extensions"
+    );
+    let three_times = [der(23, b"700101000000Z"), der(23, b"490101000000Z"), null()];
+    assert_eq!(
+        malformed(|parts| parts.signed[4] = der(0x30, &three_times.concat())),
+        "bytes follow the validity"
+    );
+}
+
+/// An element that is right nowhere.
+fn null() -> Vec<u8> {
+    vec![5, 0]
+}
+
+fn extensions(list: &[u8]) -> Vec<u8> {
+    der(0xa3, &der(0x30, list))
 }
 
 /// A host key of type RSA whose data takes `len` bytes, as protobuf.
@@ -256,6 +386,47 @@ proptest! {
             prop_assert!(parsed.is_ok() || verify(&der, NOW).is_err(), "{:?}", parsed.err());
         }
     }
+}
+
+/// A certificate taken apart.
+struct Parts {
+    /// What is signed: version, serial number, algorithm, issuer, validity, subject, key,
+    /// extensions.
+    signed: Vec<Vec<u8>>,
+    /// The algorithm and the signature.
+    outer: Vec<Vec<u8>>,
+}
+
+impl Parts {
+    fn of(certificate: &[u8]) -> Self {
+        let mut outer = children(certificate);
+        let signed = children(&outer.remove(0));
+        assert_eq!((signed.len(), outer.len()), (8, 2));
+        Self { signed, outer }
+    }
+
+    fn whole(&self) -> Vec<u8> {
+        let signed = der(0x30, &self.signed.concat());
+        der(0x30, &[signed, self.outer.concat()].concat())
+    }
+}
+
+/// The elements inside of one.
+fn children(element: &[u8]) -> Vec<Vec<u8>> {
+    let header = |bytes: &[u8]| match bytes[1] {
+        0x81 => (3, usize::from(bytes[2])),
+        0x82 => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
+        short => (2, usize::from(short)),
+    };
+    let mut rest = &element[header(element).0..];
+    let mut all = Vec::new();
+    while !rest.is_empty() {
+        let (start, len) = header(rest);
+        let (one, more) = rest.split_at(start + len);
+        all.push(one.to_vec());
+        rest = more;
+    }
+    all
 }
 
 /// A certificate in the making.

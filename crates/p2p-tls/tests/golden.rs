@@ -11,6 +11,7 @@ use p2p_core::{PeerId, Role, SecurityError};
 use p2p_keys::{DecodeKeyError, KeyType, Keypair, SignError};
 use p2p_tls::certificate::{generate_from_seed, verify};
 use p2p_tls::{CertificateError, HandshakeError, SetupError, Tls};
+use rustls::AlertDescription;
 
 #[test]
 fn every_error_reads_as_it_should() {
@@ -22,6 +23,8 @@ fn every_error_reads_as_it_should() {
     ];
     let handshakes = [
         HandshakeError::Certificate(CertificateError::NoExtension),
+        rustls::Error::AlertReceived(AlertDescription::CertificateUnknown).into(),
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure).into(),
         HandshakeError::Tls(rustls::Error::HandshakeNotComplete),
     ];
     let whole = [
@@ -62,6 +65,11 @@ fn certificates() -> Vec<CertificateError> {
         verify(&[0x30, 0], Duration::ZERO).unwrap_err(),
         CertificateError::NoExtension,
         verify(&made, late).unwrap_err(),
+        CertificateError::OutOfDate {
+            not_before: 1_767_225_600,
+            not_after: 4_102_444_800,
+            now: 86_399,
+        },
         CertificateError::SelfSignature,
         CertificateError::SeveralExtensions,
         CertificateError::SignatureAlgorithm,

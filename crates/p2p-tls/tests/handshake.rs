@@ -16,6 +16,7 @@ use p2p_tls::{
 };
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 const YAMUX: Protocol = Protocol::from_static("/yamux/1.0.0");
 
@@ -67,6 +68,54 @@ fn client_with(
         .unwrap();
     config.alpn_protocols = vec![b"libp2p".to_vec()];
     config
+}
+
+/// A client that shows these bytes as its certificate.
+fn client_showing(bytes: Vec<u8>) -> ClientConfig {
+    let own = certificate::generate(&Keypair::generate_ed25519()).unwrap();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let key = provider.key_provider.load_private_key(own.key).unwrap();
+    let shown = CertifiedKey::new(vec![bytes.into()], key);
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Verifier::default()))
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+    config.alpn_protocols = vec![b"libp2p".to_vec()];
+    config
+}
+
+#[test]
+fn bytes_that_are_no_x509_at_all_are_refused_as_such() {
+    let whole = certificate::generate(&Keypair::generate_ed25519()).unwrap();
+    let mut cut = whole.certificate.to_vec();
+    cut.pop();
+    for bytes in [cut, b"dear peer".to_vec()] {
+        let refused = refusal(listen_for(client_showing(bytes)));
+        let text = "the certificate is malformed: it is not in DER";
+        assert_eq!(refused.to_string(), text);
+    }
+}
+
+#[test]
+fn a_listener_hears_that_its_certificate_is_refused_and_blames_nobody() {
+    let tls = || Tls::new(&Keypair::generate_ed25519()).unwrap();
+    let (near, far) = p2p_memory::pipe(64 * 1024);
+    let (dialer, listener) = (tls(), tls());
+    let other = Keypair::generate_ed25519().to_peer_id();
+    let (dialed, listened) = block_on(join(
+        dialer.secure(near, Role::Dialer, Some(other), &[YAMUX]),
+        listener.secure(far, Role::Listener, None, &[YAMUX]),
+    ));
+    assert!(matches!(dialed, Err(SecurityError::WrongPeer { .. })));
+    let error = listened.unwrap_err();
+    let reason = error.source().unwrap().downcast_ref::<HandshakeError>();
+    assert!(
+        matches!(reason, Some(HandshakeError::CertificateRefused(_))),
+        "{error}"
+    );
+    assert_eq!(reason.unwrap().blame(), Blame::Network);
 }
 
 fn refusal(outcome: Outcome) -> HandshakeError {

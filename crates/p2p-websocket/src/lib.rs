@@ -7,7 +7,8 @@
 //!
 //! For networks that let only the web through, and for browsers. The TLS here proves the name of
 //! a server and is not the secure channel of libp2p: the link that comes out is still
-//! [`Link::Raw`](p2p_core::Link::Raw), to be secured as any other. Messages are never compressed.
+//! [`Link::Raw`](p2p_core::Link::Raw), to be secured as any other. It is TLS 1.3 in both roles, never
+//! 1.2. Messages are never compressed.
 //! Names are resolved before: `p2p-dns` turns `/dns4/example.com/tcp/443/wss` into the form above.
 //!
 //! A WebSocket cannot end in one direction alone: after a `close` the remote cannot write either.
@@ -38,6 +39,6 @@ mod error;
 mod stream;
 mod transport;
 
-pub use config::{Config, PemError, ServerCertificate};
+pub use config::{Config, PemError, PemFault, ServerCertificate};
 pub use error::{HandshakeError, SetupError};
 pub use transport::WebSocket;

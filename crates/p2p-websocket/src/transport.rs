@@ -20,6 +20,10 @@ use crate::addr::Parsed;
 use crate::stream::ByteStream;
 use crate::{Config, HandshakeError, ServerCertificate, SetupError};
 
+/// What is read at once, in bytes. Each connection has a buffer of this size, which is cleared
+/// before each read; that of the library, 128 KiB, is more than all else that an idle one takes.
+const READ_BUFFER: usize = 16 << 10;
+
 /// WebSocket over another transport, most often TCP. Cheap to clone.
 #[derive(Clone)]
 pub struct WebSocket(Arc<Inner>);
@@ -40,6 +44,7 @@ impl WebSocket {
     pub fn new(below: impl Transport, config: Config) -> Result<Self, SetupError> {
         // Messages go out as they are written: joining them is the business of whoever writes.
         let messages = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
             .max_write_buffer_size(4 * 1024 * 1024)
             .max_message_size(Some(config.max_message))
@@ -126,7 +131,7 @@ impl Inner {
     }
 
     async fn listen(self: Arc<Self>, addr: Multiaddr) -> Result<Listening, TransportError> {
-        let Some(parsed) = Parsed::new(&addr) else {
+        let Some(parsed) = Parsed::new(&addr).filter(Parsed::is_for_listening) else {
             return Err(TransportError::Unsupported { addr });
         };
         if parsed.tls && self.server.is_none() {
@@ -220,20 +225,7 @@ fn raw(link: Link) -> Result<BoxIo, TransportError> {
 }
 
 fn tls(error: io::Error) -> TransportError {
-    let cause = error.get_ref().and_then(|inner| inner.downcast_ref());
-    let step = if matches!(cause, Some(rustls::Error::InvalidMessage(_))) {
-        HandshakeError::NotTls
-    } else if matches!(
-        cause,
-        Some(rustls::Error::InvalidCertificate(
-            rustls::CertificateError::UnknownIssuer
-        ))
-    ) {
-        HandshakeError::UnknownAuthority
-    } else {
-        HandshakeError::Tls
-    };
-    TransportError::Handshake(Box::new(step(error)))
+    TransportError::Handshake(Box::new(HandshakeError::of_tls(error)))
 }
 
 fn upgrade(error: async_tungstenite::tungstenite::Error) -> TransportError {

@@ -53,8 +53,8 @@ fn a_message_of_text_is_refused() {
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{error}");
 }
 
-/// Says the parts of `said`, each but the first after an answer, and then `forever` again and again; returns what the upgrade came to, and the
-/// error that reading behind it came to.
+/// Says the parts of `said`, each but the first after an answer, and then `forever` again and
+/// again; returns what the upgrade came to, and the error that reading behind it came to.
 fn attack(said: &[&[u8]], forever: &[u8]) -> Result<std::io::Error, TransportError> {
     let sim = Sim::new(1);
     let (near, far) = (sim.host("near"), sim.host("far"));

@@ -6,12 +6,14 @@
 
 use std::io;
 
-use async_tungstenite::{accept_async, client_async};
+use async_tungstenite::{accept_async, client_async, tungstenite};
 use p2p_core::TransportError;
 use p2p_core::golden::{Remote, Texts, block_on};
 use p2p_sim::Sim;
 use p2p_tcp::Tcp;
-use p2p_websocket::{Config, HandshakeError, PemError, ServerCertificate, SetupError, WebSocket};
+use p2p_websocket::{
+    Config, HandshakeError, PemError, PemFault, ServerCertificate, SetupError, WebSocket,
+};
 
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 const KEY: &[u8] = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
@@ -23,9 +25,20 @@ fn every_error_reads_as_it_should() {
         pem(b"not PEM", KEY),
         pem(b"-----BEGIN CERTIFICATE-----\nAAAA\n", KEY),
         pem(CERTIFICATE, CERTIFICATE),
+        pem(CERTIFICATE, b"-----BEGIN PRIVATE KEY-----AAAA\n"),
+        pem(
+            CERTIFICATE,
+            b"-----BEGIN PRIVATE KEY-----\n*\n-----END PRIVATE KEY-----\n",
+        ),
+        PemError::Key(PemFault::TooLarge),
     ];
     let mut texts = Texts::default();
-    texts.errors("PemError", pems as [PemError; 3]);
+    let faults = pems.each_ref().map(|error| match error {
+        PemError::Chain(fault) | PemError::Key(fault) => *fault,
+        other => panic!("{other}"),
+    });
+    texts.errors("PemError", pems as [PemError; 6]);
+    texts.errors("PemFault", faults);
     texts.blamed("SetupError", SetupError::blame, [unusable()]);
     texts.blamed("HandshakeError", HandshakeError::blame, handshakes());
     texts.blamed(
@@ -65,15 +78,23 @@ fn handshakes() -> Vec<HandshakeError> {
         let done = accept_async(Remote::saying(said));
         upgrade(block_on(done).map(drop).unwrap_err())
     };
-    let tls = || io::Error::other("what TLS says");
+    let tls = || io::Error::other(rustls::Error::HandshakeNotComplete);
+    let host = tungstenite::Error::Url(tungstenite::error::UrlError::EmptyHostName);
+    let link = tungstenite::Error::Io(io::ErrorKind::ConnectionReset.into());
     vec![
+        HandshakeError::Malformed(tls()),
         HandshakeError::NotTls(tls()),
+        HandshakeError::OldTls(tls()),
+        HandshakeError::CertificateRefused(tls()),
         HandshakeError::Tls(tls()),
+        HandshakeError::Tls(io::ErrorKind::UnexpectedEof.into()),
         HandshakeError::UnknownAuthority(tls()),
         dialed(b"HTTP/1.1 404 Not Found\r\n\r\n"),
         dialed(b"SSH-2.0\r\n\r\n"),
         dialed(b""),
         listened(b"GET / HTTP/1.1\r\nHost: node.test\r\n\r\n"),
+        upgrade(host),
+        upgrade(link),
         listened(b"\x13/multistream/1.0.0\n\r\n\r\n"),
     ]
 }

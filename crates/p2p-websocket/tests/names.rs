@@ -11,10 +11,10 @@ use std::error::Error as _;
 
 use futures::future::join;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
-use p2p_core::{Blame, BoxIo, Link, Multiaddr, Rt, Transport, TransportError};
+use p2p_core::{Blame, BoxIo, Chain, Link, Multiaddr, Rt, Transport, TransportError};
 use p2p_sim::Sim;
 use p2p_tcp::Tcp;
-use p2p_websocket::{Config, HandshakeError, PemError, ServerCertificate, WebSocket};
+use p2p_websocket::{Config, HandshakeError, PemError, PemFault, ServerCertificate, WebSocket};
 
 fn over_tcp(rt: &Rt, config: Config) -> WebSocket {
     let rt = rt.clone();
@@ -91,6 +91,90 @@ fn what_is_no_pem_is_named() {
     let chain = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let error = ServerCertificate::from_pem(chain, chain).unwrap_err();
     assert!(matches!(error, PemError::Key(_)), "{error}");
+}
+
+#[test]
+fn an_error_of_a_key_file_repeats_nothing_of_the_key() {
+    let secret = "c2VjcmV0IG9mIG91cnM";
+    let chain = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let start = "-----BEGIN PRIVATE KEY----";
+    for (key, fault) in [
+        (format!("{start}-{secret}\n"), PemFault::Start),
+        (format!("{start}{secret}-----END\n"), PemFault::Start),
+        (format!("{start}-\n{secret}\n"), PemFault::Unended),
+        (
+            format!("{start}-\n{secret}*\n-----END PRIVATE KEY-----\n"),
+            PemFault::Base64,
+        ),
+        (secret.to_owned(), PemFault::Missing),
+    ] {
+        let error = ServerCertificate::from_pem(chain, key.as_bytes()).unwrap_err();
+        let PemError::Key(found) = error else {
+            panic!("{error}");
+        };
+        assert_eq!(found, fault, "{key}");
+        let bytes = format!("{:?}", &secret.as_bytes()[..4]);
+        let bytes = bytes.trim_matches(['[', ']']);
+        let shown = format!("{error:?} {}", Chain(&error));
+        assert!(
+            !shown.contains(&secret[..4]) && !shown.contains(bytes),
+            "{shown}"
+        );
+    }
+}
+
+/// What a dial of a server over TLS comes to that answers the greeting with `said`.
+async fn answered(rt: &Rt, said: &'static [u8]) -> HandshakeError {
+    let options = p2p_core::TcpOptions::default();
+    let at = ([127, 0, 0, 1], 443).into();
+    let mut listener = rt.net().tcp_listen(at, &options).unwrap();
+    let to = "/ip4/127.0.0.1/tcp/443/tls/sni/a.example/ws";
+    let ws = over_tcp(rt, Config::default());
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_exact(&mut [0; 16]).await.unwrap();
+        stream.write_all(said).await.unwrap();
+    };
+    let (dialed, ()) = join(ws.dial(to.parse().unwrap(), None), serve).await;
+    let TransportError::Handshake(step) = dialed.err().unwrap() else {
+        panic!("an error of the handshake");
+    };
+    *step.downcast().unwrap()
+}
+
+#[test]
+fn a_server_without_tls_1_3_is_told_from_one_without_tls() {
+    on_a_host(|rt| async move {
+        let old = answered(&rt, b"\x15\x03\x03\x00\x02\x02\x46").await;
+        assert!(matches!(old, HandshakeError::OldTls(_)), "{old:?}");
+        let none = answered(&rt, b"SSH-2.0\r\n").await;
+        assert!(matches!(none, HandshakeError::NotTls(_)), "{none:?}");
+        let gone = answered(&rt, b"").await;
+        assert!(matches!(gone, HandshakeError::Tls(_)), "{gone:?}");
+        assert_eq!(gone.blame(), Blame::Network);
+    });
+}
+
+#[test]
+fn a_server_whose_certificate_is_refused_is_told_so() {
+    on_a_host(|rt| async move {
+        let web = web::Web::new();
+        let server = over_tcp(&rt, web.config("a.example"));
+        let at = "/ip4/127.0.0.1/tcp/0/tls/ws".parse().unwrap();
+        let mut listener = server.listen(at).await.unwrap();
+        let to = listener.addrs().remove(0);
+        // It trusts the authorities of Mozilla only.
+        let dialer = over_tcp(&rt, Config::default());
+        let serve = async { listener.accept().await.unwrap().link.await };
+        let (_, served) = join(dialer.dial(to, None), serve).await;
+        let error = served.err().unwrap();
+        let step = error.source().unwrap().downcast_ref::<HandshakeError>();
+        assert!(
+            matches!(step, Some(HandshakeError::CertificateRefused(_))),
+            "{step:?}"
+        );
+        assert_eq!(step.unwrap().blame(), Blame::Us);
+    });
 }
 
 #[test]

@@ -162,13 +162,7 @@ pub(crate) async fn transfer(near: &dyn Muxer, far: &dyn Muxer, len: usize) {
 }
 
 pub(crate) async fn send(socket: &Arc<dyn UdpSocket>, to: SocketAddr, contents: &[u8]) {
-    let datagram = Datagram {
-        to,
-        from: None,
-        contents,
-        segment: None,
-        ecn: 0,
-    };
+    let datagram = Datagram::new(to, contents);
     poll_fn(|cx| socket.poll_send(cx, &datagram)).await.unwrap();
 }
 
