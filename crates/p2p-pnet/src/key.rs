@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 
 /// The first line of a key file.
 const HEADER: &str = "/key/swarm/psk/1.0.0/";
+/// The longest name of an encoding that an error shows, in bytes.
+const LONGEST_NAME: usize = 16;
 
 /// The key that all members of a private network share.
 ///
@@ -25,10 +27,10 @@ pub struct PreSharedKey(Zeroizing<[u8; 32]>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// The second line names no known encoding.
+    /// The second line names an unknown encoding.
     #[error("line 2 of the key file: {found:?} is not /base16/, /base64/ or /bin/")]
     Encoding {
-        /// The line, cut to 32 characters.
+        /// The line.
         found: String,
     },
     /// The first line is not the one of a key file.
@@ -37,6 +39,10 @@ pub enum KeyError {
     /// The third line is not 32 bytes in the encoding that the second one names.
     #[error("line 3 of the key file: not 32 bytes in the encoding of line 2")]
     Key,
+    /// The second line is no name of an encoding. It is not shown: where the name was left out, the
+    /// key stands there.
+    #[error("line 2 of the key file does not name an encoding: /base16/, /base64/ or /bin/")]
+    NoEncoding,
 }
 
 impl KeyError {
@@ -67,10 +73,7 @@ impl PreSharedKey {
             b"/base16/" => HEXLOWER_PERMISSIVE.decode(text).ok(),
             b"/base64/" => BASE64.decode(text).ok(),
             b"/bin/" => key.get(..32).map(<[u8]>::to_vec),
-            other => {
-                let found = String::from_utf8_lossy(other).chars().take(32).collect();
-                return Err(KeyError::Encoding { found });
-            }
+            other => return Err(unknown(other)),
         };
         let bytes = Zeroizing::new(bytes.ok_or(KeyError::Key)?);
         let key = bytes.as_slice().try_into().map_err(|_| KeyError::Key)?;
@@ -110,6 +113,19 @@ impl FromStr for PreSharedKey {
 impl fmt::Debug for PreSharedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PreSharedKey({})", self.fingerprint())
+    }
+}
+
+/// What is wrong with a second line. Only what looks like a name is told on: a key must not get
+/// into a log.
+fn unknown(line: &[u8]) -> KeyError {
+    let name = str::from_utf8(line).ok();
+    let name = name.and_then(|line| line.strip_prefix('/')?.strip_suffix('/'));
+    match name {
+        Some(name) if name.len() <= LONGEST_NAME => KeyError::Encoding {
+            found: format!("/{name}/"),
+        },
+        Some(_) | None => KeyError::NoEncoding,
     }
 }
 

@@ -27,6 +27,10 @@ const STAGED: usize = 16 * 1024;
 /// at the other end everything that is read is noise, and what is above fails.
 ///
 /// The nonce goes out with the first write or read; no round trip is spent on it.
+///
+/// The two halves of a [`split`](futures::io::AsyncReadExt::split) may live in two tasks. Who closes
+/// and drops it before the first read may lose what was written: the remote's nonce then meets a
+/// socket that is gone, which TCP answers with a reset.
 pub struct Protected<Io> {
     io: Io,
     key: PreSharedKey,
@@ -34,7 +38,27 @@ pub struct Protected<Io> {
     /// Encrypted, not written yet.
     unsent: Vec<u8>,
     sent: usize,
+    /// Whether a write, a flush or a close waits for room: then `io` has its waker, and sending is
+    /// its business alone.
+    writer_waits: bool,
     incoming: Incoming,
+    /// What the remote has yet to say before anything else.
+    greeting: &'static [u8],
+}
+
+/// The remote did not begin as it should, which is all that can be known: with another key
+/// everything that is read is noise. Inside an [`io::Error`] of kind `InvalidData`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "what arrives is noise: the other end is not in the private network, or the keys may differ"
+)]
+pub struct KeysMayDiffer;
+
+impl KeysMayDiffer {
+    /// Whether it is inside `error`.
+    pub fn is_in(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
 }
 
 enum Incoming {
@@ -53,8 +77,27 @@ impl<Io> Protected<Io> {
             outgoing: XSalsa20::new(key.bytes().into(), (&nonce).into()),
             unsent: nonce.to_vec(),
             sent: 0,
+            writer_waits: false,
             incoming: Incoming::Nonce([0; NONCE], 0),
+            greeting: b"",
         }
+    }
+
+    /// Fails reading with [`KeysMayDiffer`] if the remote's first bytes are not these.
+    pub fn expect_greeting(mut self, greeting: &'static [u8]) -> Self {
+        self.greeting = greeting;
+        self
+    }
+
+    /// Holds what was read against the rest of the greeting.
+    fn check(&mut self, read: &[u8]) -> io::Result<()> {
+        let count = self.greeting.len().min(read.len());
+        let (expected, rest) = self.greeting.split_at(count);
+        if !read.starts_with(expected) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, KeysMayDiffer));
+        }
+        self.greeting = rest;
+        Ok(())
     }
 }
 
@@ -69,6 +112,13 @@ impl<Io: AsyncWrite + Unpin> Protected<Io> {
         self.unsent.clear();
         self.sent = 0;
         Poll::Ready(Ok(()))
+    }
+
+    /// Sends for somebody who waits until that is done.
+    fn poll_send_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let sent = self.poll_send(cx);
+        self.writer_waits = sent.is_pending();
+        sent
     }
 }
 
@@ -100,7 +150,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for Protected<Io> {
     ) -> Poll<io::Result<usize>> {
         // A remote that waits for our nonce before it says anything would wait for ever. What
         // goes wrong with it, reading shows too.
-        if !self.unsent.is_empty() && self.poll_send(cx).is_ready() {
+        if !self.writer_waits && !self.unsent.is_empty() && self.poll_send(cx).is_ready() {
             let _ = Pin::new(&mut self.io).poll_flush(cx);
         }
         if !ready!(self.poll_nonce(cx))? {
@@ -108,9 +158,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for Protected<Io> {
         }
         let this = &mut *self;
         let count = ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
+        let read = buffer.get_mut(..count).unwrap_or_default();
         if let Incoming::Bytes(cipher) = &mut this.incoming {
-            cipher.apply_keystream(buffer.get_mut(..count).unwrap_or_default());
+            cipher.apply_keystream(read);
         }
+        this.check(read)?;
         Poll::Ready(Ok(count))
     }
 }
@@ -123,7 +175,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Protected<Io> {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if this.unsent.len() >= STAGED {
-            ready!(this.poll_send(cx))?;
+            ready!(this.poll_send_all(cx))?;
         }
         let room = STAGED.saturating_sub(this.unsent.len()).max(1);
         let part = bytes.get(..room).unwrap_or(bytes);
@@ -131,6 +183,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Protected<Io> {
         this.unsent.extend_from_slice(part);
         let added = this.unsent.get_mut(start..).unwrap_or_default();
         this.outgoing.apply_keystream(added);
+        this.writer_waits = false;
         match this.poll_send(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             // What did not go out now goes out with the next write or a flush.
@@ -139,12 +192,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Protected<Io> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(cx))?;
+        ready!(self.poll_send_all(cx))?;
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(cx))?;
+        ready!(self.poll_send_all(cx))?;
         Pin::new(&mut self.io).poll_close(cx)
     }
 }

@@ -12,13 +12,15 @@ use crate::{PreSharedKey, Protected};
 
 /// Makes the links of another transport those of a private network. Cheap to clone.
 ///
-/// Only links of bytes can be protected: those that come with streams of their own, as QUIC's do,
-/// are refused.
+/// Only links of bytes can be protected: a transport whose links are secured and multiplexed by
+/// itself ([`needs_upgrade`](Transport::needs_upgrade) says no), as QUIC's are, supports no address
+/// here.
 #[derive(Clone, Debug)]
 pub struct Private {
     below: Arc<dyn Transport>,
     key: PreSharedKey,
     rt: Rt,
+    greeting: &'static [u8],
 }
 
 impl Private {
@@ -28,26 +30,34 @@ impl Private {
             below: Arc::new(below),
             key,
             rt,
+            greeting: b"",
         }
     }
 
-    fn protect(&self, link: Link) -> Result<Link, TransportError> {
+    /// With what every remote begins, so that another key is told from other faults: as
+    /// [`Protected::expect_greeting`]. Default: nothing, no byte is looked at.
+    pub fn expect_greeting(mut self, greeting: &'static [u8]) -> Self {
+        self.greeting = greeting;
+        self
+    }
+
+    fn protect(&self, link: Link, addr: &Multiaddr) -> Result<Link, TransportError> {
         match link {
             Link::Raw(io) => {
                 let protected = Protected::new(io, &self.key, self.rt.random());
-                Ok(Link::Raw(Box::new(protected)))
+                Ok(Link::Raw(Box::new(
+                    protected.expect_greeting(self.greeting),
+                )))
             }
-            Link::Muxed(_) => {
-                let what = "this transport cannot be used in a private network";
-                Err(TransportError::Handshake(what.into()))
-            }
+            // From a transport that says of itself that it yields bytes.
+            Link::Muxed(_) => Err(TransportError::Unsupported { addr: addr.clone() }),
         }
     }
 }
 
 impl Transport for Private {
     fn supports(&self, addr: &Multiaddr) -> bool {
-        self.below.supports(addr)
+        self.below.needs_upgrade() && self.below.supports(addr)
     }
 
     fn dial(
@@ -55,10 +65,14 @@ impl Transport for Private {
         addr: Multiaddr,
         expect: Option<PeerId>,
     ) -> BoxFuture<'static, Result<Dialed, TransportError>> {
-        let (private, dial) = (self.clone(), self.below.dial(addr, expect));
+        let private = self.clone();
         async move {
-            let Dialed { link, local } = dial.await?;
-            let link = private.protect(link)?;
+            if !private.supports(&addr) {
+                return Err(TransportError::Unsupported { addr });
+            }
+            let dialed = private.below.dial(addr.clone(), expect).await?;
+            let Dialed { link, local } = dialed;
+            let link = private.protect(link, &addr)?;
             Ok(Dialed { link, local })
         }
         .boxed()
@@ -68,9 +82,12 @@ impl Transport for Private {
         &self,
         addr: Multiaddr,
     ) -> BoxFuture<'static, Result<Box<dyn Listener>, TransportError>> {
-        let (private, listen) = (self.clone(), self.below.listen(addr));
+        let private = self.clone();
         async move {
-            let below = listen.await?;
+            if !private.supports(&addr) {
+                return Err(TransportError::Unsupported { addr });
+            }
+            let below = private.below.listen(addr).await?;
             Ok(Box::new(Listening { private, below }) as Box<dyn Listener>)
         }
         .boxed()
@@ -91,8 +108,9 @@ impl Listener for Listening {
         async {
             let incoming = self.below.accept().await?;
             let (private, link) = (self.private.clone(), incoming.link);
+            let local = incoming.local.clone();
             Ok(Incoming {
-                link: async move { private.protect(link.await?) }.boxed(),
+                link: async move { private.protect(link.await?, &local) }.boxed(),
                 ..incoming
             })
         }

@@ -4,7 +4,7 @@
 //! the difference as a user would.
 
 use p2p_core::golden::Texts;
-use p2p_pnet::{KeyError, PreSharedKey};
+use p2p_pnet::{KeyError, KeysMayDiffer, PreSharedKey};
 
 #[test]
 fn every_error_reads_as_it_should() {
@@ -12,9 +12,11 @@ fn every_error_reads_as_it_should() {
         "not a key file",
         "/key/swarm/psk/1.0.0/\n/base65/\n00\n",
         "/key/swarm/psk/1.0.0/\n/base16/\n00ff\n",
+        "/key/swarm/psk/1.0.0/\n00ff\n",
     ];
     let errors = files.map(|file| file.parse::<PreSharedKey>().unwrap_err());
     let mut texts = Texts::default();
     texts.blamed("KeyError", KeyError::blame, errors);
+    texts.errors("KeysMayDiffer", [KeysMayDiffer]);
     texts.compare(env!("CARGO_MANIFEST_DIR"));
 }

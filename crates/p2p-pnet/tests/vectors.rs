@@ -1,9 +1,14 @@
 //! The vectors: key files, fingerprints, and what goes over the wire.
 #![expect(clippy::unwrap_used, reason = "a failed test may panic")]
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
+
 use futures::executor::block_on;
-use futures::io::{AsyncReadExt, AsyncWriteExt};
-use p2p_pnet::{KeyError, NONCE, PreSharedKey, Protected};
+use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use p2p_pnet::{KeyError, KeysMayDiffer, NONCE, PreSharedKey, Protected};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -52,6 +57,21 @@ fn a_wrong_line_is_named() {
     let binary = [header.as_bytes(), b"/bin/\n", &[7; 32], b"\n"].concat();
     let read = PreSharedKey::from_file(&binary).unwrap();
     assert_eq!(read.fingerprint(), PreSharedKey::new([7; 32]).fingerprint());
+}
+
+#[test]
+fn a_key_whose_encoding_was_left_out_is_not_shown() {
+    let header = "/key/swarm/psk/1.0.0/\n";
+    let hex = "8f3a".repeat(16);
+    let base64 = format!("/{}/", "Qk7x".repeat(11));
+    for key in [hex, base64] {
+        for file in [format!("{header}{key}"), format!("{header}{key}\n\n")] {
+            let error = file.parse::<PreSharedKey>().unwrap_err();
+            assert_eq!(error, KeyError::NoEncoding);
+            let text = format!("{error} {error:?}");
+            assert!(!text.contains(&key[1..9]), "{text}");
+        }
+    }
 }
 
 #[test]
@@ -115,6 +135,76 @@ fn with_another_key_nothing_is_understood() {
         assert_eq!(read.len(), 18);
         assert_ne!(read, b"/multistream/1.0.0");
     });
+}
+
+const GREETING: &[u8] = b"\x13/multistream/1.0.0\n";
+
+#[test]
+fn what_does_not_begin_with_the_greeting_is_told_as_another_key() {
+    for (their_key, size) in [(1, 1), (1, 7), (1, 40), (2, 1), (2, 40)] {
+        let (near, far) = p2p_memory::pipe(4096);
+        let mut near =
+            Protected::new(near, &PreSharedKey::new([1; 32]), [9; NONCE]).expect_greeting(GREETING);
+        let mut far = Protected::new(far, &PreSharedKey::new([their_key; 32]), [8; NONCE]);
+        let said = [GREETING, b"and whatever follows"].concat();
+        block_on(async {
+            far.write_all(&said).await.unwrap();
+            far.close().await.unwrap();
+            let mut read = Vec::new();
+            let outcome = loop {
+                let mut part = vec![0; size];
+                match near.read(&mut part).await {
+                    Ok(0) => break Ok(read),
+                    Ok(count) => read.extend_from_slice(&part[..count]),
+                    Err(error) => break Err(error),
+                }
+            };
+            if their_key == 1 {
+                assert_eq!(outcome.unwrap(), said);
+            } else {
+                assert!(KeysMayDiffer::is_in(&outcome.unwrap_err()));
+            }
+        });
+    }
+}
+
+/// How often it was woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_writer_that_waits_is_woken_although_a_reader_of_another_task_reads_meanwhile() {
+    let (near, mut far) = p2p_memory::pipe(1);
+    let mut near = Protected::new(near, &PreSharedKey::new([1; 32]), [9; NONCE]);
+    let [writer, reader] = [(); 2].map(|()| Arc::new(Woken::default()));
+    let wakers = [&writer, &reader].map(|one| Waker::from(Arc::clone(one)));
+    let [mut writes, mut reads] = [&wakers[0], &wakers[1]].map(Context::from_waker);
+    let mut heard = Vec::new();
+    for turn in 1.. {
+        let woken = writer.0.load(Ordering::Relaxed);
+        if Pin::new(&mut near).poll_flush(&mut writes).is_ready() {
+            break;
+        }
+        let read = Pin::new(&mut near).poll_read(&mut reads, &mut [0; 8]);
+        assert!(read.is_pending());
+        let mut byte = [0];
+        block_on(far.read_exact(&mut byte)).unwrap();
+        heard.extend(byte);
+        let again = writer.0.load(Ordering::Relaxed);
+        assert_eq!(
+            again,
+            woken + 1,
+            "turn {turn}: there is room, and nobody says so"
+        );
+    }
+    block_on(far.read_exact(&mut [0])).unwrap();
+    assert_eq!(heard, [9; NONCE - 1]);
 }
 
 proptest! {

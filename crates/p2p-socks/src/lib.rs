@@ -6,9 +6,12 @@
 //! ```
 //!
 //! Names are sent to the proxy as they are: nothing is asked of a name server here, which would
-//! tell it whom we meet. It cannot listen, and it does not say where we are ([`Dialed::local`] is
-//! `None`): with [`p2p-identify`'s](https://docs.rs/p2p-identify) `private` no address of ours is
-//! told at all.
+//! tell it whom we meet. It listens only with another transport's sockets
+//! ([`Socks5::listen_with`]), and it does not say where we are ([`Dialed::local`] is `None`): with
+//! [`p2p-identify`'s](https://docs.rs/p2p-identify) `private` no address of ours is told at all.
+//!
+//! In a swarm nothing else may dial what this one supports, or it goes around the proxy:
+//! `HostBuilder::socks5` of the [facade](https://docs.rs/p2p) sees to all of this.
 //!
 //! The deadline is the caller's.
 //!

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt};
 use p2p_core::multiaddr_parts::Part;
@@ -20,9 +21,11 @@ use crate::{Destination, SocksError, connect};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Where the proxy is.
+    /// Where the proxy is. Default: none, it is the argument of [`Config::new`].
     pub proxy: SocketAddr,
-    /// Who we are to the proxy, if it asks. Tor takes different users for different circuits.
+    /// Who we are to the proxy, if it asks. Default: none, and a proxy that insists refuses us.
+    ///
+    /// Tor takes different users for different circuits.
     pub login: Option<Login>,
 }
 
@@ -53,12 +56,26 @@ impl fmt::Debug for Login {
 pub struct Socks5 {
     rt: Rt,
     config: Config,
+    listens: Option<Arc<dyn Transport>>,
 }
 
 impl Socks5 {
     /// Reaches the proxy through the sockets of `rt`.
     pub fn new(rt: Rt, config: Config) -> Self {
-        Self { rt, config }
+        Self {
+            rt,
+            config,
+            listens: None,
+        }
+    }
+
+    /// Listens with another transport, which never dials: a proxy takes nobody's calls for us.
+    /// Default: listening is [`TransportError::Unsupported`].
+    ///
+    /// An onion service of ours, for example, leads to a port that we listen on.
+    pub fn listen_with(mut self, transport: impl Transport) -> Self {
+        self.listens = Some(Arc::new(transport));
+        self
     }
 
     async fn dial(&self, addr: Multiaddr) -> Result<Dialed, TransportError> {
@@ -97,12 +114,15 @@ impl Transport for Socks5 {
         async move { Self::dial(&socks, addr).await }.boxed()
     }
 
-    /// A proxy is for dialing: this is always [`TransportError::Unsupported`].
+    /// With the transport of [`Socks5::listen_with`].
     fn listen(
         &self,
         addr: Multiaddr,
     ) -> BoxFuture<'static, Result<Box<dyn Listener>, TransportError>> {
-        async move { Err(TransportError::Unsupported { addr }) }.boxed()
+        match &self.listens {
+            Some(transport) => transport.listen(addr),
+            None => async move { Err(TransportError::Unsupported { addr }) }.boxed(),
+        }
     }
 }
 
