@@ -10,6 +10,7 @@ use common::{LATENCY, keys, listen, patient, sim};
 use futures::AsyncReadExt;
 use p2p_core::{ErrorCode, Instant, Protocol};
 use p2p_identify::{Announcement, Config, Identify, PROTOCOL, PUSH_PROTOCOL, request, send};
+use p2p_sim::Host;
 use p2p_swarm::{Connection, Stream, Swarm};
 
 type Times = Arc<Mutex<Vec<Instant>>>;
@@ -51,6 +52,16 @@ async fn ask(bob: &Swarm, alice: &Swarm) {
     request(&mut stream, peer, key, &limits).await.unwrap();
 }
 
+/// Alice dials Bob, whose machine is `bob`, and each asks the other; nothing is left to be pushed.
+async fn meet(a: &Swarm, ia: &Identify, b: &Swarm, bob: &Host) -> Connection {
+    let addr = listen(b, bob).await;
+    let connection = a.dial(addr).await.unwrap();
+    ia.identified(&connection).await.unwrap();
+    ask(b, a).await;
+    a.rt().sleep(Duration::from_secs(5)).await;
+    connection
+}
+
 fn change(alice: &Swarm, n: u32) -> Instant {
     let id = Protocol::new(&format!("/change/{n}")).unwrap();
     alice.handle(id, |_: Stream| async {}).unwrap();
@@ -71,11 +82,7 @@ fn a_push_that_is_reset_is_repeated_ever_more_rarely_until_it_is_taken() {
     let ia = Identify::new(&a, keys(1), Config::default()).unwrap();
     let pushes = reset_pushes(&b, 2);
     sim.block_on(async {
-        let addr = listen(&b, &bob).await;
-        let connection = a.dial(addr).await.unwrap();
-        ia.identified(&connection).await.unwrap();
-        ask(&b, &a).await;
-        a.rt().sleep(Duration::from_secs(5)).await;
+        let _connection = meet(&a, &ia, &b, &bob).await;
         let start = change(&a, 1);
         a.rt().sleep(Duration::from_secs(600)).await;
         let first = Duration::from_secs(1) + LATENCY;
@@ -93,11 +100,7 @@ fn a_push_that_is_never_taken_is_given_up_until_the_next_change() {
     let ia = Identify::new(&a, keys(1), Config::default()).unwrap();
     let pushes = reset_pushes(&b, usize::MAX);
     sim.block_on(async {
-        let addr = listen(&b, &bob).await;
-        let connection = a.dial(addr).await.unwrap();
-        ia.identified(&connection).await.unwrap();
-        ask(&b, &a).await;
-        a.rt().sleep(Duration::from_secs(5)).await;
+        let connection = meet(&a, &ia, &b, &bob).await;
         for n in 1..=2 {
             let start = change(&a, n);
             a.rt().sleep(Duration::from_secs(600)).await;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run -p p2p-mdns --example neighbours            # until Ctrl-C
-//! cargo run -p p2p-mdns --example neighbours -- 1 10    # until one was found, at most 10 s
+//! cargo run -p p2p-mdns --example neighbours -- 1 10    # until one is there, at most 10 s
 //! ```
 
 use std::time::Duration;
@@ -17,9 +17,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seconds: u64 = args.next().map_or(Ok(u64::MAX), |text| text.parse())?;
     p2p::block_on(async {
         let host = Host::builder().build().await?;
-        let mdns = Mdns::new(host.swarm(), Config::default());
+        let mdns = Mdns::new(host.swarm(), Config::default())?;
         let mut events = mdns.events();
-        host.listen("/ip4/0.0.0.0/udp/0/quic-v1").await?;
+        for any in ["/ip4/0.0.0.0/udp/0/quic-v1", "/ip6/::/udp/0/quic-v1"] {
+            if let Err(error) = host.listen(any).await {
+                println!("not on     {any}: {error}");
+            }
+        }
         for addr in host.listen_addrs() {
             println!("we are     {addr}");
         }
@@ -32,8 +36,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     println!("lost       {addr}");
                 }
                 if mdns.peers().len() >= enough {
-                    // Others may not have heard us yet.
-                    rt.sleep(Duration::from_secs(2)).await;
+                    // Others may not have heard us yet: they ask again after one and two seconds.
+                    rt.sleep(Duration::from_secs(5)).await;
                     return;
                 }
             }

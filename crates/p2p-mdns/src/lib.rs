@@ -9,8 +9,12 @@
 //! - [`Mdns`] is a service of a swarm: it tells the link who we are, and the swarm who is there.
 //! - [`Discovery`] is the machine of one link, without sockets and clock; [`wire`] its packets.
 //!
-//! Everybody on the link is heard, and nobody is believed: whether a peer is at an address shows
-//! when it is dialed. What the link can make us hold is bounded ([`Config`]).
+//! Everybody on the link is heard, nobody from elsewhere, and nobody is believed: whether a peer is
+//! at an address shows when it is dialed. What the link can make us hold is bounded ([`Config`]).
+//! In the swarm's address book its word counts least, for as long as the link repeats it.
+//!
+//! Addresses are IP addresses, without a relay: no names, and no sockets of this machine. Questions
+//! are answered to the whole group, also those that ask for an answer to themselves alone.
 //!
 //! ```
 //! use p2p_core::Instant;
@@ -35,10 +39,13 @@
 //! Spec: libp2p/specs `discovery/mdns.md`; RFC 6762, RFC 6763.
 
 mod config;
+mod dials;
 mod discovery;
+mod error;
 mod service;
 pub mod wire;
 
 pub use config::Config;
 pub use discovery::{Discovery, Output};
+pub use error::SetupError;
 pub use service::{Event, Events, Mdns};

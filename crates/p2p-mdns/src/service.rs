@@ -1,6 +1,6 @@
 //! Discovery as a service of a swarm: sockets, interfaces, and whom to tell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -16,8 +16,8 @@ use p2p_core::{
 };
 use p2p_swarm::{Lag, Publisher, Subscription, Swarm, WeakSwarm};
 
-use crate::wire::MAX_READ;
-use crate::{Config, Discovery, Output};
+use crate::dials::Dials;
+use crate::{Config, Discovery, Output, SetupError};
 
 /// The groups of multicast DNS (RFC 6762, section 3).
 const GROUP_4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
@@ -27,6 +27,8 @@ const PORT: u16 = 5353;
 const MAX_LINKS: usize = 64;
 /// Packets read from one link in a row: the others want their turn.
 const MAX_READS: usize = 16;
+/// What one call may receive: sockets that say where a packet was sent to pass several at once.
+const BUFFER: usize = 64 << 10;
 
 /// What happens in the local network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,16 +69,23 @@ pub struct Mdns(Arc<Shared>);
 struct Shared {
     config: Config,
     events: Publisher<Event>,
-    /// Addresses, and on how many links they are known. Bounded by the machines'.
-    known: Mutex<BTreeMap<(PeerId, Multiaddr), usize>>,
+    known: Mutex<Known>,
 }
+
+/// Addresses, and on how many links they are known. Bounded by the machines'.
+type Known = BTreeMap<PeerId, BTreeMap<Multiaddr, usize>>;
 
 impl Mdns {
     /// Starts to discover; ends with `swarm`.
     ///
     /// Interfaces that cannot be used are left out, and tried again when they are looked at the
     /// next time.
-    pub fn new(swarm: &Swarm, config: Config) -> Self {
+    ///
+    /// # Errors
+    /// [`SetupError`] if the settings make no sense.
+    pub fn new(swarm: &Swarm, config: Config) -> Result<Self, SetupError> {
+        config.check()?;
+        let dials = Dials::new(config.max_dials, config.max_peers);
         let shared = Arc::new(Shared {
             config,
             events: Publisher::default(),
@@ -90,11 +99,12 @@ impl Mdns {
             links: BTreeMap::new(),
             look_at: swarm.rt().now(),
             timer: None,
-            buffer: vec![0; MAX_READ],
+            buffer: vec![0; BUFFER],
+            dials,
         };
         let events = swarm.events();
         swarm.spawn("mdns", task.run(events));
-        Self(shared)
+        Ok(Self(shared))
     }
 
     /// What happens from now on. Bounded: see [`Event::Lagged`].
@@ -104,11 +114,11 @@ impl Mdns {
 
     /// Everybody in the local network, with their addresses.
     pub fn peers(&self) -> BTreeMap<PeerId, Vec<Multiaddr>> {
-        let mut peers: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
-        for (peer, addr) in self.0.known().keys() {
-            peers.entry(*peer).or_default().push(addr.clone());
-        }
+        let known = self.0.known();
+        let peers = known.iter();
         peers
+            .map(|(peer, addrs)| (*peer, addrs.keys().cloned().collect()))
+            .collect()
     }
 }
 
@@ -121,31 +131,41 @@ impl fmt::Debug for Mdns {
 }
 
 impl Shared {
-    fn known(&self) -> MutexGuard<'_, BTreeMap<(PeerId, Multiaddr), usize>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True if nobody had told of it.
+    fn knows(&self, peer: &PeerId) -> bool {
+        self.known().contains_key(peer)
+    }
+
+    /// One more link says it; true if none did.
     fn add(&self, peer: PeerId, addr: &Multiaddr) -> bool {
         let mut known = self.known();
-        let links = known.entry((peer, addr.clone())).or_default();
+        let addrs = known.entry(peer).or_default();
+        let links = addrs.entry(addr.clone()).or_default();
         *links += 1;
         *links == 1
     }
 
-    fn remove(&self, peer: PeerId, addr: Multiaddr) {
+    /// One link fewer says it; true if it was the last.
+    fn remove(&self, peer: &PeerId, addr: &Multiaddr) -> bool {
         let mut known = self.known();
-        let key = (peer, addr);
-        let Some(links) = known.get_mut(&key) else {
-            return;
+        let Some(addrs) = known.get_mut(peer) else {
+            return false;
+        };
+        let Some(links) = addrs.get_mut(addr) else {
+            return false;
         };
         *links -= 1;
-        if *links == 0 {
-            known.remove(&key);
-            drop(known);
-            let (peer, addr) = key;
-            self.events.publish(&Event::Lost { peer, addr });
+        if *links > 0 {
+            return false;
         }
+        addrs.remove(addr);
+        if addrs.is_empty() {
+            known.remove(peer);
+        }
+        true
     }
 }
 
@@ -173,6 +193,7 @@ struct Task {
     look_at: Instant,
     timer: Option<Box<dyn Timer>>,
     buffer: Vec<u8>,
+    dials: Dials,
 }
 
 impl Task {
@@ -201,7 +222,7 @@ impl Task {
                 self.look_at = now + self.shared.config.interface_interval;
             }
             let mut next = self.look_at;
-            let mut outputs = Vec::new();
+            let mut news = Vec::new();
             let mut busy = false;
             for link in self.links.values_mut() {
                 busy |= link.receive(cx, &mut self.buffer, now);
@@ -209,14 +230,17 @@ impl Task {
                 while let Some(output) = link.machine.poll_output() {
                     match output {
                         Output::Send(packet) => link.send(cx, &packet),
-                        news @ (Output::Found { .. } | Output::Lost { .. }) => outputs.push(news),
+                        one
+                        @ (Output::Found { .. } | Output::Kept { .. } | Output::Lost { .. }) => {
+                            news.push(one)
+                        }
                     }
                 }
                 next = next.min(link.machine.poll_timeout());
             }
-            for output in outputs {
-                self.tell(output);
-            }
+            self.tell(news);
+            let shared = &self.shared;
+            self.dials.poll(cx, &self.swarm, |peer| shared.knows(peer));
             if busy {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -248,7 +272,7 @@ impl Task {
             .collect();
         for id in gone {
             if let Some(link) = self.links.remove(&id) {
-                self.forget(&link);
+                self.forget(link);
             }
         }
         for id in wanted {
@@ -272,6 +296,8 @@ impl Task {
             IpAddr::V6(_) => (GROUP_6.into(), Ipv6Addr::UNSPECIFIED.into()),
         };
         let mut options = UdpOptions::default();
+        // It tells where a packet was sent to.
+        options.bulk = true;
         options.group = Some(Group {
             addr: group,
             interface: id.interface,
@@ -301,32 +327,67 @@ impl Task {
     }
 
     /// A link is gone with all that was known from it.
-    fn forget(&self, link: &Link) {
-        for (peer, addrs) in link.machine.peers() {
+    fn forget(&mut self, link: Link) {
+        let mut news = Vec::new();
+        for (&peer, addrs) in link.machine.peers() {
             for addr in addrs {
-                self.shared.remove(*peer, addr.clone());
+                let addr = addr.clone();
+                news.push(Output::Lost { peer, addr });
             }
+        }
+        self.tell(news);
+    }
+
+    /// Passes news on: to the swarm, then to whoever may ask the swarm about them.
+    fn tell(&mut self, news: Vec<Output>) {
+        let shared = &self.shared;
+        let (mut peers, mut events) = (BTreeSet::new(), Vec::new());
+        for one in news {
+            match one {
+                Output::Found { peer, addr } => {
+                    peers.insert(peer);
+                    if shared.add(peer, &addr) {
+                        tracing::debug!(%peer, %addr, "found");
+                        events.push(Event::Found { peer, addr });
+                    }
+                }
+                Output::Kept { peer } => {
+                    peers.insert(peer);
+                }
+                Output::Lost { peer, addr } => {
+                    peers.insert(peer);
+                    if shared.remove(&peer, &addr) {
+                        events.push(Event::Lost { peer, addr });
+                    }
+                }
+                Output::Send(_) => {}
+            }
+        }
+        if let Some(swarm) = self.swarm.upgrade() {
+            for peer in peers {
+                self.learn(&swarm, peer);
+            }
+        }
+        for event in events {
+            if let Event::Found { peer, .. } = event
+                && shared.config.dial
+            {
+                self.dials.add(peer, |peer| shared.knows(peer));
+            }
+            shared.events.publish(&event);
         }
     }
 
-    fn tell(&self, news: Output) {
-        match news {
-            Output::Found { peer, addr } => {
-                if !self.shared.add(peer, &addr) {
-                    return;
-                }
-                tracing::debug!(%peer, %addr, "found");
-                if let Some(swarm) = self.swarm.upgrade() {
-                    swarm.add_addrs(peer, [addr.clone()]);
-                    if self.shared.config.dial && swarm.connections(&peer).is_empty() {
-                        dial(&swarm, peer);
-                    }
-                }
-                self.shared.events.publish(&Event::Found { peer, addr });
+    /// Tells the swarm what the links say of `peer`, and until when unless they repeat it.
+    fn learn(&self, swarm: &Swarm, peer: PeerId) {
+        let (mut addrs, mut last) = (BTreeSet::new(), Instant::ZERO);
+        for link in self.links.values() {
+            for (addr, until) in link.machine.addrs_of(&peer) {
+                addrs.insert(addr.clone());
+                last = last.max(until);
             }
-            Output::Lost { peer, addr } => self.shared.remove(peer, addr),
-            Output::Send(_) => {}
         }
+        swarm.learn_nearby_addrs(peer, addrs, last);
     }
 }
 
@@ -358,8 +419,13 @@ impl Link {
                     return false;
                 }
                 Poll::Ready(Ok(received)) => {
-                    if let Some(packet) = buffer.get(..received.len) {
-                        self.machine.handle_packet(packet, now);
+                    // What was sent to us alone may come from anywhere (RFC 6762, section 11).
+                    // The port that it comes from says nothing: not all answer from 5353.
+                    let packets = buffer.get(..received.len).unwrap_or_default();
+                    if received.to == Some(self.group.ip()) {
+                        for packet in packets.chunks(received.segment.max(1)) {
+                            self.machine.handle_packet(packet, now);
+                        }
                     }
                 }
             }
@@ -369,28 +435,11 @@ impl Link {
 
     /// Sends if that needs no waiting: what is lost is repeated.
     fn send(&self, cx: &mut Context<'_>, packet: &[u8]) {
-        let datagram = Datagram {
-            to: self.group,
-            from: None,
-            contents: packet,
-            segment: None,
-            ecn: 0,
-        };
+        let datagram = Datagram::new(self.group, packet);
         if let Poll::Ready(Err(error)) = self.socket.poll_send(cx, &datagram) {
             tracing::debug!(%error, "cannot send");
         }
     }
-}
-
-fn dial(swarm: &Swarm, peer: PeerId) {
-    let weak = swarm.downgrade();
-    swarm.spawn("mdns dial", async move {
-        let Some(swarm) = weak.upgrade() else { return };
-        let dialing = swarm.dial(peer);
-        if let Err(error) = dialing.await {
-            tracing::debug!(%peer, %error, "cannot dial who was found");
-        }
-    });
 }
 
 /// One link for each family of an interface.

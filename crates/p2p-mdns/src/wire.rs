@@ -31,7 +31,7 @@ const MAX_TEXT: usize = 255;
 /// The largest packet that we send, in bytes: what every link carries.
 const MAX_SENT: usize = 1200;
 /// The largest packet that we read, in bytes (RFC 6762, section 17).
-pub(crate) const MAX_READ: usize = 9000;
+const MAX_READ: usize = 9000;
 /// IP addresses that one packet tells beside the texts.
 const MAX_IPS: usize = 4;
 /// Addresses that one packet may hold: more cannot fit.
@@ -48,7 +48,7 @@ pub fn service_name(private_network: Option<&str>) -> String {
 /// What a packet of the group says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// Somebody asks who is there.
+    /// Somebody asks who is there, or about us by name.
     Question,
     /// Somebody asks what kinds of services there are.
     Services,
@@ -68,14 +68,14 @@ pub struct Found {
 }
 
 /// Reads a packet. `None`: it is not about `service`, or no packet at all; both are common on a
-/// link.
-pub fn decode(bytes: &[u8], service: &str) -> Option<Message> {
+/// link. `instance` is our name.
+pub fn decode(bytes: &[u8], service: &str, instance: &str) -> Option<Message> {
     if bytes.len() > MAX_READ {
         return None;
     }
     let packet = Packet::parse(bytes).ok()?;
     if !packet.has_flags(PacketFlag::RESPONSE) {
-        return question(&packet, service);
+        return question(&packet, service, instance);
     }
     let records = packet.answers.iter().chain(&packet.additional_records);
     let mut found = Vec::new();
@@ -218,30 +218,39 @@ fn reply() -> Packet<'static> {
     packet
 }
 
-fn question(packet: &Packet<'_>, service: &str) -> Option<Message> {
-    packet.questions.iter().find_map(|question| {
+/// What a packet asks; who is there before all else.
+fn question(packet: &Packet<'_>, service: &str, instance: &str) -> Option<Message> {
+    let mut services = None;
+    for question in &packet.questions {
+        let name = question.qname.to_string();
         let pointers = matches!(question.qtype, QTYPE::TYPE(TYPE::PTR) | QTYPE::ANY);
-        if !pointers {
-            None
-        } else if is(&question.qname, service) {
-            Some(Message::Question)
-        } else if is(&question.qname, ALL_SERVICES) {
-            Some(Message::Services)
-        } else {
-            None
+        // One answer tells all that there is to be asked of us, whatever the type.
+        if pointers && is(&name, service) || is_ours(&name, service, instance) {
+            return Some(Message::Question);
         }
+        if pointers && is(&name, ALL_SERVICES) {
+            services = Some(Message::Services);
+        }
+    }
+    services
+}
+
+/// Whether it is the name of our instance, or of the host that it is on.
+fn is_ours(name: &str, service: &str, instance: &str) -> bool {
+    name.split_once('.').is_some_and(|(first, behind)| {
+        is(first, instance) && (is(behind, service) || is(behind, "local"))
     })
 }
 
 /// Names of DNS are equal whatever their case.
-fn is(name: &Name<'_>, expected: &str) -> bool {
-    name.to_string().eq_ignore_ascii_case(expected)
+fn is(name: &str, expected: &str) -> bool {
+    name.eq_ignore_ascii_case(expected)
 }
 
 fn is_instance(name: &Name<'_>, service: &str) -> bool {
     let name = name.to_string();
     let (_, behind) = name.split_once('.').unwrap_or_default();
-    behind.eq_ignore_ascii_case(service)
+    is(behind, service)
 }
 
 /// The addresses in a TXT record that say whose they are. Others are not for us.
@@ -264,6 +273,7 @@ mod tests {
 
     const PEER: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
     const TTL: Duration = Duration::from_secs(360);
+    const US: &str = "us";
 
     fn addr(n: usize) -> Multiaddr {
         format!(
@@ -282,22 +292,54 @@ mod tests {
         let mut expected = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
         expected.extend(b"\x04_p2p\x04_udp\x05local\x00\x00\x0c\x00\x01");
         assert_eq!(bytes, expected);
-        assert_eq!(decode(&bytes, &service), Some(Message::Question));
-        assert_eq!(decode(&bytes, "_p2p-00ff._udp.local"), None);
+        assert_eq!(decode(&bytes, &service, US), Some(Message::Question));
+        assert_eq!(decode(&bytes, "_p2p-00ff._udp.local", US), None);
     }
 
     #[test]
     fn the_question_for_services_is_known_and_answered() {
         let bytes = encode_question(ALL_SERVICES).unwrap();
         let service = service_name(None);
-        assert_eq!(decode(&bytes, &service), Some(Message::Services));
+        assert_eq!(decode(&bytes, &service, US), Some(Message::Services));
         let answer = encode_services(&service, TTL).unwrap();
         let packet = Packet::parse(&answer).unwrap();
         let RData::PTR(pointer) = &packet.answers[0].rdata else {
             panic!("not a pointer")
         };
-        assert!(is(&pointer.0, &service));
-        assert_eq!(decode(&answer, &service), None, "names no peer");
+        assert!(is(&pointer.0.to_string(), &service));
+        assert_eq!(decode(&answer, &service, US), None, "names no peer");
+    }
+
+    /// A question for `name`, as others ask it: with the bit that wants the answer for itself alone.
+    fn asks(names: &[(&str, TYPE)]) -> Vec<u8> {
+        let mut packet = Packet::new_query(0);
+        for (name, kind) in names {
+            let name = Name::new(name).unwrap();
+            let (kind, class) = (QTYPE::TYPE(*kind), QCLASS::CLASS(CLASS::IN));
+            packet
+                .questions
+                .push(Question::new(name, kind, class, true));
+        }
+        packet.build_bytes_vec().unwrap()
+    }
+
+    #[test]
+    fn whoever_asks_about_us_by_name_asks_us_and_nobody_else() {
+        let service = service_name(None);
+        let decode = |names: &[_]| decode(&asks(names), &service, US);
+        for kind in [TYPE::SRV, TYPE::TXT] {
+            let asked = decode(&[("Us._p2p._udp.local", kind)]);
+            assert_eq!(asked, Some(Message::Question));
+            assert_eq!(decode(&[("them._p2p._udp.local", kind)]), None);
+            assert_eq!(decode(&[("us._p2p-00ff._udp.local", kind)]), None);
+        }
+        for kind in [TYPE::A, TYPE::AAAA] {
+            assert_eq!(decode(&[("us.local", kind)]), Some(Message::Question));
+            assert_eq!(decode(&[("us", kind), ("them.local", kind)]), None);
+        }
+        let both = [(ALL_SERVICES, TYPE::PTR), ("_p2p._udp.local", TYPE::PTR)];
+        assert_eq!(decode(&both), Some(Message::Question), "the rarer one last");
+        assert_eq!(decode(&both[..1]), Some(Message::Services));
     }
 
     #[test]
@@ -305,7 +347,7 @@ mod tests {
         let service = service_name(None);
         let stranger: Multiaddr = "/ip4/1.2.3.4/tcp/1".parse().unwrap();
         let packets = encode_answers(&service, "abc", &[stranger, addr(1)], TTL);
-        let Some(Message::Answer(found)) = decode(&packets[0], &service) else {
+        let Some(Message::Answer(found)) = decode(&packets[0], &service, US) else {
             panic!("no answer")
         };
         assert_eq!(found.len(), 1);
@@ -346,7 +388,7 @@ mod tests {
             let mut found = Vec::new();
             for packet in encode_answers(&service, "abc", &addrs, ttl) {
                 prop_assert!(packet.len() <= MAX_SENT);
-                let Some(Message::Answer(some)) = decode(&packet, &service) else {
+                let Some(Message::Answer(some)) = decode(&packet, &service, US) else {
                     panic!("not an answer")
                 };
                 prop_assert!(some.iter().all(|one| one.ttl == ttl));
@@ -357,7 +399,7 @@ mod tests {
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let _ = decode(&bytes, "_p2p._udp.local");
+            let _ = decode(&bytes, "_p2p._udp.local", US);
         }
 
         #[test]
@@ -366,8 +408,8 @@ mod tests {
             let mut bytes = encode_answers(&service, "abc", &[addr(1), addr(2)], TTL).remove(0);
             let len = bytes.len();
             bytes[at % len] = with;
-            let _ = decode(&bytes, &service);
-            let _ = decode(&bytes[..cut % len], &service);
+            let _ = decode(&bytes, &service, US);
+            let _ = decode(&bytes[..cut % len], &service, US);
         }
     }
 }

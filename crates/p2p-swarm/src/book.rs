@@ -1,11 +1,13 @@
 //! What we know of peers: addresses and protocols, bounded. Pure.
 //!
 //! ```text
-//!   told (anybody's word) < signed (the peer's own record) < user (the application)
+//!   nearby (the local network) < told (anybody's word) < signed (the peer's own record)
+//!     < user (the application)
 //! ```
 //!
-//! A stronger source is never crowded out by a weaker one, neither within a peer nor between
-//! peers. A signed record replaces what was told before; what is told later does not replace it.
+//! Within a peer a stronger source is never crowded out by a weaker one. A signed record replaces
+//! what was told before; what is told later does not replace it. Between peers those that the
+//! application knows are forgotten last, and of the others those first that changed longest ago.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,6 +20,8 @@ use crate::limits::Limits;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum AddrSource {
+    /// Somebody in the local network says so. Stands beside all else that is known.
+    Nearby,
     /// Somebody said so: an unsigned identify message, another peer, a dial that worked.
     Told,
     /// The peer signed it.
@@ -29,6 +33,7 @@ pub enum AddrSource {
 impl fmt::Display for AddrSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Nearby => "nearby",
             Self::Told => "told",
             Self::Signed => "signed",
             Self::User => "user",
@@ -303,12 +308,16 @@ impl AddressBook {
             .unwrap_or_default()
     }
 
-    /// Changes the entry of `peer`, made if needed, and forgets others until all fits.
+    /// Changes the entry of `peer`, made if needed, and forgets others until all fits. An entry in
+    /// which nothing is left is none: peers that come and go take nobody's place.
     fn change(&mut self, peer: PeerId, change: impl FnOnce(&mut Known)) {
         let mut known = self.peers.remove(&peer).unwrap_or_default();
         self.order.remove(&known.place);
         self.bytes -= known.bytes;
         change(&mut known);
+        if known.is_empty() {
+            return self.note_change(peer);
+        }
         known.bytes = known.size();
         self.next += 1;
         known.place = (known.has(AddrSource::User), self.next);
@@ -334,6 +343,10 @@ impl AddressBook {
 }
 
 impl Known {
+    fn is_empty(&self) -> bool {
+        self.addrs.is_empty() && self.protocols.is_empty() && self.seq.is_none()
+    }
+
     fn has(&self, source: AddrSource) -> bool {
         self.addrs.iter().any(|addr| addr.source == source)
     }
@@ -419,6 +432,8 @@ impl Known {
             },
         };
         known.worked = true;
+        // Somebody was there: that no longer depends on who said so.
+        known.source = known.source.max(AddrSource::Told);
         known.expires = known.expires.max(until);
         // What works is worth more than what somebody said, but not than what the application did.
         if at.is_none() && !self.has_room((AddrSource::User, false), max) {
@@ -496,6 +511,10 @@ mod tests {
 
     fn told(book: &mut AddressBook, peer: PeerId, addrs: impl IntoIterator<Item = Multiaddr>) {
         book.set(peer, addrs, AddrSource::Told, at(3600), NOW);
+    }
+
+    fn nearby(book: &mut AddressBook, peer: PeerId, addrs: impl IntoIterator<Item = Multiaddr>) {
+        book.set(peer, addrs, AddrSource::Nearby, at(60), NOW);
     }
 
     fn ports(book: &AddressBook, peer: PeerId, now: Instant) -> Vec<u16> {
@@ -629,6 +648,52 @@ mod tests {
     }
 
     #[test]
+    fn what_the_local_network_says_stands_beside_a_record_and_is_taken_back_alone() {
+        let mut book = book(2, 8, 1 << 20);
+        assert!(book.set_signed(peer(1), 1, [addr(1)], at(3600), NOW));
+        nearby(&mut book, peer(1), [addr(2), addr(1)]);
+        assert_eq!(ports(&book, peer(1), NOW), [1, 2]);
+        assert!(book.set_signed(peer(1), 2, [addr(3)], at(3600), NOW));
+        assert_eq!(ports(&book, peer(1), NOW), [3, 2]);
+        told(&mut book, peer(1), [addr(4)]);
+        nearby(&mut book, peer(1), [addr(5)]);
+        assert_eq!(ports(&book, peer(1), NOW), [3, 5]);
+        assert_eq!(ports(&book, peer(1), at(60)), [3], "for its own time");
+        nearby(&mut book, peer(1), []);
+        assert_eq!(ports(&book, peer(1), NOW), [3]);
+    }
+
+    #[test]
+    fn an_address_nearby_that_worked_is_not_taken_back_by_the_next_who_says_so() {
+        let mut book = book(2, 8, 1 << 20);
+        nearby(&mut book, peer(1), [addr(1), addr(2)]);
+        book.confirm(peer(1), &addr(2), at(3600));
+        nearby(&mut book, peer(1), []);
+        assert_eq!(ports(&book, peer(1), at(3599)), [2]);
+        assert_eq!(
+            ports(&book, peer(1), at(3600)),
+            [0; 0],
+            "though not for ever"
+        );
+    }
+
+    #[test]
+    fn neighbours_who_come_and_go_crowd_out_nobody() {
+        let mut book = book(4, 8, 1 << 20);
+        told(&mut book, peer(1), [addr(1)]);
+        told(&mut book, peer(2), [addr(1)]);
+        for n in 3..100 {
+            nearby(&mut book, peer(n), [addr(1)]);
+            assert_eq!(book.peers.len(), 3);
+            nearby(&mut book, peer(n), []);
+        }
+        assert_eq!(
+            book.peers().copied().collect::<Vec<_>>(),
+            [peer(1), peer(2)]
+        );
+    }
+
+    #[test]
     fn an_address_where_somebody_else_answers_is_forgotten() {
         let mut book = book(2, 8, 1 << 20);
         user(&mut book, peer(1), [addr(1)]);
@@ -661,7 +726,7 @@ mod tests {
     proptest! {
         #[test]
         fn caps_and_sums_hold_whatever_is_done(
-            ops in proptest::collection::vec((0u8..8, 0u8..6, 0u16..12, 0u64..50), 0..150)
+            ops in proptest::collection::vec((0u8..9, 0u8..6, 0u16..12, 0u64..50), 0..150)
         ) {
             let mut book = book(4, 5, 3000);
             for (op, who, port, time) in ops {
@@ -674,6 +739,7 @@ mod tests {
                     4 => book.disprove(who, &addr(port)),
                     5 => { book.forget(&who); }
                     6 => book.keep(who, until),
+                    7 => book.set(who, (0..port / 4).map(addr), AddrSource::Nearby, until, now),
                     _ => book.set_protocols(who, vec![Protocol::from_static("/a"); usize::from(port)]),
                 }
                 prop_assert!(book.peers.len() <= 4 && book.bytes <= 3000);

@@ -17,6 +17,12 @@ use crate::tasks::lock;
 pub trait Lag: Clone {
     /// "So many of the oldest events are lost."
     fn lagged(lost: u64) -> Self;
+
+    /// About how many bytes it keeps alive until it is read, for those who bound them:
+    /// [`Publisher::publish_within`]. Default: 0, only the number of events counts.
+    fn size(&self) -> usize {
+        0
+    }
 }
 
 /// Sends every event to every [`Subscription`], without ever waiting.
@@ -56,6 +62,8 @@ struct Queues<E> {
 struct Queue<E> {
     events: VecDeque<E>,
     capacity: usize,
+    /// [`Lag::size`] of all events.
+    bytes: usize,
     lost: u64,
     closed: bool,
     waker: Option<Waker>,
@@ -80,6 +88,7 @@ impl<E: Lag> Publisher<E> {
         let queue = Arc::new(Mutex::new(Queue {
             events: VecDeque::new(),
             capacity: capacity.max(1),
+            bytes: 0,
             lost: 0,
             closed: queues.closed,
             waker: None,
@@ -90,17 +99,33 @@ impl<E: Lag> Publisher<E> {
 
     /// Sends `event` to every subscription.
     pub fn publish(&self, event: &E) {
-        drop(self.enqueue(event));
+        self.publish_within(event, usize::MAX);
     }
 
-    /// The same, for callers under a lock that decides what happened first: whoever waits for
-    /// events is woken when the result is dropped, which is to be done after the lock.
+    /// The same; a subscription that holds more than `bytes` with it ([`Lag::size`]) also loses
+    /// its oldest events, though never this one.
+    pub fn publish_within(&self, event: &E, bytes: usize) {
+        drop(self.enqueue_within(event, bytes));
+    }
+
+    /// As [`publish`](Self::publish), for callers under a lock that decides what happened first:
+    /// whoever waits for events is woken when the result is dropped, which is to be done after the
+    /// lock.
     pub(crate) fn enqueue(&self, event: &E) -> Wake {
+        self.enqueue_within(event, usize::MAX)
+    }
+
+    fn enqueue_within(&self, event: &E, bytes: usize) -> Wake {
+        let size = event.size();
+        let room = bytes.saturating_sub(size);
         Wake(lock(&self.queues).change(|queue| {
-            if queue.events.len() >= queue.capacity {
-                queue.events.pop_front();
+            while queue.events.len() >= queue.capacity || queue.bytes > room {
+                if queue.pop().is_none() {
+                    break;
+                }
                 queue.lost += 1;
             }
+            queue.bytes = queue.bytes.saturating_add(size);
             queue.events.push_back(event.clone());
         }))
     }
@@ -118,7 +143,21 @@ impl Drop for Wake {
     }
 }
 
+impl<E: Lag> Queue<E> {
+    fn pop(&mut self) -> Option<E> {
+        let event = self.events.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(event.size());
+        Some(event)
+    }
+}
+
 impl<E> Publisher<E> {
+    /// Whether nobody is subscribed any more.
+    pub fn is_idle(&self) -> bool {
+        let queues = lock(&self.queues);
+        queues.list.iter().all(|queue| queue.strong_count() == 0)
+    }
+
     /// Ends every subscription once it is read to its end.
     pub fn close(&self) {
         let mut queues = lock(&self.queues);
@@ -161,7 +200,7 @@ impl<E: Lag> Stream for Subscription<E> {
         if queue.lost > 0 {
             return Poll::Ready(Some(E::lagged(std::mem::take(&mut queue.lost))));
         }
-        if let Some(event) = queue.events.pop_front() {
+        if let Some(event) = queue.pop() {
             return Poll::Ready(Some(event));
         }
         if queue.closed {
@@ -200,6 +239,13 @@ mod tests {
         fn lagged(lost: u64) -> Self {
             Self::Lost(lost)
         }
+
+        fn size(&self) -> usize {
+            match self {
+                Self::Lost(_) => 0,
+                Self::Number(number) => usize::from(*number),
+            }
+        }
     }
 
     fn next(events: &mut Subscription<Note>) -> Option<Note> {
@@ -227,6 +273,33 @@ mod tests {
         publisher.close();
         let mut events = publisher.subscribe(2);
         assert!(events.next().now_or_never().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_subscriber_holds_so_many_bytes_and_always_the_newest_event() {
+        let publisher = Publisher::default();
+        let mut events = publisher.subscribe(100);
+        for number in [40, 50, 30, 20] {
+            publisher.publish_within(&Note::Number(number), 100);
+        }
+        assert_eq!(next(&mut events), Some(Note::Lost(1)));
+        assert_eq!(next(&mut events), Some(Note::Number(50)));
+        // What is read makes room.
+        publisher.publish_within(&Note::Number(50), 100);
+        publisher.publish_within(&Note::Number(101), 100);
+        assert_eq!(next(&mut events), Some(Note::Lost(3)));
+        assert_eq!(next(&mut events), Some(Note::Number(101)));
+        assert_eq!(next(&mut events), None);
+    }
+
+    #[test]
+    fn a_publisher_is_idle_without_subscriptions() {
+        let publisher = Publisher::<Note>::default();
+        assert!(publisher.is_idle());
+        let events = publisher.subscribe(1);
+        assert!(!publisher.is_idle());
+        drop(events);
+        assert!(publisher.is_idle());
     }
 
     #[test]

@@ -25,6 +25,7 @@ use tracing::{Instrument, Span};
 use crate::admit::Place;
 use crate::error::{OpenError, StreamError};
 use crate::info::{ConnectionId, ConnectionInfo};
+use crate::serve::{Serve, Served};
 use crate::share::{Share, StreamShare};
 use crate::shared::Shared;
 use crate::slots::{Slot, Slots};
@@ -449,12 +450,10 @@ async fn accept(shared: Arc<Shared>, inner: Arc<Inner>) -> Option<ConnectionEnd>
         let mut stream = inner.muxer.accept().await.ok()?;
         match inner.streams.accept() {
             Ok(permit) => {
-                let place = (slot, permit);
                 let span = inner.stream_span("in", stream.id());
                 let stream = (stream, span.clone());
-                let served = serve(Arc::clone(&shared), Arc::clone(&inner), stream, place);
-                let served = served.instrument(span);
-                shared.tasks.spawn("stream", served);
+                let agreed = accept_stream(Arc::clone(&shared), Arc::clone(&inner), stream, permit);
+                shared.tasks.spawn("stream", Serve::new(agreed, slot, span));
             }
             Err(exceeded) => {
                 let peer = inner.info.peer;
@@ -466,29 +465,13 @@ async fn accept(shared: Arc<Shared>, inner: Arc<Inner>) -> Option<ConnectionEnd>
     }
 }
 
-/// Negotiates the protocol of an incoming stream and hands it to its handler.
-async fn serve(
-    shared: Arc<Shared>,
-    inner: Arc<Inner>,
-    stream: (BoxStream, Span),
-    (slot, permit): (Slot, Permit),
-) {
-    // In a box of its own: what the negotiation needs is given back before the handler begins,
-    // which may take as long as the connection lives.
-    let accepted = Box::pin(accept_stream(shared, inner, stream, permit)).await;
-    drop(slot);
-    if let Some(served) = accepted {
-        served.await;
-    }
-}
-
 /// Agrees on the protocol of an incoming stream; returns what its handler does with it.
 async fn accept_stream(
     shared: Arc<Shared>,
     inner: Arc<Inner>,
     (stream, span): (BoxStream, Span),
     permit: Permit,
-) -> Option<BoxFuture<'static, ()>> {
+) -> Option<Served> {
     let handlers = shared.handlers();
     let config = multistream::Config::default();
     let agreed = async {

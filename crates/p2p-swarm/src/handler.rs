@@ -27,9 +27,10 @@ where
 {
     fn serve(&self, stream: Stream) -> BoxFuture<'static, ()> {
         let protocol = stream.protocol().clone();
-        let peer = stream.peer();
+        let connection = stream.connection();
         let served = self(stream).map(move |outcome| {
             if let Some(error) = outcome.error() {
+                let peer = connection.peer();
                 tracing::debug!(%protocol, %peer, %error, "handler ended with an error");
             }
         });

@@ -67,6 +67,7 @@ mod reach;
 mod redb_store;
 mod refusals;
 mod schedule;
+mod serve;
 mod share;
 mod shared;
 mod slots;

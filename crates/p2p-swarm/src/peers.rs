@@ -47,6 +47,21 @@ impl Swarm {
         state.book.set(peer, addrs, AddrSource::Told, until, now);
     }
 
+    /// Takes what the local network says of where `peer` is, instead of what it said before: no
+    /// addresses, if it says so no more. Forgotten at `until`. Anybody there may say it, so of all
+    /// that is known of `peer` it counts least; a signed record stands beside it.
+    pub fn learn_nearby_addrs(
+        &self,
+        peer: PeerId,
+        addrs: impl IntoIterator<Item = Multiaddr>,
+        until: Instant,
+    ) {
+        let shared = self.shared();
+        let now = shared.rt.now();
+        let mut state = lock(&shared.state);
+        state.book.set(peer, addrs, AddrSource::Nearby, until, now);
+    }
+
     /// Takes what `peer` signed of where it is, whose signature the caller has checked. Replaces
     /// what was signed or said before; forgotten after
     /// [`Config::addr_ttl`](crate::Config::addr_ttl). False if a newer record (a higher `seq`) is

@@ -12,8 +12,8 @@
 
 use std::collections::VecDeque;
 
-use p2p_core::Multiaddr;
 use p2p_core::multiaddr_parts::Part;
+use p2p_core::{Carrier, Multiaddr};
 
 use crate::reach::{Reach, is_relayed};
 
@@ -55,15 +55,6 @@ struct Class {
     carrier: Carrier,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Carrier {
-    Quic,
-    WebTransport,
-    Tcp,
-    WebSocket,
-    Other,
-}
-
 impl Class {
     fn of(addr: &Multiaddr) -> Self {
         Self {
@@ -71,26 +62,6 @@ impl Class {
             public: Reach::of(addr) == Reach::World,
             carrier: Carrier::of(addr),
         }
-    }
-}
-
-impl Carrier {
-    /// Of the first hop: behind `/p2p-circuit` comes what the relay does.
-    fn of(addr: &Multiaddr) -> Self {
-        let mut carrier = Self::Other;
-        for part in addr.iter() {
-            if part == Part::P2pCircuit {
-                break;
-            }
-            carrier = match part.tag() {
-                "tcp" => Self::Tcp,
-                "quic-v1" | "quic" => Self::Quic,
-                "webtransport" => Self::WebTransport,
-                "ws" | "wss" => Self::WebSocket,
-                _ => carrier,
-            };
-        }
-        carrier
     }
 }
 

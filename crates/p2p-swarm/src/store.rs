@@ -95,6 +95,7 @@ impl StoredPeer {
                 AddrSource::Told => 0,
                 AddrSource::Signed => 1,
                 AddrSource::User => 2,
+                AddrSource::Nearby => 3,
             };
             out.push(source | u8::from(one.worked) << 2);
             out.extend_from_slice(&one.expires.unwrap_or(u64::MAX).to_be_bytes());
@@ -153,7 +154,7 @@ impl StoredAddr {
             0 => AddrSource::Told,
             1 => AddrSource::Signed,
             2 => AddrSource::User,
-            _ => return Err(Damaged),
+            _ => AddrSource::Nearby,
         };
         let expires = Some(fixed(rest)?).filter(|at| *at != u64::MAX);
         let addr = Multiaddr::try_from(counted(rest)?.to_vec()).map_err(|_| Damaged)?;
@@ -372,6 +373,7 @@ mod tests {
                 addr(1, AddrSource::User, None, true),
                 addr(2, AddrSource::Signed, Some(1_000_000), false),
                 addr(3, AddrSource::Told, Some(0), true),
+                addr(4, AddrSource::Nearby, Some(1), false),
             ],
             seq: Some(u64::MAX),
             protocols: vec![Protocol::from_static("/a"), Protocol::from_static("/b/1")],

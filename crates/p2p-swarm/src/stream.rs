@@ -26,7 +26,11 @@ use crate::weak::WeakConnection;
 /// On a stream opened without waiting for the remote's consent, a remote that does not know the
 /// protocol makes reading fail with a [`p2p_multistream::NegotiationError`] inside the [`io::Error`], and a
 /// remote that does not answer at all with [`io::ErrorKind::TimedOut`].
-pub struct Stream {
+pub struct Stream(Box<Parts>);
+
+/// In a box: an async function that takes a stream holds it twice for as long as it runs, and so
+/// does each that passes it on.
+struct Parts {
     io: Negotiated<BoxStream>,
     protocol: Protocol,
     connection: Keep,
@@ -72,23 +76,23 @@ impl Stream {
         connection: Keep,
         answer_within: Option<Duration>,
     ) -> Self {
-        Self {
+        Self(Box::new(Parts {
             io,
             protocol,
             connection,
             answer: answer_within.map_or(Answer::Given, Answer::Awaited),
             span: None,
             _permits: None,
-        }
+        }))
     }
 
     pub(crate) fn paid_by(mut self, permits: (Permit, Serving)) -> Self {
-        self._permits = Some(permits);
+        self.0._permits = Some(permits);
         self
     }
 
     pub(crate) fn logged_in(mut self, span: Span) -> Self {
-        self.span = (!span.is_disabled()).then(|| Box::new(span));
+        self.0.span = boxed(span);
         self
     }
 
@@ -96,12 +100,12 @@ impl Stream {
     /// opened is logged in it with [`tracing::Instrument::instrument`]. Handlers run in theirs.
     /// Disabled if nobody listens to spans at debug level.
     pub fn span(&self) -> Span {
-        self.span.as_deref().cloned().unwrap_or_else(Span::none)
+        self.0.span.as_deref().cloned().unwrap_or_else(Span::none)
     }
 
     /// The agreed protocol.
     pub fn protocol(&self) -> &Protocol {
-        &self.protocol
+        &self.0.protocol
     }
 
     /// Who is at the other end.
@@ -111,7 +115,7 @@ impl Stream {
 
     /// What is known of the connection below.
     pub fn info(&self) -> &ConnectionInfo {
-        match &self.connection {
+        match &self.0.connection {
             Keep::Alive(connection) => connection.info(),
             Keep::Not(connection) => connection.info(),
         }
@@ -119,7 +123,7 @@ impl Stream {
 
     /// A handle to the connection below that does not keep it alive.
     pub fn connection(&self) -> WeakConnection {
-        match &self.connection {
+        match &self.0.connection {
             Keep::Alive(connection) => connection.downgrade(),
             Keep::Not(connection) => connection.clone(),
         }
@@ -127,14 +131,14 @@ impl Stream {
 
     /// Ends both directions at once and tells the remote `code`. Unsent bytes are dropped.
     pub fn reset(&mut self, code: ErrorCode) {
-        self.io.get_mut().reset(code);
+        self.0.io.get_mut().reset(code);
     }
 
     /// Lets the connection be idle although this stream is open, for protocols that only watch
     /// the connection.
     pub fn ignore_for_keep_alive(&mut self) {
-        if let Keep::Alive(connection) = &self.connection {
-            self.connection = Keep::Not(connection.downgrade());
+        if let Keep::Alive(connection) = &self.0.connection {
+            self.0.connection = Keep::Not(connection.downgrade());
         }
     }
 }
@@ -145,8 +149,8 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, buffer) {
-            if !matches!(self.answer, Answer::Given) {
+        if let Poll::Ready(read) = Pin::new(&mut self.0.io).poll_read(cx, buffer) {
+            if !matches!(self.0.answer, Answer::Given) {
                 self.answered(read.as_ref().err());
             }
             return Poll::Ready(read);
@@ -158,10 +162,10 @@ impl AsyncRead for Stream {
 impl Stream {
     /// The remote has said yes or no to the protocol, or the stream failed before it could.
     fn answered(&mut self, error: Option<&io::Error>) {
-        self.answer = Answer::Given;
-        let _in_span = self.span.as_deref().map(Span::enter);
+        self.0.answer = Answer::Given;
+        let _in_span = self.0.span.as_deref().map(Span::enter);
         let info = self.info();
-        let (peer, connection, protocol) = (info.peer, info.id.0, &self.protocol);
+        let (peer, connection, protocol) = (info.peer, info.id.0, &self.0.protocol);
         match error {
             None => tracing::debug!(%peer, connection, %protocol, "protocol agreed"),
             Some(error) => {
@@ -174,30 +178,35 @@ impl Stream {
 
     /// Fails when the remote's consent does not come in time.
     fn poll_answer_overdue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if matches!(self.answer, Answer::Given) {
+        if matches!(self.0.answer, Answer::Given) {
             return Poll::Pending;
         }
-        if self.io.is_clear() {
+        if self.0.io.is_clear() {
             self.answered(None);
             return Poll::Pending;
         }
-        if let Answer::Awaited(within) = &self.answer {
+        if let Answer::Awaited(within) = &self.0.answer {
             let connection = self.connection();
             let rt = connection.rt();
-            self.answer = Answer::Due(rt.timer(rt.now() + *within), *within);
+            self.0.answer = Answer::Due(rt.timer(rt.now() + *within), *within);
         }
-        let Answer::Due(timer, within) = &mut self.answer else {
+        let Answer::Due(timer, within) = &mut self.0.answer else {
             return Poll::Pending;
         };
         if timer.poll_unpin(cx).is_pending() {
             return Poll::Pending;
         }
         let within = *within;
-        self.answer = Answer::Given;
+        self.0.answer = Answer::Given;
         self.reset(ErrorCode::PROTOCOL_NEGOTIATION_FAILED);
-        let text = unanswered(&self.protocol, within);
+        let text = unanswered(&self.0.protocol, within);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)))
     }
+}
+
+/// A span, if anybody listens to it: where there is one for each stream, little must be kept.
+pub(crate) fn boxed(span: Span) -> Option<Box<Span>> {
+    (!span.is_disabled()).then(|| Box::new(span))
 }
 
 pub(crate) fn unanswered(protocol: &Protocol, within: Duration) -> String {
@@ -213,7 +222,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, data)
+        Pin::new(&mut self.0.io).poll_write(cx, data)
     }
 
     fn poll_write_vectored(
@@ -221,21 +230,21 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, data)
+        Pin::new(&mut self.0.io).poll_write_vectored(cx, data)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        Pin::new(&mut self.0.io).poll_flush(cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_close(cx)
+        Pin::new(&mut self.0.io).poll_close(cx)
     }
 }
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let info = self.info();
-        write!(f, "{} to {} on {}", self.protocol, info.peer, info.id)
+        write!(f, "{} to {} on {}", self.0.protocol, info.peer, info.id)
     }
 }

@@ -47,9 +47,10 @@ impl Shared {
     fn trim_round(&self) -> Option<Instant> {
         let now = self.rt.now();
         let (low, high) = self.config.water();
-        let open = self.staying();
-        let (chosen, next) = {
+        let (open, chosen, next) = {
             let mut state = lock(&self.state);
+            // Under the lock: whoever comes later must not take it that this round sees him.
+            let open = self.staying();
             if open <= high {
                 state.manager.trimming = false;
                 return None;
@@ -76,7 +77,7 @@ impl Shared {
             state.manager.trimming = next.is_some();
             let chosen: BTreeSet<_> = chosen.into_iter().collect();
             let all = state.all().filter(|inner| chosen.contains(&inner.info.id));
-            (all.cloned().collect::<Vec<_>>(), next)
+            (open, all.cloned().collect::<Vec<_>>(), next)
         };
         tracing::debug!(
             closing = chosen.len(),

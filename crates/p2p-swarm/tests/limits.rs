@@ -5,7 +5,7 @@ mod common;
 
 use std::net::IpAddr;
 
-use common::{ECHO, LATENCY, ask, echo, listen, peer, sim, swarm, swarm_with};
+use common::{ECHO, LATENCY, ask, echo, failed, listen, peer, sim, swarm, swarm_with};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, future};
 use p2p_core::{AddrExt, ErrorCode, Multiaddr, StreamReset, TcpOptions};
 use p2p_sim::Host;
@@ -26,11 +26,7 @@ fn half_open_connections_beyond_the_limit_are_refused_and_the_setting_named() {
         let options = TcpOptions::default();
         let connects = (0..4).map(|_| rt.net().tcp_connect(to, &options));
         let _held = future::join_all(connects).await;
-        loop {
-            if let Event::IncomingFailed { error, .. } = events.next().await.unwrap() {
-                break error;
-            }
-        }
+        failed(&mut events).await
     });
 
     assert!(
@@ -84,11 +80,7 @@ fn more_connections_with_one_peer_than_allowed_are_refused() {
         let addr = listen(&b, &bob).await;
         let _first = one.dial(addr.clone()).await.unwrap();
         let _second = two.dial(addr).await;
-        loop {
-            if let Event::IncomingFailed { error, .. } = events.next().await.unwrap() {
-                break error;
-            }
-        }
+        failed(&mut events).await
     });
 
     assert!(

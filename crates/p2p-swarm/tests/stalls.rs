@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::{
     Credulous, ECHO, GREETING, LATENCY, Terse, assert_nothing_left, attempt, builder, connect,
-    listen, muxed, peer, sim, swarm, token,
+    failed, listen, muxed, peer, sim, swarm, token,
 };
 use futures::{AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
 use p2p_core::{
@@ -67,15 +67,12 @@ fn incoming(new: impl Fn(&Host) -> SwarmBuilder, pieces: Pieces) -> (Step, Durat
 }
 
 async fn timed_out(events: &mut Events) -> Step {
-    loop {
-        if let Event::IncomingFailed { error, .. } = events.next().await.unwrap() {
-            let UpgradeError::Timeout { step, after, .. } = *error else {
-                panic!("no timeout: {error}");
-            };
-            assert_eq!(after, DEADLINE);
-            return step;
-        }
-    }
+    let error = failed(events).await;
+    let UpgradeError::Timeout { step, after, .. } = *error else {
+        panic!("no timeout: {error}");
+    };
+    assert_eq!(after, DEADLINE);
+    step
 }
 
 #[test]

@@ -6,16 +6,19 @@
 )]
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, io};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, io};
 use p2p_core::{
     AddrExt, BoxIo, Budget, Multiaddr, Multiplex, Muxing, PeerId, Protocol, Role, Rt, Secured,
     Security, SecurityError, TcpOptions, frame,
 };
 use p2p_sim::{Host, Link, Sim};
-use p2p_swarm::{Attempt, Config, DialError, Stream, Swarm, SwarmBuilder};
+use p2p_swarm::{
+    Attempt, Config, DialError, Event, Events, Stream, Swarm, SwarmBuilder, UpgradeError,
+};
 use p2p_tcp::Tcp;
 use p2p_yamux::Yamux;
 
@@ -194,6 +197,16 @@ pub(crate) fn attempt(error: DialError) -> Attempt {
         return only.clone();
     }
     panic!("not a single failed attempt: {error}");
+}
+
+/// Why the next incoming connection failed.
+pub(crate) async fn failed(events: &mut Events) -> Arc<UpgradeError> {
+    while let Some(event) = events.next().await {
+        if let Event::IncomingFailed { error, .. } = event {
+            return error;
+        }
+    }
+    panic!("the swarm has ended, and nothing failed");
 }
 
 /// No connection, no memory, no share of a peer, and no task but listeners.
