@@ -265,7 +265,6 @@ pub(crate) fn serve(router: &mut impl Router, now: Instant) {
             | Output::Joined { .. }
             | Output::Left { .. }
             | Output::Parts(_)
-            | Output::Stalled { .. }
             | Output::Trace(_)
             | _ => {}
         }

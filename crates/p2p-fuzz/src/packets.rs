@@ -33,13 +33,7 @@ fn pair(n: u8) -> Keypair {
 }
 
 async fn send(socket: &dyn UdpSocket, to: SocketAddr, contents: &[u8]) -> io::Result<()> {
-    let datagram = Datagram {
-        to,
-        from: None,
-        contents,
-        segment: None,
-        ecn: 0,
-    };
+    let datagram = Datagram::new(to, contents);
     poll_fn(|cx| socket.poll_send(cx, &datagram)).await
 }
 
@@ -179,7 +173,7 @@ fn serve_names(host: &Host, said: &[u8], asked: &Arc<AtomicUsize>) {
 /// A packet of multicast DNS.
 pub fn mdns_packet(bytes: &[u8]) {
     let service = wire::service_name(None);
-    if let Some(wire::Message::Answer(found)) = wire::decode(bytes, &service) {
+    if let Some(wire::Message::Answer(found)) = wire::decode(bytes, &service, "us") {
         assert!(!found.is_empty());
         for one in found {
             assert_eq!(one.addr.peer(), Some(one.peer));

@@ -455,7 +455,6 @@ fn config(kind: RouterKind) -> GossipConfig {
     config.d_score = 6;
     config.d_out = 2;
     config.d_lazy = 12;
-    config.max_ihave_messages = 100;
     config.opportunistic_graft_ticks = 10;
     match kind {
         RouterKind::Gossip1_0 => {

@@ -369,7 +369,6 @@ impl World {
                 | Output::Joined { .. }
                 | Output::Left { .. }
                 | Output::Parts(_)
-                | Output::Stalled { .. }
                 | Output::Trace(_) => {}
                 _other => {}
             }

@@ -82,7 +82,7 @@ fn carry(
             Output::Trace(trace) => println!("   {trace:?}"),
             Output::Joined { topic, .. } => println!("   joined {topic}"),
             Output::Left { topic, .. } => println!("   left {topic}"),
-            Output::Connect { .. } | Output::Ready { .. } | Output::Stalled { .. } | _ => {}
+            Output::Connect { .. } | Output::Ready { .. } | _ => {}
         }
     }
     Ok(())

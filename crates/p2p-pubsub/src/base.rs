@@ -11,15 +11,17 @@ use std::sync::Arc;
 
 use p2p_core::{Budget, Instant, PeerId, Permit};
 
-use crate::config::Config;
+use crate::config::{Config, MessageIdFn};
 use crate::ids::Keyed;
 use crate::queue::{Queue, QueueLimits};
 use crate::rng::Rng;
 use crate::router::{Output, PublishError, Remote, Stats, Version};
 use crate::seen::Seen;
 use crate::table::{Peer, PeerIx, Table};
-use crate::trace::{DropCause, Refusal, Reject, Trace};
-use crate::wire::{Control, MessageView, Part, PartialOut, Rpc, RpcOut, Subscription, WireError};
+use crate::trace::{ControlKind, DropCause, Refusal, Reject, Trace};
+use crate::wire::{
+    Control, MessageView, Part, PartialMode, PartialOut, Rpc, RpcOut, Subscription, WireError,
+};
 use crate::{Message, MessageId, SignatureError, Topic};
 use flights::Flights;
 pub(crate) use {flights::Flight, incoming::Incoming};
@@ -36,7 +38,7 @@ pub(crate) struct Base {
     pub(crate) blocked: BTreeSet<PeerId>,
     flights: Flights,
     outputs: VecDeque<Output>,
-    budget: Budget,
+    pub(crate) budget: Budget,
     scratch: Vec<u8>,
     /// Reused for every frame. Empty in between.
     rpc: RpcOut,
@@ -86,9 +88,7 @@ impl Base {
         if let Some(hello) = hello {
             self.send_control(ix, hello);
         }
-        for topic in self.topics.clone() {
-            self.send_control(ix, Control::Subscription(true, topic));
-        }
+        self.with_news(ix, Queue::greet);
         let version = remote.version;
         self.trace(ix, |peer| Trace::Connected { peer, version });
         ix
@@ -126,10 +126,23 @@ impl Base {
                 }));
             }
             for ix in self.table.numbers() {
-                self.send_control(ix, Control::Subscription(subscribe, topic.clone()));
+                self.with_news(ix, |queue, _| queue.topic_changed(topic, subscribe));
             }
         }
         changed
+    }
+
+    /// Tells everybody anew how we take part in a topic of ours.
+    pub(crate) fn announce_again(&mut self, topic: &Topic) {
+        for ix in self.table.numbers() {
+            self.with_news(ix, |queue, _| queue.topic_again(topic));
+        }
+    }
+
+    fn with_news(&mut self, ix: PeerIx, change: impl FnOnce(&mut Queue, &BTreeSet<Topic>)) {
+        let ours = std::mem::take(&mut self.topics);
+        self.with_queue(ix, |queue, _| change(queue, &ours));
+        self.topics = ours;
     }
 
     /// Checks an RPC; `None` if there is nothing in it for us.
@@ -142,13 +155,50 @@ impl Base {
         Ok(self.table.find(peer).map(|ix| (ix, rpc)))
     }
 
+    /// A peer speaks on a new stream: what it said on the one before holds until its first RPC.
+    pub(crate) fn start_anew(&mut self, peer: &PeerId) {
+        let ix = self.table.find(peer);
+        if let Some(peer) = ix.and_then(|ix| self.table.get_mut(ix)) {
+            peer.greeted = false;
+            peer.speaks_partial = false;
+        }
+    }
+
+    /// The first RPC of a stream has been acted upon.
+    pub(crate) fn greeted(&mut self, ix: PeerIx) {
+        if let Some(peer) = self.table.get_mut(ix) {
+            peer.greeted = true;
+        }
+    }
+
+    /// Takes a peer out of the topics that its first RPC on a new stream does not name.
+    fn leave_unnamed(&mut self, ix: PeerIx, rpc: &Rpc<'_>) -> Vec<(Topic, bool)> {
+        let peer = self.table.get(ix);
+        let Some(peer) = peer.filter(|peer| !peer.greeted && !peer.topics.is_empty()) else {
+            return Vec::new();
+        };
+        let mut unnamed = peer.topics.clone();
+        for part in rpc.parts() {
+            if let Part::Subscription(Subscription {
+                subscribe: true,
+                topic: Some(name),
+                ..
+            }) = part
+            {
+                let _named = std::str::from_utf8(name).is_ok_and(|name| unnamed.remove(name));
+            }
+        }
+        for topic in &unnamed {
+            self.table.leave(ix, topic);
+        }
+        unnamed.into_iter().map(|topic| (topic, false)).collect()
+    }
+
     /// Applies the subscriptions of an RPC; returns the topics that the peer joined and left.
     pub(crate) fn subscriptions(&mut self, ix: PeerIx, rpc: &Rpc<'_>) -> Vec<(Topic, bool)> {
-        let mut changes = Vec::new();
-        if !rpc.has_subscriptions() {
-            return changes;
-        }
-        for part in rpc.parts() {
+        let mut changes = self.leave_unnamed(ix, rpc);
+        let subscriptions = rpc.has_subscriptions().then(|| rpc.parts());
+        for part in subscriptions.into_iter().flatten() {
             if let Part::Subscription(sub) = part {
                 match self.subscription(ix, &sub) {
                     Ok(Some(topic)) => changes.push((topic, sub.subscribe)),
@@ -176,8 +226,10 @@ impl Base {
     ) -> Result<Option<Topic>, Refusal> {
         let topic = self.topic_of(sub.topic)?;
         let changed = if sub.subscribe {
-            let known = self.table.get(ix).map_or(0, |peer| peer.topics.len());
-            if known >= self.config.max_topics_per_peer {
+            let max = self.config.max_topics_per_peer;
+            let peer = self.table.get(ix);
+            let full = |peer: &Peer| peer.topics.len() >= max && !peer.topics.contains(&topic);
+            if peer.is_some_and(full) {
                 return Err(Refusal::TooManyTopics);
             }
             let joined = self.table.join(ix, &topic);
@@ -280,12 +332,22 @@ impl Base {
         }
     }
 
-    /// Queues a control message.
-    pub(crate) fn send_control(&mut self, ix: PeerIx, item: Control) {
+    /// Queues a control message; false if it does not fit and is lost.
+    pub(crate) fn send_control(&mut self, ix: PeerIx, item: Control) -> bool {
+        let kind = ControlKind::of(&item);
         let pushed = self.with_queue(ix, |queue, limits| queue.push_control(item, limits));
-        if let (Some(Err(_)), Some(peer)) = (pushed, self.table.id(ix)) {
-            self.output(Output::Stalled { peer });
+        if pushed == Some(false) {
+            *self.stats.lost_control.entry(kind).or_default() += 1;
+            self.trace(ix, |peer| Trace::ControlLost { peer, kind });
         }
+        pushed == Some(true)
+    }
+
+    /// Whether a message with these ids fits into the queue of a peer: it is lost if it does not.
+    pub(crate) fn takes_ids(&self, ix: PeerIx, ids: &[MessageId]) -> bool {
+        let limits = &self.config.queue;
+        let peer = self.table.get(ix);
+        peer.is_some_and(|peer| peer.queue.takes_ids(ids, limits))
     }
 
     /// Queues parts of a message; false if they do not fit.
@@ -314,13 +376,27 @@ impl Base {
         Some(result)
     }
 
-    pub(crate) fn take_frame(&mut self, peer: &PeerId, buffer: &mut Vec<u8>) -> bool {
+    /// Appends the next frame for `peer`; `mode` says how we take part in the partial messages of
+    /// a topic.
+    pub(crate) fn take_frame(
+        &mut self,
+        peer: &PeerId,
+        buffer: &mut Vec<u8>,
+        mode: impl Fn(&Topic) -> Option<PartialMode>,
+    ) -> bool {
         let found = self.table.find(peer);
         let Some(peer) = found.and_then(|ix| self.table.get_mut(ix)) else {
             return false;
         };
-        let rpc = &mut self.rpc;
-        let some = peer.queue.fill_rpc(&self.config.queue, rpc);
+        let (rpc, ours) = (&mut self.rpc, &self.topics);
+        let speaks = peer.version >= Version::V1_3;
+        let word = |topic: &Topic| match mode(topic).filter(|_| speaks) {
+            _ if !ours.contains(topic) => Control::Subscription(false, topic.clone()),
+            Some(mode) => Control::PartialSubscription(topic.clone(), mode),
+            None => Control::Subscription(true, topic.clone()),
+        };
+        let limits = &self.config.queue;
+        let some = peer.queue.fill_rpc(limits, ours, word, rpc);
         if some {
             rpc.encode_frame(buffer);
             self.stats.sent += rpc.messages.len() as u64;
@@ -344,8 +420,20 @@ impl Base {
     }
 
     fn compute_id(&self, view: &MessageView<'_>, topic: &Topic, id: &mut Vec<u8>) {
+        self.id_fn(topic).compute(view, id);
+    }
+
+    fn id_fn(&self, topic: &Topic) -> &MessageIdFn {
         let special = self.config.message_id_of.get(topic);
-        special.unwrap_or(&self.config.message_id).compute(view, id);
+        special.unwrap_or(&self.config.message_id)
+    }
+
+    /// How the ids of our own messages begin, if they do not come from the content.
+    pub(crate) fn own_prefix(&self, topic: &Topic) -> Option<Vec<u8>> {
+        match self.id_fn(topic) {
+            MessageIdFn::AuthorAndSeqno => Some(self.local.to_bytes()),
+            MessageIdFn::Custom(_) | MessageIdFn::Sha256 => None,
+        }
     }
 
     pub(crate) fn version(&self, ix: PeerIx) -> Version {

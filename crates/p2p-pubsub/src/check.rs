@@ -64,7 +64,10 @@ pub(crate) async fn check(shared: &Arc<Shared>, jobs: Vec<Job>) {
         for (job, checked) in jobs.iter().zip(checked) {
             match checked {
                 Checked::Done(verdict) => state.router.handle_verdict(job.ticket, verdict, now),
-                Checked::Judging(place) => judging.push((job, place)),
+                Checked::Judging(place) => {
+                    state.router.handle_judging(job.ticket);
+                    judging.push((job, place));
+                }
             }
         }
     });

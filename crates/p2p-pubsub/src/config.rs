@@ -70,6 +70,12 @@ pub struct Config {
     /// Messages that a subscriber may leave unread; the oldest are lost then, and it is told how
     /// many. Default: 256.
     pub subscriber_backlog: usize,
+    /// Bytes of messages that a subscriber may leave unread, besides one message; the oldest are
+    /// lost then, and it is told how many. Default: 8 MiB.
+    ///
+    /// At most a quarter of what is free of `memory_budget`: many subscribers that do not read keep
+    /// nobody else from getting messages.
+    pub subscriber_backlog_bytes: usize,
     /// Tasks that help the readers to check signatures when messages come in bulk. Default: 2.
     ///
     /// None: every peer's messages are checked one after the other.
@@ -107,6 +113,7 @@ impl Default for Config {
             max_rpc_size: 1024 * 1024,
             write_timeout: Duration::from_secs(30),
             subscriber_backlog: 256,
+            subscriber_backlog_bytes: 8 * 1024 * 1024,
             verify_workers: 2,
             validation_timeout: Duration::from_secs(30),
             trace_backlog: 4096,

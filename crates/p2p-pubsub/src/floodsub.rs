@@ -68,11 +68,16 @@ impl Router for Floodsub {
         }
     }
 
+    fn handle_stream_opened(&mut self, peer: &PeerId) {
+        self.base.start_anew(peer);
+    }
+
     fn handle_rpc(&mut self, peer: &PeerId, rpc: Bytes, now: Instant) -> Result<(), WireError> {
         let Some((ix, parts)) = self.base.open(peer, &rpc)? else {
             return Ok(());
         };
         self.base.subscriptions(ix, &parts);
+        self.base.greeted(ix);
         for part in parts.parts() {
             if let Part::Publish(view) = part {
                 self.base.incoming(ix, &view, &rpc, now);
@@ -92,9 +97,9 @@ impl Router for Floodsub {
         }
         let why = match verdict {
             Verdict::Accept => {
-                self.base.seen.insert(id, now);
-                deliver(&mut self.base, &flight);
-                self.forward(&flight);
+                if deliver(&mut self.base, &flight, now) {
+                    self.forward(&flight);
+                }
                 return;
             }
             Verdict::BadSignature(error) => Reject::Signature(error),
@@ -141,7 +146,7 @@ impl Router for Floodsub {
     }
 
     fn take_frame(&mut self, peer: &PeerId, buffer: &mut Vec<u8>) -> bool {
-        self.base.take_frame(peer, buffer)
+        self.base.take_frame(peer, buffer, |_| None)
     }
 
     fn stats(&self) -> &Stats {
@@ -184,8 +189,13 @@ impl fmt::Debug for Floodsub {
     }
 }
 
-/// Gives an accepted message to our subscribers.
-pub(crate) fn deliver(base: &mut Base, flight: &Flight) {
+/// Gives an accepted message to our subscribers; false if the last one left during its check.
+pub(crate) fn deliver(base: &mut Base, flight: &Flight, now: Instant) -> bool {
+    if !base.topics.contains(flight.message.topic()) {
+        base.drop_in(flight.from, Some(&flight.id), DropCause::NotSubscribed);
+        return false;
+    }
+    base.seen.insert(&flight.id, now);
     base.stats.delivered += 1;
     let id = flight.id.clone();
     let topic = flight.message.topic().clone();
@@ -195,4 +205,5 @@ pub(crate) fn deliver(base: &mut Base, flight: &Flight) {
         from: flight.sender,
         message: Arc::clone(&flight.message),
     });
+    true
 }

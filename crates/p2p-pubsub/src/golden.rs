@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::service::budget;
+use crate::table::PeerIx;
 use crate::validator::Kind;
 use crate::wire::{Rpc, WireError, WireLimits};
 use crate::{
@@ -77,10 +78,11 @@ fn params() -> Vec<ParamError> {
 }
 
 fn configs() -> Vec<ConfigError> {
-    let changes: [fn(&mut GossipConfig); 4] = [
+    let changes: [fn(&mut GossipConfig); 5] = [
         |config| config.d_low = 7,
         |config| config.history_gossip = 6,
         |config| config.heartbeat_interval = Duration::ZERO,
+        |config| config.versions.clear(),
         |config| {
             let mut params = ScoreParams::default();
             params.decay_to_zero = 0.0;
@@ -198,7 +200,7 @@ fn wires() -> Vec<WireError> {
     frames.map(parse).into()
 }
 
-fn refusals() -> [Exceeded; 2] {
+fn refusals() -> [Exceeded; 3] {
     let mut config = Config::default();
     config.memory_budget = 9;
     let memory = budget(&Budget::unlimited(), &config);
@@ -206,8 +208,14 @@ fn refusals() -> [Exceeded; 2] {
     let Kind::Later { slots, .. } = validator.kind else {
         panic!("another kind")
     };
+    let mut config = GossipConfig::default();
+    config.parts_bytes_per_peer = 9;
+    let budget = Budget::unlimited();
+    let mut router = Gossipsub::new(us(), config, budget, 1, Instant::ZERO).unwrap();
+    let share = router.share_of(PeerIx(1));
     [
         memory.reserve(10).unwrap_err(),
         slots.reserve(1).unwrap_err(),
+        share.reserve(10).unwrap_err(),
     ]
 }

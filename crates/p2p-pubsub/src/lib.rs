@@ -40,6 +40,7 @@
 //! Specs: libp2p/specs `pubsub/README.md`, `pubsub/gossipsub/`.
 
 mod base;
+mod calls;
 mod check;
 mod config;
 mod floodsub;
@@ -51,7 +52,9 @@ mod message;
 mod partial;
 mod parts;
 mod presets;
+mod publish;
 mod queue;
+mod records;
 mod rng;
 mod router;
 mod score;
@@ -74,6 +77,7 @@ pub use message::{Draft, Message, MessageId, Topic};
 pub use partial::{Partial, PartialError, PartialMode, PartialSent, Parts};
 pub use parts::{PartsReceived, PartsSubscription};
 pub use queue::QueueLimits;
+pub use records::Records;
 pub use router::{
     Output, PublishError, Published, Remote, Router, Stats, Ticket, Verdict, Version,
 };
@@ -85,6 +89,8 @@ pub use service::{
     Usage,
 };
 pub use sign::{Author, SignatureError, SignaturePolicy};
-pub use trace::{DropCause, GraftCause, PruneCause, Refusal, Reject, ScoreCause, Trace, Traced};
+pub use trace::{
+    ControlKind, DropCause, GraftCause, PruneCause, Refusal, Reject, ScoreCause, Trace, Traced,
+};
 pub use trace_log::TraceLog;
 pub use validator::{Candidate, Opinion, Validator};

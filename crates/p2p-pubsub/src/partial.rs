@@ -58,6 +58,14 @@ pub struct Parts {
     pub(crate) permit: Option<Permit>,
 }
 
+impl Parts {
+    /// Bytes of all of it.
+    pub(crate) fn len(&self) -> usize {
+        let len = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
+        self.group.len() + len(&self.parts) + len(&self.metadata)
+    }
+}
+
 impl fmt::Debug for Parts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Parts")

@@ -36,6 +36,13 @@ impl Lag for PartsReceived {
     fn lagged(lost: u64) -> Self {
         Self::Lagged(lost)
     }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Lagged(_) => 0,
+            Self::Parts(parts) => parts.len(),
+        }
+    }
 }
 
 /// A topic in which we send parts.

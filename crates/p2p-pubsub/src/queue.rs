@@ -1,27 +1,33 @@
-//! What waits to be sent to one peer: three lanes, bounded in bytes.
+//! What waits to be sent to one peer.
 //!
 //! ```text
-//!   control    subscriptions, GRAFT, PRUNE, …   first; a newer word on a topic replaces an older
-//!   own        messages of ours                 next; full: the publisher is told
-//!   forwarded  messages of others               last; full: the oldest makes room
+//!   news       which topics we are in             first; what is true when it is said
+//!   mesh       GRAFT and PRUNE                    next; one word a topic, the newest
+//!   control    IHAVE, IWANT, IDONTWANT, …         next; full: the newest is lost
+//!   own        messages of ours                   next; full: the publisher is told
+//!   forwarded  messages of others                 last; full: the oldest makes room
 //! ```
 //!
-//! A peer that does not read costs at most the sum of the three, however long it stalls.
+//! News and words on meshes are as long as the list of our own topics; everything else is bounded
+//! in bytes. So is what a peer that does not read costs, however long it stalls.
 
-use std::collections::VecDeque;
+mod news;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::wire::{Control, PartialOut, RpcOut};
-use crate::{Message, MessageId};
+use crate::{Message, MessageId, Topic};
+use news::News;
 
 /// What may wait for one peer, in bytes, and how it is cut into RPCs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct QueueLimits {
-    /// Subscriptions and control messages. Default: 256 KiB.
+    /// Control messages other than GRAFT and PRUNE, and proposed peers. Default: 256 KiB.
     ///
-    /// Gossip makes room for the rest; if that does not suffice, the peer has stalled and its
-    /// stream should be reset.
+    /// What does not fit is lost and counted in [`Stats::lost_control`](crate::Stats). Which
+    /// topics and meshes we are in is always said, however many they are.
     pub control_bytes: usize,
     /// Our own messages; one always fits. Default: 1 MiB.
     pub own_bytes: usize,
@@ -38,6 +44,8 @@ pub struct QueueLimits {
     pub rpc_control_bytes: usize,
     /// Subscriptions in one RPC. Default: 100, as many as rust-libp2p reads.
     pub rpc_subscriptions: usize,
+    /// Ids in one IDONTWANT message that we send. Default: 10, as many as others read of it.
+    pub idontwant_ids: usize,
 }
 
 impl Default for QueueLimits {
@@ -50,24 +58,23 @@ impl Default for QueueLimits {
             rpc_bytes: 48 * 1024,
             rpc_control_bytes: 16_000,
             rpc_subscriptions: 100,
+            idontwant_ids: 10,
         }
     }
 }
 
-/// Ids in one IDONTWANT message: as many as others read of it.
-const IDONTWANT_IDS: usize = 10;
 /// Tag and length of an id, and one more for the length of them all.
 const ID_TAG: usize = 4;
+/// Tags and lengths around all of them, at most.
+const IDS_TAG: usize = 16;
 
 /// What an entry takes besides its bytes on the wire, roughly.
 const OVERHEAD: usize = 64;
 
-/// The control lane is full of what must not be lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stalled;
-
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
+    news: News,
+    mesh: BTreeMap<Topic, Control>,
     control: VecDeque<Control>,
     control_bytes: usize,
     own: Lane,
@@ -85,7 +92,8 @@ struct Lane {
 impl Queue {
     pub(crate) fn is_empty(&self) -> bool {
         let messages = self.own.messages.is_empty() && self.forwarded.messages.is_empty();
-        self.control.is_empty() && messages && self.partials.is_empty()
+        let state = self.news.is_empty() && self.mesh.is_empty();
+        state && self.control.is_empty() && messages && self.partials.is_empty()
     }
 
     /// What waits, in bytes.
@@ -94,31 +102,58 @@ impl Queue {
         self.control_bytes + self.own.bytes + self.forwarded.bytes + self.partial_bytes
     }
 
-    /// Queues a control message. Gossip that does not fit is dropped.
-    pub(crate) fn push_control(
-        &mut self,
-        item: Control,
-        limits: &QueueLimits,
-    ) -> Result<(), Stalled> {
-        let Some(item) = self.join_last(item, limits) else {
-            return Ok(());
-        };
-        self.replace_older(&item);
-        let wanted = cost(item.wire_len());
-        if self.control_bytes + wanted > limits.control_bytes {
-            if is_gossip(&item) {
-                return Ok(());
-            }
-            self.control.retain(|waiting| !is_gossip(waiting));
-            let left = self.control.iter().map(|waiting| cost(waiting.wire_len()));
-            self.control_bytes = left.sum();
-            if self.control_bytes + wanted > limits.control_bytes {
-                return Err(Stalled);
-            }
+    /// Every one of our topics is news for this peer.
+    pub(crate) fn greet(&mut self, ours: &BTreeSet<Topic>) {
+        self.news.all(ours);
+    }
+
+    /// We joined a topic, or left it.
+    pub(crate) fn topic_changed(&mut self, topic: &Topic, joined: bool) {
+        self.news.changed(topic, joined);
+    }
+
+    /// We take part in one of our topics in another way.
+    pub(crate) fn topic_again(&mut self, topic: &Topic) {
+        self.news.again(topic);
+    }
+
+    /// Queues a control message; false if it does not fit and is lost: the next heartbeat says it
+    /// again, or nobody misses it.
+    pub(crate) fn push_control(&mut self, item: Control, limits: &QueueLimits) -> bool {
+        if let Control::Graft(topic) | Control::Prune { topic, .. } = &item {
+            let topic = topic.clone();
+            self.push_mesh(topic, item, limits);
+            return true;
         }
-        self.control_bytes += wanted;
-        self.control.push_back(item);
-        Ok(())
+        let Some(item) = self.join_last(item, limits) else {
+            return true;
+        };
+        let wanted = cost(item.wire_len());
+        let fits = self.control_bytes + wanted <= limits.control_bytes;
+        if fits {
+            self.control_bytes += wanted;
+            self.control.push_back(item);
+        }
+        fits
+    }
+
+    /// A newer word on a mesh replaces the older one. Proposed peers that do not fit are left out.
+    fn push_mesh(&mut self, topic: Topic, mut item: Control, limits: &QueueLimits) {
+        if let Some(older) = self.mesh.remove(&topic) {
+            self.control_bytes = self.control_bytes.saturating_sub(proposal_cost(&older));
+        }
+        if self.control_bytes + proposal_cost(&item) > limits.control_bytes
+            && let Control::Prune { peers, .. } = &mut item
+        {
+            peers.clear();
+        }
+        self.control_bytes += proposal_cost(&item);
+        self.mesh.insert(topic, item);
+    }
+
+    /// Whether a message with these ids, and nothing else, fits.
+    pub(crate) fn takes_ids(&self, ids: &[MessageId], limits: &QueueLimits) -> bool {
+        self.control_bytes + cost(ids_len(ids) + IDS_TAG) <= limits.control_bytes
     }
 
     /// Adds ids that are not wanted to those that wait at the end; otherwise gives `item` back.
@@ -131,41 +166,14 @@ impl Queue {
         };
         let before = last.wire_len();
         if let Control::IDontWant(waiting) = last {
-            let bytes: usize = ids.iter().map(|id| id.as_bytes().len() + ID_TAG).sum();
-            let fits = self.control_bytes + bytes <= limits.control_bytes;
-            if fits && waiting.len() + ids.len() <= IDONTWANT_IDS {
+            let fits = self.control_bytes + ids_len(&ids) <= limits.control_bytes;
+            if fits && waiting.len() + ids.len() <= limits.idontwant_ids {
                 waiting.append(&mut ids);
                 self.control_bytes += last.wire_len() - before;
                 return None;
             }
         }
         Some(Control::IDontWant(ids))
-    }
-
-    /// Takes back what `item` makes untrue.
-    fn replace_older(&mut self, item: &Control) {
-        if is_gossip(item) {
-            return;
-        }
-        let mut freed = 0;
-        self.control.retain(|waiting| {
-            let older = match (item, waiting) {
-                (
-                    Control::Graft(new) | Control::Prune { topic: new, .. },
-                    Control::Graft(old) | Control::Prune { topic: old, .. },
-                )
-                | (
-                    Control::Subscription(_, new) | Control::PartialSubscription(new, _),
-                    Control::Subscription(_, old) | Control::PartialSubscription(old, _),
-                ) => new == old,
-                _unrelated => false,
-            };
-            if older {
-                freed += cost(waiting.wire_len());
-            }
-            !older
-        });
-        self.control_bytes = self.control_bytes.saturating_sub(freed);
     }
 
     /// Whether one of our own messages of `len` bytes fits.
@@ -247,27 +255,20 @@ impl Queue {
         lanes.flat_map(|lane| lane.messages.iter().map(|(id, _)| id))
     }
 
-    /// The next RPC: control messages first, then messages as far as there is room.
-    #[cfg(test)]
-    pub(crate) fn next_rpc(&mut self, limits: &QueueLimits) -> Option<RpcOut> {
-        let mut rpc = RpcOut::default();
-        self.fill_rpc(limits, &mut rpc).then_some(rpc)
-    }
-
-    /// Puts the next RPC into `rpc`, which is empty; false if nothing waits.
-    pub(crate) fn fill_rpc(&mut self, limits: &QueueLimits, rpc: &mut RpcOut) -> bool {
-        let (mut bytes, mut subscriptions) = (0, 0);
-        while let Some(item) = self.control.front() {
-            let len = item.wire_len();
-            subscriptions += usize::from(item.is_subscription());
-            let full =
-                bytes + len > limits.rpc_control_bytes || subscriptions > limits.rpc_subscriptions;
-            if full && !rpc.control.is_empty() {
-                break;
-            }
-            self.control_bytes = self.control_bytes.saturating_sub(cost(len));
-            bytes += len;
-            rpc.control.extend(self.control.pop_front());
+    /// Puts the next RPC into `rpc`, which is empty; false if nothing waits. `word` says where we
+    /// stand in a topic.
+    pub(crate) fn fill_rpc(
+        &mut self,
+        limits: &QueueLimits,
+        ours: &BTreeSet<Topic>,
+        word: impl Fn(&Topic) -> Control,
+        rpc: &mut RpcOut,
+    ) -> bool {
+        let mut bytes = self.fill_extensions(rpc);
+        self.fill_news(limits, ours, word, &mut bytes, rpc);
+        // Who has not heard that we are in a topic does not take us into its mesh.
+        if self.news.is_empty() {
+            self.fill_control(limits, &mut bytes, rpc);
         }
         if let Some(item) = self.partials.front() {
             // One in each RPC: the field is not repeated.
@@ -290,6 +291,64 @@ impl Queue {
         }
         bytes > 0
     }
+
+    /// What must be in the first RPC.
+    fn fill_extensions(&mut self, rpc: &mut RpcOut) -> usize {
+        let Some(item @ Control::Extensions(_)) = self.control.front() else {
+            return 0;
+        };
+        let len = item.wire_len();
+        self.control_bytes = self.control_bytes.saturating_sub(cost(len));
+        rpc.control.extend(self.control.pop_front());
+        len
+    }
+
+    fn fill_news(
+        &mut self,
+        limits: &QueueLimits,
+        ours: &BTreeSet<Topic>,
+        word: impl Fn(&Topic) -> Control,
+        bytes: &mut usize,
+        rpc: &mut RpcOut,
+    ) {
+        let mut said = 0;
+        while let Some(topic) = self.news.next(ours) {
+            let item = word(&topic);
+            let len = item.wire_len();
+            let full = *bytes + len > limits.rpc_control_bytes || said >= limits.rpc_subscriptions;
+            if full && !rpc.control.is_empty() {
+                return;
+            }
+            *bytes += len;
+            said += 1;
+            rpc.control.push(item);
+            self.news.told(&topic, ours);
+        }
+    }
+
+    fn fill_control(&mut self, limits: &QueueLimits, bytes: &mut usize, rpc: &mut RpcOut) {
+        let mut fits = |len: usize, rpc: &RpcOut| {
+            let fits = *bytes + len <= limits.rpc_control_bytes || rpc.control.is_empty();
+            *bytes += if fits { len } else { 0 };
+            fits
+        };
+        while let Some(first) = self.mesh.first_entry() {
+            if !fits(first.get().wire_len(), rpc) {
+                return;
+            }
+            let item = first.remove();
+            self.control_bytes = self.control_bytes.saturating_sub(proposal_cost(&item));
+            rpc.control.push(item);
+        }
+        while let Some(item) = self.control.front() {
+            let len = item.wire_len();
+            if !fits(len, rpc) {
+                return;
+            }
+            self.control_bytes = self.control_bytes.saturating_sub(cost(len));
+            rpc.control.extend(self.control.pop_front());
+        }
+    }
 }
 
 impl Lane {
@@ -309,17 +368,25 @@ impl Lane {
     }
 }
 
-/// What may be lost: the next heartbeat says it again, or nobody misses it.
-fn is_gossip(item: &Control) -> bool {
+/// What the peers that a PRUNE proposes take: the word itself is short, and one a topic.
+fn proposal_cost(item: &Control) -> usize {
     match item {
-        Control::IDontWant(_) | Control::IHave(..) | Control::IWant(_) => true,
+        Control::Prune { peers, .. } if !peers.is_empty() => cost(item.wire_len()),
         Control::Extensions(_)
         | Control::Graft(_)
+        | Control::IDontWant(_)
+        | Control::IHave(..)
+        | Control::IWant(_)
         | Control::Partial(_)
         | Control::PartialSubscription(..)
         | Control::Prune { .. }
-        | Control::Subscription(..) => false,
+        | Control::Subscription(..) => 0,
     }
+}
+
+/// These ids on the wire.
+fn ids_len(ids: &[MessageId]) -> usize {
+    ids.iter().map(|id| id.as_bytes().len() + ID_TAG).sum()
 }
 
 fn cost(len: usize) -> usize {

@@ -19,7 +19,8 @@ use p2p_core::{Blame, Instant, PeerId, Protocol};
 use p2p_keys::PeerRecord;
 
 use crate::partial::{Partial, PartialError, PartialMode, PartialSent, Parts};
-use crate::trace::{DropCause, GraftCause, PruneCause, Refusal, Reject, Trace};
+use crate::score_params::{ParamError, TopicParams};
+use crate::trace::{ControlKind, DropCause, GraftCause, PruneCause, Refusal, Reject, Trace};
 use crate::wire::WireError;
 use crate::{Message, MessageId, SignatureError, Topic};
 
@@ -34,11 +35,20 @@ pub trait Router: Send {
     /// The last connection with a peer is gone. What waits for it is dropped.
     fn handle_peer_disconnected(&mut self, peer: &PeerId, now: Instant);
 
+    /// A connected peer speaks on a new stream from now on: what it said on the one before holds
+    /// until its first RPC.
+    fn handle_stream_opened(&mut self, peer: &PeerId);
+
     /// An RPC from a connected peer, without its length prefix. An empty one is nothing.
     ///
     /// # Errors
     /// [`WireError`] if it is not one: reset the stream. Nothing has changed.
     fn handle_rpc(&mut self, peer: &PeerId, rpc: Bytes, now: Instant) -> Result<(), WireError>;
+
+    /// The signature of this message is right, and judging it will take a while.
+    fn handle_judging(&mut self, ticket: Ticket) {
+        let _ = ticket;
+    }
 
     /// The answer to [`Output::Validate`]. Every ticket needs one; a second one does nothing.
     fn handle_verdict(&mut self, ticket: Ticket, verdict: Verdict, now: Instant);
@@ -87,6 +97,21 @@ pub trait Router: Send {
 
     /// Takes no more messages from a peer or by it, or takes them again.
     fn block(&mut self, peer: PeerId, blocked: bool);
+
+    /// Replaces the score parameters of a topic. Does nothing without scores.
+    ///
+    /// # Errors
+    /// [`ParamError`]; nothing has changed.
+    fn set_topic_params(&mut self, topic: Topic, params: TopicParams) -> Result<(), ParamError> {
+        let _ = topic;
+        params.check()
+    }
+
+    /// The signed peer record of a connected peer, to be sent when others are told of it. One
+    /// longer than 4 KiB is not kept. Does nothing if this router tells of nobody.
+    fn set_record(&mut self, peer: &PeerId, record: Bytes) {
+        let _ = (peer, record);
+    }
 
     /// How we take part in the partial messages of `topic`; `None`: not. False if this router has
     /// none.
@@ -230,11 +255,6 @@ pub enum Output {
         /// Who.
         peer: PeerId,
     },
-    /// This peer does not read what it must know: reset our stream to it.
-    Stalled {
-        /// Who.
-        peer: PeerId,
-    },
     /// What was done and why; only if [`Config::trace`](crate::Config::trace) is on.
     Trace(Trace),
     /// Check this message and answer with [`Router::handle_verdict`].
@@ -324,6 +344,8 @@ pub struct Stats {
     pub dropped_in: BTreeMap<DropCause, u64>,
     /// Copies that were not sent, by cause.
     pub dropped_out: BTreeMap<DropCause, u64>,
+    /// Control messages that were not sent because the peer does not read as fast as they come.
+    pub lost_control: BTreeMap<ControlKind, u64>,
     /// Parts of RPCs that were not acted upon, by cause.
     pub refused: BTreeMap<Refusal, u64>,
     /// Peers taken into the mesh, by cause.

@@ -215,6 +215,14 @@ pub enum Finding {
         /// Its score in the long run.
         score: f64,
     },
+    /// One invalid message a second, for ever, costs less than first deliveries and time in all
+    /// meshes can earn together.
+    InvalidMessagesPaidByOtherTopics {
+        /// The topic.
+        topic: Topic,
+        /// Its score in the long run.
+        score: f64,
+    },
 }
 
 /// The decay factor with which a counter falls from 1 to `to_zero` in `over`, if it decays once
@@ -292,39 +300,59 @@ impl ScoreParams {
     /// without forwarding, or send invalid messages, for ever.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let best: f64 = self.topics.values().map(TopicParams::best).sum();
+        let best = self.best();
         for (topic, params) in &self.topics {
-            let silent = params.silent();
-            let others = self.capped(best - params.best() + silent);
-            let invalid = params.best() + params.one_invalid_a_second();
-            let topic = topic.clone();
-            if params.mesh_message_deliveries_weight == 0.0 || self.capped(silent) >= 0.0 {
-                let score = self.capped(silent);
-                findings.push(Finding::SilentPeerStaysInMesh { topic, score });
-            } else if others >= 0.0 {
-                let score = others;
-                findings.push(Finding::SilencePaidByOtherTopics { topic, score });
-            } else if params.invalid_message_deliveries_weight == 0.0 || invalid >= 0.0 {
-                let score = invalid;
-                findings.push(Finding::InvalidMessagesArePaidFor { topic, score });
-            }
+            let elsewhere = best - params.best();
+            findings.extend(self.silence(topic, params, elsewhere));
+            findings.extend(self.invalid(topic, params, elsewhere));
         }
         findings
+    }
+
+    /// What a peer that is silent in one topic gets away with, if it earns `elsewhere`.
+    fn silence(&self, topic: &Topic, params: &TopicParams, elsewhere: f64) -> Option<Finding> {
+        let topic = topic.clone();
+        let alone = self.capped(params.silent());
+        if params.mesh_message_deliveries_weight == 0.0 || alone >= 0.0 {
+            let score = alone;
+            return Some(Finding::SilentPeerStaysInMesh { topic, score });
+        }
+        let score = self.capped(elsewhere + params.silent());
+        (score >= 0.0).then_some(Finding::SilencePaidByOtherTopics { topic, score })
+    }
+
+    /// What a peer that sends invalid messages in one topic gets away with, if it earns
+    /// `elsewhere`.
+    fn invalid(&self, topic: &Topic, params: &TopicParams, elsewhere: f64) -> Option<Finding> {
+        let topic = topic.clone();
+        let here = params.best() + params.one_invalid_a_second();
+        let alone = self.capped(here);
+        if params.invalid_message_deliveries_weight == 0.0 || alone >= 0.0 {
+            let score = alone;
+            return Some(Finding::InvalidMessagesArePaidFor { topic, score });
+        }
+        let score = self.capped(elsewhere + here);
+        (score >= 0.0).then_some(Finding::InvalidMessagesPaidByOtherTopics { topic, score })
     }
 
     /// The same, and what `thresholds` make of it: whether a peer that deserves to be shut out
     /// still takes part in gossip.
     pub fn findings_under(&self, thresholds: &Thresholds) -> Vec<Finding> {
         let mut findings = self.findings();
-        let best = self.capped(self.topics.values().map(TopicParams::best).sum());
+        let best = self.best();
         for (topic, params) in &self.topics {
-            let score = best + params.one_invalid_a_second();
+            let score = self.capped(best + params.one_invalid_a_second());
             if score < 0.0 && score >= thresholds.gossip {
                 let topic = topic.clone();
                 findings.push(Finding::BannedPeerGetsGossip { topic, score });
             }
         }
         findings
+    }
+
+    /// The highest score that all topics together can give, without the cap.
+    fn best(&self) -> f64 {
+        self.topics.values().map(TopicParams::best).sum()
     }
 
     pub(crate) fn capped(&self, topics: f64) -> f64 {

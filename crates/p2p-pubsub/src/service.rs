@@ -6,26 +6,27 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
+use bytes::Bytes;
 use futures::Stream;
-use futures::future::poll_fn;
-use p2p_core::{Blame, Budget, PeerId};
+use futures::future::{Either, poll_fn, select};
+use p2p_core::{Blame, Budget, Instant, PeerId};
 use p2p_keys::{Keypair, SignError};
 use p2p_swarm::{HandleError, HandlerOptions, Lag, Swarm};
 
 use crate::check::Pool;
 use crate::config::Config;
+use crate::records::Records;
 use crate::router::{PublishError, Published, Router, Stats};
 use crate::state::Shared;
 use crate::trace::Traced;
 use crate::validator::Validator;
 use crate::{
-    Author, ConfigError, Floodsub, GossipConfig, Gossipsub, Message, MessageId, SignaturePolicy,
-    Topic, session,
+    Author, ConfigError, Floodsub, GossipConfig, Gossipsub, Message, MessageId, ParamError,
+    SignaturePolicy, Topic, TopicParams, session,
 };
 
 /// What pubsub runs on: a swarm, and in whose name messages are written.
@@ -37,6 +38,12 @@ pub trait Node {
 
     /// The key pair that signs our messages.
     fn identity(&self) -> &Keypair;
+
+    /// The signed records of its peers, which [`GossipConfig::peer_exchange`] passes on. Default:
+    /// none; those who are told of a peer must know where it is.
+    fn records(&self) -> Option<Records> {
+        None
+    }
 }
 
 impl Node for (Swarm, Keypair) {
@@ -82,6 +89,13 @@ pub enum Received {
 impl Lag for Received {
     fn lagged(lost: u64) -> Self {
         Self::Lagged(lost)
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Lagged(_) => 0,
+            Self::Message { message, .. } => message.raw().len(),
+        }
     }
 }
 
@@ -172,8 +186,13 @@ impl Pubsub {
         let rt = swarm.rt();
         let seed = u64::from_be_bytes(rt.random());
         let budget = budget(swarm.budget(), &base);
-        let router = Gossipsub::new(swarm.local_peer(), config, budget, seed, rt.now())?;
-        Ok(Self::start(node, base, Box::new(router))?)
+        let records = match config.peer_exchange {
+            true => node.records(),
+            false => None,
+        };
+        let (peer, now) = (swarm.local_peer(), rt.now());
+        let router = Gossipsub::new(peer, config, budget.clone(), seed, now)?;
+        Ok(Self::start(node, base, Box::new(router), budget, records)?)
     }
 
     /// Floodsub on `node`.
@@ -184,14 +203,16 @@ impl Pubsub {
         let swarm = node.swarm();
         let seed = u64::from_be_bytes(swarm.rt().random());
         let budget = budget(swarm.budget(), &config);
-        let router = Floodsub::new(swarm.local_peer(), config.clone(), budget, seed);
-        Ok(Self::start(node, config, Box::new(router))?)
+        let router = Floodsub::new(swarm.local_peer(), config.clone(), budget.clone(), seed);
+        Ok(Self::start(node, config, Box::new(router), budget, None)?)
     }
 
     fn start(
         node: &impl Node,
         config: Config,
         router: Box<dyn Router>,
+        budget: Budget,
+        records: Option<Records>,
     ) -> Result<Self, HandleError> {
         let swarm = node.swarm();
         let protocols = router.protocols();
@@ -202,7 +223,8 @@ impl Pubsub {
             SignaturePolicy::StrictNoSign => Author::anonymous(),
         };
         let workers = config.verify_workers;
-        let shared = Arc::new(Shared::new(swarm, config, router, author));
+        let lookup = records.as_ref().map(|records| Arc::clone(&records.lookup));
+        let shared = Arc::new(Shared::new(swarm, config, router, author, budget, lookup));
         for protocol in protocols {
             let shared = Arc::clone(&shared);
             // One, and a second that replaces it.
@@ -216,6 +238,9 @@ impl Pubsub {
             session::talk(Arc::clone(&watcher), connection)
         });
         swarm.spawn("pubsub clock", tick(Arc::clone(&shared)));
+        if let Some(records) = records {
+            swarm.spawn("pubsub records", records.run(Arc::clone(&shared)));
+        }
         for _ in 0..workers {
             swarm.spawn("pubsub check", Pool::work(Arc::clone(&shared)));
         }
@@ -239,6 +264,8 @@ impl Pubsub {
     }
 
     /// Publishes `data` in `topic`; waits while every peer that should get it has a full queue.
+    /// Those who wait in one topic have their turn in the order of coming: a call that is neither
+    /// polled nor dropped holds up those behind it.
     ///
     /// Cancel-safe: a dropped call has published nothing.
     ///
@@ -249,10 +276,8 @@ impl Pubsub {
         topic: impl Into<Topic>,
         data: impl AsRef<[u8]>,
     ) -> Result<Published, PublishFailed> {
-        self.publish_unless(topic.into(), data.as_ref(), |error| {
-            matches!(error, PublishError::QueuesFull)
-        })
-        .await
+        let topic = topic.into();
+        self.shared.publish(topic, data.as_ref(), false).await
     }
 
     /// The same, but also waits while nobody is in the topic.
@@ -266,29 +291,8 @@ impl Pubsub {
         topic: impl Into<Topic>,
         data: impl AsRef<[u8]>,
     ) -> Result<Published, PublishFailed> {
-        self.publish_unless(topic.into(), data.as_ref(), |error| {
-            matches!(error, PublishError::QueuesFull | PublishError::NoPeers)
-        })
-        .await
-    }
-
-    async fn publish_unless(
-        &self,
-        topic: Topic,
-        data: &[u8],
-        wait: impl Fn(&PublishError) -> bool,
-    ) -> Result<Published, PublishFailed> {
-        let unix_time = self.shared.rt.unix_time();
-        let message = self.shared.lock().author.write(topic, data, unix_time)?;
-        let message = Arc::new(message);
-        let published = poll_fn(|cx| {
-            self.shared
-                .step(|state, now| match state.router.publish(&message, now) {
-                    Err(error) if wait(&error) => state.wait(cx),
-                    done => Poll::Ready(done),
-                })
-        });
-        Ok(published.await?)
+        let topic = topic.into();
+        self.shared.publish(topic, data.as_ref(), true).await
     }
 
     /// Has every message of `topic` judged before it is delivered and forwarded; replaces an
@@ -325,13 +329,33 @@ impl Pubsub {
         state.router.set_application_score(peer, score);
     }
 
+    /// Replaces the score parameters of a topic. Does nothing without
+    /// [`GossipConfig::scoring`](GossipConfig).
+    ///
+    /// # Errors
+    /// [`ParamError`]; nothing has changed.
+    pub fn set_topic_params(
+        &self,
+        topic: impl Into<Topic>,
+        params: TopicParams,
+    ) -> Result<(), ParamError> {
+        let mut state = self.shared.lock();
+        state.router.set_topic_params(topic.into(), params)
+    }
+
+    /// The signed peer record of a connected peer, for nodes without [`Node::records`]: what
+    /// peer exchange passes on. One longer than 4 KiB is not kept.
+    pub fn set_record(&self, peer: &PeerId, record: Bytes) {
+        self.shared.lock().router.set_record(peer, record);
+    }
+
     /// Takes no more messages from a peer or by it, or takes them again.
     pub fn block(&self, peer: PeerId, blocked: bool) {
         self.shared.lock().router.block(peer, blocked);
     }
 
-    /// What is done from now on, and why. Costs nothing as long as nobody has asked; bounded by
-    /// [`Config::trace_backlog`].
+    /// What is done from now on, and why. Costs nothing before it is asked for and after it is
+    /// dropped; bounded by [`Config::trace_backlog`].
     pub fn traces(&self) -> Traces {
         let mut state = self.shared.lock();
         state.router.set_trace(true);
@@ -462,7 +486,10 @@ async fn tick(shared: Arc<Shared>) {
         let Some(due) = due else {
             return;
         };
-        shared.rt.sleep_until(due).await;
+        let asleep = pin!(shared.rt.sleep_until(due));
+        if let Either::Right(_) = select(asleep, due_before(&shared, due)).await {
+            continue;
+        }
         let waiting = shared.step(|state, now| {
             state.router.handle_timeout(now);
             state.changed()
@@ -471,9 +498,18 @@ async fn tick(shared: Arc<Shared>) {
     }
 }
 
+/// Waits until the router wants to know the time before `due`.
+fn due_before(shared: &Shared, due: Instant) -> impl Future<Output = ()> + Unpin {
+    poll_fn(move |cx| {
+        let mut state = shared.lock();
+        if state.router.poll_timeout().is_some_and(|new| new < due) {
+            return Poll::Ready(());
+        }
+        state.clock = Some((due, cx.waker().clone()));
+        Poll::Pending
+    })
+}
+
 pub(crate) fn budget(swarm: &Budget, config: &Config) -> Budget {
     swarm.child("messages of pubsub", "memory_budget", config.memory_budget)
 }
-
-/// The first pause before we try again to open a stream; each next one is twice as long.
-pub(crate) const PAUSE: Duration = Duration::from_secs(1);

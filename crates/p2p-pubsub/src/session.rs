@@ -2,47 +2,83 @@
 //!
 //! We only write on the stream that we open, and only read to notice its end; the peer does the
 //! same on its own. A second stream of the peer replaces the first.
+//!
+//! ```text
+//!   open ──> connected ──> ended ── pause, longer each time ──> open
+//!    └──> refused ── the peer opens a stream of its own ──> open
+//! ```
+//!
+//! Nothing is given up for good while the connection lives.
 
 use std::io;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{AbortHandle, Abortable, Either, poll_fn, select};
 use futures::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use p2p_core::{AddrExt, PeerId, Role, frame};
+use p2p_core::{AddrExt, Budget, PeerId, Permit, Role, frame};
 use p2p_swarm::{OpenError, Stream, WeakConnection};
 
+use crate::calls::{Call, called};
 use crate::check::check;
 use crate::router::{Remote, Version};
-use crate::service::PAUSE;
 use crate::state::{Session, Shared};
 
 /// Talks with the peer at the other end of `connection`, unless another connection does.
 pub(crate) async fn talk(shared: Arc<Shared>, connection: WeakConnection) {
-    let peer = connection.peer();
-    for attempt in 0..ATTEMPTS {
+    let mut quick_ends = 0;
+    loop {
         let turn = Turn::take(&shared, &connection).await;
-        let protocols = shared.lock().router.protocols();
-        let opened = connection.upgrade().open_any(&protocols).await;
-        let stream = match opened {
-            Ok(stream) => stream,
-            Err(error) if is_refusal(&error) => {
-                tracing::trace!(%peer, %error, "peer does not speak pubsub");
-                return;
-            }
-            Err(error) => {
-                tracing::debug!(%peer, %error, "no stream for pubsub");
-                drop(turn);
-                shared.rt.sleep(PAUSE * (1 << attempt)).await;
-                continue;
-            }
-        };
-        turn.connected(&stream);
-        let ended = write(&shared, peer, stream).await;
-        tracing::debug!(%peer, ?ended, "pubsub stream ended");
+        let (began, heard) = (shared.rt.now(), shared.lock().readers);
+        // In a box: most of a task that waits would be room for it.
+        let ended = Box::pin(speak(&turn)).await;
         drop(turn);
-        shared.rt.sleep(PAUSE * (1 << attempt)).await;
+        match ended {
+            Ended::Refused => called(&shared, &connection, heard).await,
+            Ended::Broken => {
+                if shared.rt.now() - began >= LONGEST_PAUSE {
+                    quick_ends = 0;
+                }
+                let pause = PAUSE.saturating_mul(1 << quick_ends).min(LONGEST_PAUSE);
+                quick_ends = (quick_ends + 1).min(DOUBLINGS);
+                shared.rt.sleep(PAUSE).await;
+                let call = called(&shared, &connection, heard);
+                let _waited = shared.rt.timeout(pause.saturating_sub(PAUSE), call).await;
+            }
+        }
+    }
+}
+
+/// Why a stream is no longer there.
+enum Ended {
+    /// It was, or could not be opened for now.
+    Broken,
+    /// The peer knows none of our protocols, as yet.
+    Refused,
+}
+
+/// Opens a stream and writes on it until it ends.
+async fn speak(turn: &Turn<'_>) -> Ended {
+    let (shared, peer) = (turn.shared, turn.connection.peer());
+    let protocols = shared.lock().router.protocols();
+    let opened = turn.connection.upgrade().open_any(&protocols).await;
+    match opened {
+        Ok(stream) => {
+            turn.connected(&stream);
+            let ended = write(shared, peer, stream).await;
+            tracing::debug!(%peer, ?ended, "pubsub stream ended");
+            Ended::Broken
+        }
+        Err(error) if is_refusal(&error) => {
+            tracing::trace!(%peer, %error, "peer does not speak pubsub");
+            Ended::Refused
+        }
+        Err(error) => {
+            tracing::debug!(%peer, %error, "no stream for pubsub");
+            Ended::Broken
+        }
     }
 }
 
@@ -70,7 +106,6 @@ impl<'a> Turn<'a> {
             }
             let session = Session {
                 connected: false,
-                stalled: false,
                 writer: None,
                 reader: None,
             };
@@ -92,11 +127,15 @@ impl<'a> Turn<'a> {
             outbound: info.role == Role::Dialer,
             ips: info.remote.ip().into_iter().collect(),
         };
+        let record = self.shared.record_of(&info.peer);
         let waiting = self.shared.step(|state, now| {
             if let Some(session) = state.peers.get_mut(&info.peer) {
                 session.connected = true;
             }
             state.router.handle_peer_connected(remote, now);
+            if let Some(record) = record {
+                state.router.set_record(&info.peer, record);
+            }
             state.changed()
         });
         waiting.into_iter().for_each(Waker::wake);
@@ -149,8 +188,8 @@ async fn write(shared: &Shared, peer: PeerId, stream: Stream) -> io::Result<()> 
 async fn next_batch(shared: &Shared, peer: PeerId, batch: &mut Vec<u8>) -> io::Result<()> {
     let waiting = poll_fn(|cx| {
         let mut state = shared.lock();
-        if state.peers.get(&peer).is_none_or(|session| session.stalled) {
-            return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)));
+        if !state.peers.contains_key(&peer) {
+            return Poll::Ready(Err(io::Error::from(io::ErrorKind::NotConnected)));
         }
         while batch.len() < BATCH && state.router.take_frame(&peer, batch) {}
         if !batch.is_empty() {
@@ -175,14 +214,16 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut stream: Stream) -> Result<(),
     // Our consent to the protocol: the peer waits for it, as we do for the peer's.
     stream.flush().await?;
     let number = shared.next_reader();
+    let call = Call::new(&shared, peer, number);
     let timeout = shared.config.write_timeout;
     let known = shared.rt.timeout(timeout, wait_for(&shared, peer)).await;
+    drop(call);
     known.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
     let (abort, registration) = AbortHandle::new_pair();
     if !take_over(&shared, peer, number, abort) {
         return Ok(());
     }
-    match Abortable::new(read(&shared, peer, stream), registration).await {
+    match Abortable::new(read(&shared, (peer, number), stream), registration).await {
         Ok(ended) => ended,
         Err(_replaced) => Ok(()),
     }
@@ -190,21 +231,19 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut stream: Stream) -> Result<(),
 
 /// Makes this the one stream that we read; false if a newer one came first.
 fn take_over(shared: &Shared, peer: PeerId, number: u64, abort: AbortHandle) -> bool {
-    let replaced = {
-        let mut state = shared.lock();
+    shared.step(|state, _| {
         let Some(session) = state.peers.get_mut(&peer) else {
             return false;
         };
-        let newer = session.reader.as_ref().map(|(other, _)| *other);
-        if newer.is_some_and(|newer| newer > number) {
+        if session.reads().is_some_and(|newer| newer > number) {
             return false;
         }
-        session.reader.replace((number, abort))
-    };
-    if let Some((_, older)) = replaced {
-        older.abort();
-    }
-    true
+        if let Some((_, older)) = session.reader.replace((number, abort)) {
+            older.abort();
+            state.router.handle_stream_opened(&peer);
+        }
+        true
+    })
 }
 
 /// Waits until the router knows of `peer`: what it says earlier would be lost.
@@ -223,17 +262,34 @@ async fn wait_for(shared: &Shared, peer: PeerId) {
     .await;
 }
 
-async fn read(shared: &Arc<Shared>, peer: PeerId, stream: Stream) -> Result<(), frame::Error> {
+async fn read(
+    shared: &Arc<Shared>,
+    (peer, number): (PeerId, u64),
+    stream: Stream,
+) -> Result<(), frame::Error> {
+    let connection = stream.connection();
+    let budget = connection.budget();
+    let mut paid = budget.reserve(0).map_err(io::Error::other)?;
     let mut stream = BufReader::with_capacity(READ_BUFFER, stream);
     let mut spare = Vec::new();
     loop {
-        let rpc = match read_rpc(&mut stream, shared.config.max_rpc_size, spare).await {
+        let max = shared.config.max_rpc_size;
+        let rpc = match read_rpc(&mut stream, max, spare, &mut paid).await {
             Ok(rpc) => Bytes::from(rpc),
             Err(frame::Error::Ended) => return Ok(()),
-            Err(error) => return Err(error),
+            Err(error) => {
+                tell_of_limit(budget, &error);
+                return Err(error);
+            }
         };
-        let (read, jobs) =
-            shared.step_and_check(|state, now| state.router.handle_rpc(&peer, rpc.clone(), now));
+        let (read, jobs) = shared.step_and_check(|state, now| {
+            let session = state.peers.get(&peer);
+            // Another stream may have taken over since the last look.
+            match session.and_then(Session::reads) == Some(number) {
+                true => state.router.handle_rpc(&peer, rpc.clone(), now),
+                false => Ok(()),
+            }
+        });
         read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         check(shared, jobs).await;
         // Messages that share an RPC with others were copied out of it.
@@ -241,14 +297,26 @@ async fn read(shared: &Arc<Shared>, peer: PeerId, stream: Stream) -> Result<(), 
             true => Vec::from(rpc),
             false => Vec::new(),
         };
+        paid.shrink(paid.amount());
     }
 }
 
-/// Reads one RPC into `spare`. What is longer than [`MAX_SPARE`] takes memory as it arrives.
+/// A limit of ours kept us from reading what the peer sends.
+fn tell_of_limit(budget: &Budget, error: &frame::Error) {
+    if let frame::Error::Io(error) = error
+        && let Some(exceeded) = error.get_ref().and_then(|error| error.downcast_ref())
+    {
+        budget.refused(exceeded);
+    }
+}
+
+/// Reads one RPC into `spare`, which `paid` grows by before that. What is longer than [`MAX_SPARE`]
+/// takes memory as it arrives.
 async fn read_rpc(
     stream: &mut BufReader<Stream>,
     max: usize,
     mut spare: Vec<u8>,
+    paid: &mut Permit,
 ) -> Result<Vec<u8>, frame::Error> {
     let len = {
         let mut length = std::pin::pin!(frame::read_length(stream, max));
@@ -261,6 +329,7 @@ async fn read_rpc(
             }
         }
     };
+    paid.grow(len).map_err(io::Error::other)?;
     if len > MAX_SPARE {
         return frame::read_body(stream, len).await;
     }
@@ -270,8 +339,12 @@ async fn read_rpc(
     Ok(spare)
 }
 
-/// How often a stream is opened on one connection.
-const ATTEMPTS: u32 = 4;
+/// The first pause before we try again to open a stream; each next one is twice as long.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The longest one. A stream that lived as long has failed for another reason than the one before.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+/// From [`PAUSE`] to [`LONGEST_PAUSE`].
+const DOUBLINGS: u32 = 10;
 /// Frames gather up to this many bytes.
 const BATCH: usize = 64 * 1024;
 /// What the writer of an idle peer keeps, in bytes.

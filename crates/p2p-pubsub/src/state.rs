@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use futures::future::AbortHandle;
-use p2p_core::{Instant, PeerId, Rt};
+use p2p_core::{Budget, Instant, PeerId, Rt};
 use p2p_keys::PeerRecord;
 use p2p_swarm::{Publisher, WeakSwarm};
 
+use crate::calls::Calls;
 use crate::check::{Job, Pool};
 use crate::config::Config;
 use crate::parts::{LocalParts, PartsReceived};
+use crate::publish::{Lines, Pen};
+use crate::records::Lookup;
 use crate::router::{Output, Router, Verdict};
 use crate::service::{Presence, Received};
 use crate::trace::Traced;
@@ -24,33 +28,49 @@ pub(crate) struct Shared {
     pub(crate) swarm: WeakSwarm,
     pub(crate) config: Config,
     pub(crate) pool: Pool,
+    /// Pays for messages.
+    budget: Budget,
+    records: Option<Arc<Lookup>>,
+    /// To be locked before `state`.
+    pub(crate) pen: Mutex<Pen>,
     state: Mutex<State>,
 }
 
 pub(crate) struct State {
     pub(crate) router: Box<dyn Router>,
-    pub(crate) author: Author,
     /// No message carries a signature.
     unsigned: bool,
     pub(crate) peers: BTreeMap<PeerId, Session>,
+    pub(crate) calls: Calls,
+    /// Until when the router's clock sleeps, and how to wake it earlier.
+    pub(crate) clock: Option<(Instant, Waker)>,
     pub(crate) topics: BTreeMap<Topic, Local>,
     pub(crate) validators: BTreeMap<Topic, Validator>,
     pub(crate) parts: BTreeMap<Topic, LocalParts>,
     /// For those who want to know what is done and why.
     pub(crate) traces: Option<Arc<Publisher<Traced>>>,
+    /// [`Config::trace`].
+    traced_anyway: bool,
+    pub(crate) lines: Lines,
     /// Who waits for a peer or for room in a queue.
     waiting: Vec<Waker>,
-    readers: u64,
+    /// The number of the last stream that a peer opened.
+    pub(crate) readers: u64,
 }
 
 /// The one connection on which we talk with a peer.
 pub(crate) struct Session {
     /// The router knows of it.
     pub(crate) connected: bool,
-    /// It does not read what it must know.
-    pub(crate) stalled: bool,
     pub(crate) writer: Option<Waker>,
     pub(crate) reader: Option<(u64, AbortHandle)>,
+}
+
+impl Session {
+    /// The number of the stream that we read.
+    pub(crate) fn reads(&self) -> Option<u64> {
+        self.reader.as_ref().map(|(number, _)| *number)
+    }
 }
 
 /// A topic that we are in.
@@ -116,12 +136,6 @@ impl State {
                     let writer = session.and_then(|session| session.writer.take());
                     todo.wake.extend(writer);
                 }
-                Output::Stalled { peer } => {
-                    if let Some(session) = self.peers.get_mut(&peer) {
-                        session.stalled = true;
-                        todo.wake.extend(session.writer.take());
-                    }
-                }
                 Output::Trace(event) => todo.traces.push(Traced::Event { at: now, event }),
                 Output::Validate {
                     ticket,
@@ -145,7 +159,20 @@ impl State {
             }
         }
         if !todo.traces.is_empty() {
+            self.stop_idle_traces();
             todo.tracer = self.traces.clone();
+        }
+        let due = self.router.poll_timeout();
+        let earlier = |(at, _): &mut (Instant, Waker)| due.is_some_and(|due| due < *at);
+        let clock = self.clock.take_if(earlier);
+        todo.wake.extend(clock.map(|(_, waker)| waker));
+    }
+
+    /// Nobody reads traces any more: none are made.
+    fn stop_idle_traces(&mut self) {
+        if self.traces.as_ref().is_some_and(|tracer| tracer.is_idle()) {
+            self.traces = None;
+            self.router.set_trace(self.traced_anyway);
         }
     }
 
@@ -162,22 +189,31 @@ impl Shared {
         config: Config,
         router: Box<dyn Router>,
         author: Author,
+        budget: Budget,
+        records: Option<Arc<Lookup>>,
     ) -> Self {
         let unsigned = config.policy == SignaturePolicy::StrictNoSign;
+        let traced_anyway = config.trace;
         Self {
             rt: swarm.rt().clone(),
             swarm: swarm.downgrade(),
             config,
             pool: Pool::default(),
+            budget,
+            records,
+            pen: Mutex::new(Pen::new(author)),
             state: Mutex::new(State {
                 unsigned,
                 router,
-                author,
+                lines: Lines::default(),
                 peers: BTreeMap::new(),
+                calls: Calls::default(),
+                clock: None,
                 topics: BTreeMap::new(),
                 validators: BTreeMap::new(),
                 parts: BTreeMap::new(),
                 traces: None,
+                traced_anyway,
                 waiting: Vec::new(),
                 readers: 0,
             }),
@@ -221,10 +257,10 @@ impl Shared {
     fn finish(&self, todo: Todo) -> Vec<Job> {
         todo.wake.into_iter().for_each(Waker::wake);
         for (publisher, received) in todo.deliver {
-            publisher.publish(&received);
+            publisher.publish_within(&received, self.room_for_one());
         }
         for (publisher, parts) in todo.parts {
-            publisher.publish(&parts);
+            publisher.publish_within(&parts, self.room_for_one());
         }
         for (publisher, presence) in todo.presence {
             publisher.publish(&presence);
@@ -241,12 +277,24 @@ impl Shared {
         todo.check
     }
 
+    /// Bytes that one subscriber may leave unread now. Whatever others hold unread, what is left of
+    /// the memory suffices for more messages.
+    fn room_for_one(&self) -> usize {
+        let free = self.budget.available() / UNREAD_PART;
+        free.min(self.config.subscriber_backlog_bytes)
+    }
+
+    /// The signed record of a peer, if there is any to be had.
+    pub(crate) fn record_of(&self, peer: &PeerId) -> Option<Bytes> {
+        self.records.as_ref().and_then(|lookup| lookup(peer))
+    }
+
     fn dial(&self, peer: PeerId, record: Option<PeerRecord>) {
         let Some(swarm) = self.swarm.upgrade() else {
             return;
         };
         if let Some(record) = record {
-            swarm.add_addrs(peer, record.addrs);
+            swarm.learn_signed_addrs(peer, record.seq, record.addrs);
         }
         let weak = self.swarm.clone();
         swarm.spawn("pubsub dial", async move {
@@ -259,3 +307,6 @@ impl Shared {
         });
     }
 }
+
+/// One subscriber may leave unread at most one in so many bytes of the memory that is free.
+const UNREAD_PART: usize = 4;

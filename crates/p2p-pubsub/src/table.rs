@@ -31,7 +31,7 @@ pub(crate) struct Peer {
     pub(crate) queue: Queue,
     /// Bytes of its messages that are being checked.
     pub(crate) validating: usize,
-    /// Its first RPC has arrived.
+    /// The first RPC of its stream has arrived.
     pub(crate) greeted: bool,
 }
 

@@ -7,6 +7,7 @@ use p2p_core::{Instant, PeerId};
 use p2p_swarm::Lag;
 
 use crate::router::Version;
+use crate::wire::Control;
 use crate::{MessageId, SignatureError, Topic};
 
 /// Why a received message was refused.
@@ -99,6 +100,43 @@ pub enum DropCause {
     QueueFull,
 }
 
+/// A kind of control message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ControlKind {
+    /// The extensions that we speak.
+    Extensions,
+    /// GRAFT.
+    Graft,
+    /// IDONTWANT.
+    IDontWant,
+    /// IHAVE.
+    IHave,
+    /// IWANT.
+    IWant,
+    /// Parts of a message.
+    Partial,
+    /// PRUNE.
+    Prune,
+    /// That we are in a topic, or not.
+    Subscription,
+}
+
+impl ControlKind {
+    pub(crate) fn of(item: &Control) -> Self {
+        match item {
+            Control::Extensions(_) => Self::Extensions,
+            Control::Graft(_) => Self::Graft,
+            Control::IDontWant(_) => Self::IDontWant,
+            Control::IHave(..) => Self::IHave,
+            Control::IWant(_) => Self::IWant,
+            Control::Partial(_) => Self::Partial,
+            Control::Prune { .. } => Self::Prune,
+            Control::PartialSubscription(..) | Control::Subscription(..) => Self::Subscription,
+        }
+    }
+}
+
 /// Why a part of an RPC was not acted upon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -153,6 +191,13 @@ pub enum Trace {
         peer: PeerId,
         /// What it speaks.
         version: Version,
+    },
+    /// A control message was not sent: the peer does not read as fast as they come.
+    ControlLost {
+        /// Whom it was for.
+        peer: PeerId,
+        /// What it was.
+        kind: ControlKind,
     },
     /// A message was accepted and given to our subscribers.
     Delivered {

@@ -139,7 +139,8 @@ fn go_event(event: &Trace) -> Option<(u64, u32, Vec<u8>)> {
             put(&[(1, &peer.to_bytes()), (2, topic.as_bytes())]);
             (12, 16)
         }
-        Trace::Dropped { id: None, .. }
+        Trace::ControlLost { .. }
+        | Trace::Dropped { id: None, .. }
         | Trace::Penalised { .. }
         | Trace::Refused { .. }
         | Trace::Scored { .. } => return None,
@@ -156,6 +157,10 @@ impl Line {
             Trace::Connected { peer, version } => {
                 self.name("connected").peer(peer);
                 self.text("version", version.protocol().as_str());
+            }
+            Trace::ControlLost { peer, kind } => {
+                let line = self.name("control_lost").peer(peer);
+                line.text("kind", &format!("{kind:?}"));
             }
             Trace::Delivered { id, topic, from } => {
                 self.name("delivered").id(Some(id)).topic(topic).peer(from);

@@ -490,6 +490,7 @@ enum Step {
     Disconnect(usize),
     Own(u64),
     Pass(u64),
+    Reopen(usize),
     Say(usize, Vec<Control>),
     Send(usize, usize, u64),
     Subscribe(bool),
@@ -519,6 +520,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         n.clone().prop_map(Step::Disconnect),
         (1u64..5).prop_map(Step::Own),
         (0u64..20_000).prop_map(Step::Pass),
+        n.clone().prop_map(Step::Reopen),
         (n.clone(), prop::collection::vec(item, 0..5)).prop_map(|(n, say)| Step::Say(n, say)),
         (n.clone(), 0usize..6, 1u64..5).prop_map(|(n, by, seqno)| Step::Send(n, by, seqno)),
         any::<bool>().prop_map(Step::Subscribe),
@@ -544,6 +546,7 @@ proptest! {
                 Step::Disconnect(n) => bench.router.handle_peer_disconnected(&peer(n), bench.now),
                 Step::Own(seqno) => { let _ = bench.publish(signed(0, "t", b"own", seqno)); }
                 Step::Pass(millis) => bench.pass(Duration::from_millis(millis)),
+                Step::Reopen(n) => bench.router.handle_stream_opened(&peer(n)),
                 Step::Say(n, items) => bench.receive(n, rpc(items, Vec::new())).unwrap(),
                 Step::Send(n, by, seqno) => bench.send(n, signed(by, "t", &[1; 1500], seqno)),
                 Step::Subscribe(true) => { bench.router.subscribe(&"t".into(), bench.now); }

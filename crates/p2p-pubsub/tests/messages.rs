@@ -10,7 +10,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use p2p_keys::{Keypair, PeerId, PeerIdExt};
-use p2p_pubsub::wire::{Control, Extensions, Part, PeerInfo, Rpc, RpcOut, WireError, WireLimits};
+use p2p_pubsub::wire::{
+    Control, Extensions, Part, PartialMode, PartialOut, PeerInfo, Rpc, RpcOut, WireError,
+    WireLimits,
+};
 use p2p_pubsub::{Draft, Message, MessageId, SignaturePolicy, Topic};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -215,6 +218,34 @@ fn owned(part: Part<'_>) -> Result<Control, Vec<u8>> {
         Part::Extensions(extensions) => Control::Extensions(extensions),
         Part::Partial(_) | Part::Test => panic!("not encoded"),
     })
+}
+
+#[test]
+fn a_subscription_with_parts_and_a_partial_are_written_as_the_schema_says() {
+    let sub = Control::PartialSubscription("t".into(), PartialMode::Requests);
+    let out = PartialOut {
+        topic: "t".into(),
+        group: Bytes::from_static(b"g"),
+        parts: Some(Bytes::from_static(b"pp")),
+        metadata: Some(Bytes::from_static(b"m")),
+    };
+    let extensions = Control::Extensions(Extensions {
+        partial_messages: true,
+        ..Extensions::default()
+    });
+    let control = vec![sub, Control::Partial(out), extensions];
+    let mut bytes = Vec::new();
+    RpcOut {
+        control,
+        messages: Vec::new(),
+    }
+    .encode(&mut bytes);
+    // SubOpts {1: 1, 2: "t", 3: 1, 4: 1}; RPC 10 {1: "t", 2: "g", 3: "pp", 4: "m"}; control 3 {6 {10: 1}}
+    let expected: &[u8] = &[
+        0x0a, 9, 0x08, 1, 0x12, 1, b't', 0x18, 1, 0x20, 1, 0x52, 13, 0x0a, 1, b't', 0x12, 1, b'g',
+        0x1a, 2, b'p', b'p', 0x22, 1, b'm', 0x1a, 4, 0x32, 2, 0x50, 1,
+    ];
+    assert_eq!(&bytes[..], expected);
 }
 
 proptest! {

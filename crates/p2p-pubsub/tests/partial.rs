@@ -474,6 +474,35 @@ fn what_peers_say_is_paid_for_from_the_budget() {
 }
 
 #[test]
+fn one_peer_makes_us_keep_no_more_than_its_share() {
+    let mut config = GossipConfig::default();
+    config.parts_bytes_per_peer = 6000;
+    let budget = Budget::new("test", "limit", 100_000);
+    let mut router = bench(config, budget.clone(), 2);
+    // Peer, group, length; and how often something was refused by then. What takes the place of
+    // something older is paid for by it.
+    for (n, group, len, refused) in [
+        (1, 1, 2500, 0),
+        (1, 2, 2500, 0),
+        (1, 3, 2500, 1),
+        (1, 2, 2500, 1),
+        (1, 2, 100, 1),
+        (1, 3, 2500, 1),
+        (2, 4, 2500, 1),
+        (1, 2, 2500, 2),
+    ] {
+        let said = partial(&[group], None, Some(&vec![1; len]));
+        router.handle_rpc(&peer(n), said, Instant::ZERO).unwrap();
+        drain(&mut router);
+        let count = router.stats().refused.get(&Refusal::TooMany).copied();
+        assert_eq!(count.unwrap_or(0), refused, "{n} {group} {len}");
+    }
+    router.handle_peer_disconnected(&peer(1), Instant::ZERO);
+    router.handle_peer_disconnected(&peer(2), Instant::ZERO);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
 fn a_stalled_peer_costs_its_queue_and_gets_the_rest_later() {
     let mut config = GossipConfig::default();
     config.base.queue.partial_bytes = 4000;
@@ -516,24 +545,6 @@ fn publishing_needs_a_mode_and_sizes_within_the_limits() {
             ..
         })
     ));
-}
-
-#[test]
-fn a_subscription_with_parts_and_a_partial_are_written_as_the_schema_says() {
-    let sub = Control::PartialSubscription("t".into(), PartialMode::Requests);
-    let out = PartialOut {
-        topic: "t".into(),
-        group: Bytes::from_static(b"g"),
-        parts: Some(Bytes::from_static(b"pp")),
-        metadata: Some(Bytes::from_static(b"m")),
-    };
-    let bytes = rpc(vec![sub, Control::Partial(out), extensions()], Vec::new());
-    // SubOpts {1: 1, 2: "t", 3: 1, 4: 1}; RPC 10 {1: "t", 2: "g", 3: "pp", 4: "m"}; control 3 {6 {10: 1}}
-    let expected: &[u8] = &[
-        0x0a, 9, 0x08, 1, 0x12, 1, b't', 0x18, 1, 0x20, 1, 0x52, 13, 0x0a, 1, b't', 0x12, 1, b'g',
-        0x1a, 2, b'p', b'p', 0x22, 1, b'm', 0x1a, 4, 0x32, 2, 0x50, 1,
-    ];
-    assert_eq!(&bytes[..], expected);
 }
 
 proptest! {

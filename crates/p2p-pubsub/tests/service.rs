@@ -1,79 +1,18 @@
 //! Pubsub on swarms in a simulated network.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod swarms;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
-use p2p_core::{Multiaddr, Rt};
-use p2p_keys::Keypair;
-use p2p_noise::Noise;
+use p2p_core::Rt;
 use p2p_pubsub::{
     Config, GossipConfig, Opinion, Partial, PartialMode, PartsReceived, PartsSubscription,
-    Presence, PublishError, PublishFailed, Pubsub, Received, Reject, Subscription, Trace, Traced,
-    Validator,
+    Presence, PublishError, PublishFailed, Pubsub, Received, Reject, Trace, Traced, Validator,
 };
-use p2p_sim::{Host, Link, Sim};
-use p2p_swarm::Swarm;
-use p2p_tcp::Tcp;
-use p2p_yamux::Yamux;
-
-const LATENCY: Duration = Duration::from_millis(20);
-
-fn sim(seed: u64) -> Sim {
-    let sim = Sim::new(seed);
-    sim.default_link(Link::new(LATENCY));
-    sim
-}
-
-fn keypair(n: usize) -> Keypair {
-    let n = u8::try_from(n).unwrap();
-    Keypair::ed25519_from_seed([n + 1; 32])
-}
-
-fn swarm(host: &Host, n: usize) -> Swarm {
-    let (rt, keypair) = (host.rt(), keypair(n));
-    Swarm::builder(rt.clone(), keypair.to_peer_id())
-        .transport(Tcp::new(rt, p2p_tcp::Config::default()))
-        .security(Noise::new(&keypair).unwrap())
-        .muxer(Yamux::default())
-        .build()
-        .unwrap()
-}
-
-async fn listen(swarm: &Swarm, host: &Host) -> Multiaddr {
-    let addr = format!("/ip4/{}/tcp/0", host.ip()).parse().unwrap();
-    swarm.listen(addr).await.unwrap().remove(0)
-}
-
-/// Swarms with pubsub, each connected to the next and to the one three further.
-async fn network(hosts: &[Host], config: &GossipConfig) -> Vec<(Swarm, Pubsub)> {
-    let mut all = Vec::new();
-    let mut addrs = Vec::new();
-    for (n, host) in hosts.iter().enumerate() {
-        let swarm = swarm(host, n);
-        let pubsub = Pubsub::gossip(&(swarm.clone(), keypair(n)), config.clone()).unwrap();
-        addrs.push(listen(&swarm, host).await);
-        all.push((swarm, pubsub));
-    }
-    for (n, (swarm, _)) in all.iter().enumerate() {
-        for step in [1, 3] {
-            let other = (n + step) % hosts.len();
-            if other != n {
-                swarm.dial(addrs.get(other).unwrap().clone()).await.unwrap();
-            }
-        }
-    }
-    all
-}
-
-async fn next(subscription: &mut Subscription, rt: &Rt) -> Vec<u8> {
-    let next = rt.timeout(Duration::from_secs(10), subscription.next());
-    match next.await.expect("a message in time").unwrap() {
-        Received::Message { message, .. } => message.data().to_vec(),
-        Received::Lagged(lost) => panic!("{lost} lost"),
-    }
-}
+use swarms::{keypair, listen, network, next, sim, swarm};
 
 #[test]
 fn a_message_reaches_every_subscriber_of_a_dozen_hosts_once() {

@@ -19,6 +19,7 @@ pub(super) struct Flights {
 }
 
 /// A message that is being checked.
+#[derive(Clone)]
 pub(crate) struct Flight {
     pub(crate) id: MessageId,
     pub(crate) message: Arc<Message>,
@@ -27,6 +28,8 @@ pub(crate) struct Flight {
     pub(crate) sender: PeerId,
     /// Who else sent exactly the same bytes.
     pub(crate) also: BTreeSet<PeerIx>,
+    /// Its signature is right.
+    pub(crate) genuine: bool,
 }
 
 impl Flights {
@@ -72,6 +75,7 @@ impl Flights {
             from: from.0,
             sender: from.1,
             also: BTreeSet::new(),
+            genuine: false,
         };
         self.by_ticket.insert(ticket, flight);
         ticket

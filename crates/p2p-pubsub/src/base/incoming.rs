@@ -22,10 +22,7 @@ pub(crate) enum Incoming {
     /// It is being checked already.
     Flying,
     /// It must be checked; the output says so.
-    New {
-        id: MessageId,
-        message: Arc<Message>,
-    },
+    New { id: MessageId },
     /// Refused.
     Rejected {
         id: MessageId,
@@ -82,7 +79,7 @@ impl Base {
         }
         let id = MessageId::new(id);
         match self.take_off(ix, view, frame, topic.clone(), &id) {
-            Ok(message) => Incoming::New { id, message },
+            Ok(()) => Incoming::New { id },
             Err(why) => {
                 self.reject(ix, &id, why);
                 Incoming::Rejected { id, topic, why }
@@ -122,7 +119,7 @@ impl Base {
         frame: &Bytes,
         topic: Topic,
         id: &MessageId,
-    ) -> Result<Arc<Message>, Reject> {
+    ) -> Result<(), Reject> {
         let len = view.raw.len();
         let peer = self.table.get_mut(ix).ok_or(Reject::QueueFull)?;
         let own_share = peer.validating.saturating_add(len);
@@ -143,9 +140,17 @@ impl Base {
             ticket,
             id: id.clone(),
             from,
-            message: Arc::clone(&message),
+            message,
         });
-        Ok(message)
+        Ok(())
+    }
+
+    /// The message that `ticket` names, if it was not known until now that its signature is right.
+    pub(crate) fn genuine(&mut self, ticket: Ticket) -> Option<Flight> {
+        let flight = self.flights.by_ticket.get_mut(&ticket);
+        let flight = flight.filter(|flight| !flight.genuine)?;
+        flight.genuine = true;
+        Some(flight.clone())
     }
 
     /// The message that `ticket` names; once.

@@ -7,6 +7,7 @@ use p2p_core::{Blame, PeerId};
 
 use super::gater::GaterParams;
 use crate::config::Config;
+use crate::router::Version;
 use crate::score_params::{ParamError, ScoreParams, Thresholds};
 
 /// The settings of gossipsub. The defaults are those of go-libp2p-pubsub.
@@ -15,6 +16,11 @@ use crate::score_params::{ParamError, ScoreParams, Thresholds};
 pub struct GossipConfig {
     /// What every router has. Default: see `Config`.
     pub base: Config,
+    /// The protocol versions that we speak, with each peer the newest that both do. At least one.
+    /// Default: all.
+    ///
+    /// Without `Version::Floodsub` a peer that speaks nothing else is not talked to.
+    pub versions: BTreeSet<Version>,
     /// D: peers that the mesh of a topic should have. Default: 6.
     pub d: usize,
     /// Below this many the mesh is filled up to `d`. Default: 5.
@@ -65,7 +71,7 @@ pub struct GossipConfig {
     pub max_px_per_heartbeat: usize,
     /// Message ids asked of one peer in one heartbeat. Default: 5000.
     pub max_ihave_length: usize,
-    /// IHAVE messages read of one peer in one heartbeat. Default: 10.
+    /// RPCs with IHAVE messages read of one peer in one heartbeat, and sent to one. Default: 10.
     pub max_ihave_messages: usize,
     /// Message ids that one peer can ask for in one heartbeat. Default: 5000.
     pub max_iwant_length: usize,
@@ -105,6 +111,9 @@ pub struct GossipConfig {
     /// Twice as many whenever a twelfth of `iwant_followup_time` has passed without an answer: too
     /// few, and peers that offer what they do not send keep us from those that would.
     pub iwant_parallel: usize,
+    /// Messages that we remember to have asked for, at most `max_id_len` bytes each; beyond, they
+    /// are asked for as often as they are offered. Default: 50,000.
+    pub max_asked: usize,
     /// Heartbeats between two looks at a mesh with low scores. Default: 60.
     pub opportunistic_graft_ticks: u64,
     /// Peers grafted then. Default: 2.
@@ -123,6 +132,11 @@ pub struct GossipConfig {
     /// The longest metadata of a group, in bytes; of each peer the last one is kept for each group.
     /// Default: 4096.
     pub max_parts_metadata: usize,
+    /// Memory for what one peer says about groups of parts, in all topics, in bytes; more is refused.
+    /// Default: 256 KiB.
+    pub parts_bytes_per_peer: usize,
+    /// Groups of a topic that we have published in; the oldest makes room. Default: 1024.
+    pub max_own_groups: usize,
     /// Groups that one peer can start in a topic; more of what it says is refused. Default: 8.
     pub max_peer_groups: usize,
     /// Groups that all peers together can start in a topic. Default: 255.
@@ -143,6 +157,7 @@ impl Default for GossipConfig {
     fn default() -> Self {
         Self {
             base: Config::default(),
+            versions: Version::ALL.into(),
             d: 6,
             d_low: 5,
             d_high: 12,
@@ -181,6 +196,7 @@ impl Default for GossipConfig {
             max_staggered_authors: 1024,
             flood_publish_max: 16 * 1024,
             iwant_parallel: 2,
+            max_asked: 50_000,
             opportunistic_graft_ticks: 60,
             opportunistic_graft_peers: 2,
             direct_peers: BTreeSet::new(),
@@ -188,6 +204,8 @@ impl Default for GossipConfig {
             partial_messages: true,
             max_group_len: 256,
             max_parts_metadata: 4096,
+            parts_bytes_per_peer: 256 * 1024,
+            max_own_groups: 1024,
             max_peer_groups: 8,
             max_peer_groups_per_topic: 255,
             group_ttl: 5,
@@ -233,6 +251,9 @@ pub enum ConfigError {
     /// The heartbeat interval is zero.
     #[error("heartbeat_interval must be above zero")]
     Heartbeat,
+    /// No protocol version is spoken.
+    #[error("versions is empty: at least one must be spoken")]
+    Versions,
     /// A parameter of the scores.
     #[error(transparent)]
     Score(#[from] ParamError),
@@ -276,6 +297,9 @@ impl GossipConfig {
         }
         if self.heartbeat_interval.is_zero() {
             return Err(ConfigError::Heartbeat);
+        }
+        if self.versions.is_empty() {
+            return Err(ConfigError::Versions);
         }
         if let Some((params, thresholds)) = &self.scoring {
             params.check()?;

@@ -27,10 +27,10 @@ impl Gossipsub {
                 self.base.refuse(ix, why);
             }
         }
-        let mut wanted = Vec::new();
+        let mut offers = Offers::default();
         for part in rpc.parts() {
             let done = match part {
-                Part::IHave(ihave) => self.ihave(ix, &ihave, &mut wanted, now),
+                Part::IHave(ihave) => self.ihave(ix, &ihave, &mut offers, now),
                 Part::IWant(ids) => self.iwant(ix, ids),
                 Part::Graft(topic) => self.graft_request(ix, topic, now),
                 Part::Prune(prune) => self.prune_notice(ix, &prune, now),
@@ -44,7 +44,7 @@ impl Gossipsub {
                 self.base.refuse(ix, why);
             }
         }
-        self.ask_for(ix, wanted, now);
+        self.ask_for(ix, offers.wanted, now);
     }
 
     /// Notes which offered messages we have not got.
@@ -52,26 +52,31 @@ impl Gossipsub {
         &mut self,
         ix: PeerIx,
         ihave: &IHave<'_>,
-        wanted: &mut Vec<MessageId>,
+        offers: &mut Offers,
         now: Instant,
     ) -> Result<(), Refusal> {
         if self.score_of(ix) < self.thresholds.gossip {
             return Err(Refusal::LowScore);
         }
-        let topic = self.base.topic_of(ihave.topic)?;
         let counters = self.counters.get_mut(&ix).ok_or(Refusal::TooMany)?;
-        counters.ihave_messages += 1;
-        let messages = counters.ihave_messages;
+        if !std::mem::replace(&mut offers.counted, true) {
+            counters.ihave_messages = counters.ihave_messages.saturating_add(1);
+        }
+        let (rpcs, wanted) = (counters.ihave_messages, &mut offers.wanted);
         let room = self
             .config
             .max_ihave_length
             .saturating_sub(counters.ihave_ids);
-        if messages > self.config.max_ihave_messages || room <= wanted.len() {
+        if rpcs > self.config.max_ihave_messages || room <= wanted.len() {
             return Err(Refusal::TooMany);
         }
+        let topic = self.base.topic_of(ihave.topic)?;
         if !self.mesh.contains_key(&topic) {
             return Err(Refusal::UnknownTopic);
         }
+        // After a restart others have messages of ours that we do not know.
+        let own = self.base.own_prefix(&topic);
+        let is_own = |id: &[u8]| own.as_ref().is_some_and(|own| id.starts_with(own));
         for id in ihave.ids.take(self.config.max_ihave_length) {
             if id.len() > self.base.config.max_id_len {
                 return Err(Refusal::IdTooLong);
@@ -79,29 +84,37 @@ impl Gossipsub {
             if wanted.len() >= room {
                 return Err(Refusal::TooMany);
             }
-            if !self.base.seen.contains(id, now) {
+            if !is_own(id) && !self.base.seen.contains(id, now) {
                 wanted.push(MessageId::new(id));
             }
         }
         Ok(())
     }
 
-    /// Asks for what was offered; one of the messages, at random, is a promise.
+    /// Asks for what was offered, as far as there is room in the queue; one of the messages, at
+    /// random, is a promise.
     fn ask_for(&mut self, ix: PeerIx, mut wanted: Vec<MessageId>, now: Instant) {
         wanted.sort_unstable();
         wanted.dedup();
-        wanted.retain(|id| self.may_ask(id, now));
         self.base.rng.shuffle(&mut wanted);
-        let Some(promised) = wanted.first().cloned() else {
-            return;
-        };
-        if let Some(counters) = self.counters.get_mut(&ix) {
-            counters.ihave_ids += wanted.len();
-        }
-        let due = now + self.config.iwant_followup_time;
-        self.promises.add(ix, promised, due);
-        for ids in id_chunks(wanted) {
+        let mut promised = None;
+        for mut ids in id_chunks(wanted) {
+            if !self.base.takes_ids(ix, &ids) {
+                break;
+            }
+            ids.retain(|id| self.may_ask(id, now));
+            let Some(first) = ids.first() else {
+                continue;
+            };
+            promised.get_or_insert_with(|| first.clone());
+            if let Some(counters) = self.counters.get_mut(&ix) {
+                counters.ihave_ids += ids.len();
+            }
             self.base.send_control(ix, Control::IWant(ids));
+        }
+        if let Some(promised) = promised {
+            let due = now + self.config.iwant_followup_time;
+            self.promises.add(ix, promised, due);
         }
     }
 
@@ -111,7 +124,7 @@ impl Gossipsub {
     fn may_ask(&mut self, id: &MessageId, now: Instant) -> bool {
         let step = (self.config.iwant_followup_time / PATIENCE_STEPS).as_nanos();
         let Some((count, since)) = self.asked.get_mut(id) else {
-            if self.asked.len() < MAX_ASKED {
+            if self.asked.len() < self.config.max_asked {
                 self.asked.insert(id.clone(), (1, now));
             }
             return true;
@@ -292,7 +305,7 @@ impl Gossipsub {
         Ok(())
     }
 
-    /// Extensions may only be announced in the first RPC.
+    /// Extensions may only be announced in the first RPC of a stream.
     fn extensions(&mut self, ix: PeerIx, extensions: Extensions) -> Result<(), Refusal> {
         let peer = self.base.table.get_mut(ix);
         if let Some(peer) = peer.filter(|peer| !peer.greeted) {
@@ -308,6 +321,7 @@ impl super::Counters {
     pub(super) fn new(ids: Keyed) -> Self {
         Self {
             ihave_messages: 0,
+            offered: 0,
             ihave_ids: 0,
             iwant_ids: 0,
             idontwant_messages: 0,
@@ -316,9 +330,18 @@ impl super::Counters {
         }
     }
 
+    /// The peer wants this message again.
+    pub(super) fn want(&mut self, id: &[u8]) {
+        if self.unwanted.remove(id).is_some() {
+            let cost = id.len() + UNWANTED_OVERHEAD;
+            self.unwanted_bytes = self.unwanted_bytes.saturating_sub(cost);
+        }
+    }
+
     /// A heartbeat has passed.
     pub(super) fn tick(&mut self) {
         self.ihave_messages = 0;
+        self.offered = 0;
         self.ihave_ids = 0;
         self.iwant_ids = 0;
         self.idontwant_messages = 0;
@@ -332,6 +355,15 @@ impl super::Counters {
         });
         self.unwanted_bytes = self.unwanted_bytes.saturating_sub(freed);
     }
+}
+
+/// What one RPC offers.
+#[derive(Default)]
+struct Offers {
+    /// It has been counted as one.
+    counted: bool,
+    /// What we have not got.
+    wanted: Vec<MessageId>,
 }
 
 /// Ids in parts that each fit into an RPC together with others.
@@ -357,8 +389,6 @@ pub(super) const CHUNK: usize = 2 * MAX_RECORD - 1024;
 /// In each of these parts of `iwant_followup_time` twice as many peers may be asked for a message
 /// as in the one before.
 const PATIENCE_STEPS: u32 = 12;
-/// Messages that we remember to have asked for; beyond, they are asked for as often as offered.
-const MAX_ASKED: usize = 100_000;
 /// What an unwanted id takes besides its bytes, roughly.
 const UNWANTED_OVERHEAD: usize = 64;
 /// As go-libp2p-pubsub counts it.

@@ -29,7 +29,9 @@ impl Gossipsub {
         if self.every(self.config.direct_connect_ticks) || self.ticks == 1 {
             self.connect_direct();
         }
-        let topics: Vec<Topic> = self.mesh.keys().cloned().collect();
+        let mut topics: Vec<Topic> = self.mesh.keys().cloned().collect();
+        // Where not all can be offered at once, none is always the last.
+        self.base.rng.shuffle(&mut topics);
         for topic in &topics {
             self.mend(topic, now);
             let mesh = self.mesh.get(topic).cloned().unwrap_or_default();
@@ -210,9 +212,7 @@ impl Gossipsub {
         let part = self.config.gossip_factor * peers.len() as f64;
         let count = self.config.d_lazy.max(part as usize);
         self.base.rng.shuffle(&mut peers);
-        // Remotes read a few IHAVE messages in each heartbeat.
-        let most = self.config.max_ihave_messages;
-        let encode = |ids| id_chunks(ids).into_iter().take(most).map(OfferedIds::from);
+        let encode = |ids| id_chunks(ids).into_iter().map(OfferedIds::from);
         let shared: Option<Vec<OfferedIds>> =
             (ids.len() <= self.config.max_ihave_length).then(|| encode(ids.clone()).collect());
         for ix in peers.into_iter().take(count) {
@@ -223,10 +223,30 @@ impl Gossipsub {
                 encode(some).collect()
             });
             for ids in offers {
-                self.base
-                    .send_control(ix, Control::IHave(topic.clone(), ids));
+                let offer = Control::IHave(topic.clone(), ids);
+                if !self.may_offer(ix, &offer) {
+                    break;
+                }
+                self.base.send_control(ix, offer);
             }
         }
+    }
+
+    /// Whether the peer would read one more offer in this heartbeat; notes that it gets it.
+    ///
+    /// Remotes read a few RPCs with offers in each heartbeat. Ours are at least half full.
+    fn may_offer(&mut self, ix: PeerIx, offer: &Control) -> bool {
+        let half = self.base.config.queue.rpc_control_bytes / 2;
+        let most = self.config.max_ihave_messages.saturating_mul(half);
+        let Some(counters) = self.counters.get_mut(&ix) else {
+            return false;
+        };
+        let offered = counters.offered.saturating_add(offer.wire_len());
+        let may = offered <= most;
+        if may {
+            counters.offered = offered;
+        }
+        may
     }
 }
 

@@ -127,6 +127,24 @@ impl Gossipsub {
         }
     }
 
+    /// The meshes of a peer that speaks on a new stream, before its first RPC is acted upon.
+    pub(super) fn meshes_to_renew(&self, ix: PeerIx) -> Vec<Topic> {
+        if self.base.table.get(ix).is_none_or(|peer| peer.greeted) {
+            return Vec::new();
+        }
+        let meshes = self.mesh.iter().filter(|(_, mesh)| mesh.contains(&ix));
+        meshes.map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// Tells a peer anew in which meshes it is: it may have lost that together with its stream.
+    pub(super) fn renew(&mut self, ix: PeerIx, meshes: Vec<Topic>) {
+        for topic in meshes {
+            if self.mesh.get(&topic).is_some_and(|mesh| mesh.contains(&ix)) {
+                self.base.send_control(ix, Control::Graft(topic));
+            }
+        }
+    }
+
     /// Takes a peer out of the mesh and tells it.
     pub(super) fn prune(&mut self, ix: PeerIx, topic: &Topic, why: PruneCause, now: Instant) {
         self.drop_from_mesh(ix, topic, why);

@@ -39,7 +39,7 @@ use crate::router::{
     Output, PublishError, Published, Remote, Router, Stats, Ticket, Verdict, Version,
 };
 use crate::score::Scores;
-use crate::score_params::{Thresholds, TopicParams};
+use crate::score_params::{ParamError, Thresholds, TopicParams};
 use crate::table::PeerIx;
 use crate::trace::{DropCause, GraftCause, PruneCause, ScoreCause, Trace};
 use crate::wire::{Control, Extensions, WireError};
@@ -94,7 +94,10 @@ struct Fanout {
 
 #[derive(Debug)]
 struct Counters {
+    /// RPCs with any.
     ihave_messages: usize,
+    /// What we have offered it, in bytes on the wire.
+    offered: usize,
     /// Ids that we asked for.
     ihave_ids: usize,
     /// Ids that it asked for.
@@ -178,31 +181,6 @@ impl Gossipsub {
             .map_or(0.0, |ix| self.score_of(ix))
     }
 
-    /// Replaces the score parameters of a topic.
-    ///
-    /// # Errors
-    /// [`ConfigError::Score`]; nothing has changed.
-    pub fn set_topic_params(
-        &mut self,
-        topic: Topic,
-        params: TopicParams,
-    ) -> Result<(), ConfigError> {
-        params.check()?;
-        if let Some(scores) = &mut self.scores {
-            scores.set_topic_params(topic, params);
-        }
-        Ok(())
-    }
-
-    /// The signed peer record of a connected peer, to be sent when others are told of it. One
-    /// longer than 4 KiB is not kept.
-    pub fn set_record(&mut self, peer: &PeerId, record: Bytes) {
-        let short = record.len() <= MAX_RECORD;
-        if let Some(ix) = self.base.table.find(peer).filter(|_| short) {
-            self.records.insert(ix, record);
-        }
-    }
-
     /// Entries of all maps that grow with peers or with what they send: back to zero, or to what
     /// scores and backoffs remember, when everybody has left.
     pub fn entries(&self) -> usize {
@@ -272,7 +250,9 @@ impl Gossipsub {
 
 impl Router for Gossipsub {
     fn protocols(&self) -> Vec<Protocol> {
-        Version::ALL.map(Version::protocol).to_vec()
+        let spoken = Version::ALL.into_iter();
+        let spoken = spoken.filter(|version| self.config.versions.contains(version));
+        spoken.map(Version::protocol).collect()
     }
 
     fn handle_peer_connected(&mut self, remote: Remote, now: Instant) {
@@ -286,12 +266,6 @@ impl Router for Gossipsub {
         let hello = (remote.version >= Version::V1_3).then_some(extensions);
         let ips = remote.ips.clone();
         let ix = self.base.connect(remote, hello);
-        for topic in self.partials.topics() {
-            if self.base.topics.contains(&topic) {
-                let item = self.subscription_for(ix, &topic);
-                self.base.send_control(ix, item);
-            }
-        }
         if let Some(scores) = &mut self.scores {
             scores.add_peer(ix);
             scores.set_ips(ix, &ips);
@@ -326,10 +300,15 @@ impl Router for Gossipsub {
         self.forget_if_useless(ix, now);
     }
 
+    fn handle_stream_opened(&mut self, peer: &PeerId) {
+        self.base.start_anew(peer);
+    }
+
     fn handle_rpc(&mut self, peer: &PeerId, rpc: Bytes, now: Instant) -> Result<(), WireError> {
         let Some((ix, parts)) = self.base.open(peer, &rpc)? else {
             return Ok(());
         };
+        let meshes = self.meshes_to_renew(ix);
         for (topic, joined) in self.base.subscriptions(ix, &parts) {
             if joined {
                 self.peer_joined(ix, &topic, now);
@@ -337,11 +316,16 @@ impl Router for Gossipsub {
                 self.drop_from_mesh(ix, &topic, PruneCause::Unsubscribed);
             }
         }
+        self.renew(ix, meshes);
         self.receive(ix, &parts, &rpc, now);
-        if let Some(peer) = self.base.table.get_mut(ix) {
-            peer.greeted = true;
-        }
+        self.base.greeted(ix);
         Ok(())
+    }
+
+    fn handle_judging(&mut self, ticket: Ticket) {
+        if let Some(flight) = self.base.genuine(ticket) {
+            self.genuine(&flight);
+        }
     }
 
     fn handle_verdict(&mut self, ticket: Ticket, verdict: Verdict, now: Instant) {
@@ -372,7 +356,6 @@ impl Router for Gossipsub {
     fn subscribe(&mut self, topic: &Topic, now: Instant) -> bool {
         let new = self.base.announce(topic, true);
         if new {
-            self.announce_mode(topic);
             self.join(topic, now);
         }
         new
@@ -411,7 +394,9 @@ impl Router for Gossipsub {
     }
 
     fn take_frame(&mut self, peer: &PeerId, buffer: &mut Vec<u8>) -> bool {
-        self.base.take_frame(peer, buffer)
+        let partials = &self.partials;
+        self.base
+            .take_frame(peer, buffer, |topic| partials.mode(topic))
     }
 
     fn stats(&self) -> &Stats {
@@ -442,6 +427,21 @@ impl Router for Gossipsub {
 
     fn block(&mut self, peer: PeerId, blocked: bool) {
         self.base.block(peer, blocked);
+    }
+
+    fn set_topic_params(&mut self, topic: Topic, params: TopicParams) -> Result<(), ParamError> {
+        params.check()?;
+        if let Some(scores) = &mut self.scores {
+            scores.set_topic_params(topic, params);
+        }
+        Ok(())
+    }
+
+    fn set_record(&mut self, peer: &PeerId, record: Bytes) {
+        let short = record.len() <= MAX_RECORD;
+        if let Some(ix) = self.base.table.find(peer).filter(|_| short) {
+            self.records.insert(ix, record);
+        }
     }
 
     fn set_partial(&mut self, topic: &Topic, mode: Option<PartialMode>) -> bool {

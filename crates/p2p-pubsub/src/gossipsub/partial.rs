@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use p2p_core::Permit;
+use p2p_core::{Budget, Permit};
 
 use super::Gossipsub;
 use crate::Topic;
@@ -12,13 +12,15 @@ use crate::partial::{Partial, PartialError, PartialMode, PartialSent, Parts};
 use crate::router::Output;
 use crate::table::PeerIx;
 use crate::trace::Refusal;
-use crate::wire::{Control, PartialOut, PartialView};
+use crate::wire::{PartialOut, PartialView};
 
 /// How we take part in each topic, and the groups in it.
 #[derive(Debug, Default)]
 pub(super) struct Partials {
     modes: BTreeMap<Topic, PartialMode>,
     groups: BTreeMap<Topic, BTreeMap<Bytes, Group>>,
+    /// What each peer may make us keep.
+    shares: BTreeMap<PeerIx, Budget>,
 }
 
 #[derive(Debug, Default)]
@@ -41,13 +43,22 @@ struct Known {
     permit: Option<Permit>,
 }
 
+impl Known {
+    /// Pays for metadata that takes the place of the last; false if there is no memory for it.
+    fn pay(&mut self, cost: usize, share: &Budget) -> bool {
+        let Some(permit) = &mut self.permit else {
+            self.permit = share.reserve(cost).ok();
+            return self.permit.is_some();
+        };
+        let paid = permit.amount();
+        permit.shrink(paid.saturating_sub(cost));
+        permit.grow(cost.saturating_sub(paid)).is_ok()
+    }
+}
+
 impl Partials {
     pub(super) fn mode(&self, topic: &Topic) -> Option<PartialMode> {
         self.modes.get(topic).copied()
-    }
-
-    pub(super) fn topics(&self) -> Vec<Topic> {
-        self.modes.keys().cloned().collect()
     }
 
     /// We left a topic.
@@ -56,6 +67,7 @@ impl Partials {
     }
 
     pub(super) fn forget_peer(&mut self, ix: PeerIx) {
+        self.shares.remove(&ix);
         for groups in self.groups.values_mut() {
             for group in groups.values_mut() {
                 group.peers.remove(&ix);
@@ -93,30 +105,7 @@ impl Gossipsub {
             }
         };
         if before != mode && self.base.topics.contains(topic) {
-            self.announce_topic(topic);
-        }
-    }
-
-    /// We joined a topic: says how we take part in it, if at all.
-    pub(super) fn announce_mode(&mut self, topic: &Topic) {
-        if self.partials.modes.contains_key(topic) {
-            self.announce_topic(topic);
-        }
-    }
-
-    fn announce_topic(&mut self, topic: &Topic) {
-        for ix in self.base.table.numbers() {
-            let item = self.subscription_for(ix, topic);
-            self.base.send_control(ix, item);
-        }
-    }
-
-    /// The announcement that we are in `topic`.
-    pub(super) fn subscription_for(&self, ix: PeerIx, topic: &Topic) -> Control {
-        let speaks = self.base.version(ix) >= crate::router::Version::V1_3;
-        match self.partials.mode(topic).filter(|_| speaks) {
-            Some(mode) => Control::PartialSubscription(topic.clone(), mode),
-            None => Control::Subscription(true, topic.clone()),
+            self.base.announce_again(topic);
         }
     }
 
@@ -184,8 +173,8 @@ impl Gossipsub {
         name: &[u8],
         metadata: &[u8],
     ) -> Result<(), Refusal> {
-        let permit = self.base.reserve(name.len() + metadata.len() + OVERHEAD);
-        let permit = permit.ok_or(Refusal::TooMany)?;
+        let share = self.share_of(ix);
+        let cost = name.len() + metadata.len() + OVERHEAD;
         let groups = self.partials.groups.entry(topic.clone()).or_default();
         if !groups.contains_key(name) {
             let foreign = groups.values().filter_map(|group| group.started_by);
@@ -195,7 +184,7 @@ impl Gossipsub {
                 its += usize::from(starter == ix);
             }
             let full = all >= self.config.max_peer_groups_per_topic;
-            if full || its >= self.config.max_peer_groups {
+            if full || its >= self.config.max_peer_groups || share.available() < cost {
                 if groups.is_empty() {
                     self.partials.groups.remove(topic);
                 }
@@ -210,10 +199,20 @@ impl Gossipsub {
         }
         if let Some(group) = groups.get_mut(name) {
             let known = group.peers.entry(ix).or_default();
+            if !known.pay(cost, &share) {
+                return Err(Refusal::TooMany);
+            }
             known.theirs = Some(Bytes::copy_from_slice(metadata));
-            known.permit = Some(permit);
         }
         Ok(())
+    }
+
+    /// What a peer may make us keep of what it says.
+    pub(crate) fn share_of(&mut self, ix: PeerIx) -> Budget {
+        let (budget, limit) = (&self.base.budget, self.config.parts_bytes_per_peer);
+        let share = || budget.child("parts of a peer", "parts_bytes_per_peer", limit);
+        let shares = &mut self.partials.shares;
+        shares.entry(ix).or_insert_with(share).clone()
     }
 
     /// Sends what the peers of a topic lack and do not know.
@@ -252,7 +251,9 @@ impl Gossipsub {
             return;
         };
         let own = |(_, group): &(&Bytes, &Group)| group.started_by.is_none();
-        if groups.contains_key(name) || groups.iter().filter(own).count() < MAX_OWN_GROUPS {
+        if groups.contains_key(name)
+            || groups.iter().filter(own).count() < self.config.max_own_groups
+        {
             return;
         }
         let oldest = groups.iter().filter(own).min_by_key(|(_, group)| group.ttl);
@@ -288,6 +289,7 @@ impl Gossipsub {
             return;
         }
         let has_parts = parts.is_some();
+        let share = self.share_of(ix);
         let out = PartialOut {
             topic: topic.clone(),
             group: name.clone(),
@@ -304,7 +306,8 @@ impl Gossipsub {
             known.told = Some(ours.clone());
             if let Some(theirs) = theirs.filter(|_| has_parts) {
                 let merged = partial.merge(&theirs);
-                if merged.len() <= self.config.max_parts_metadata {
+                let cost = name.len() + merged.len() + OVERHEAD;
+                if merged.len() <= self.config.max_parts_metadata && known.pay(cost, &share) {
                     known.theirs = Some(merged);
                 }
             }
@@ -368,7 +371,5 @@ fn check_len(what: &'static str, len: usize, max: usize) -> Result<(), PartialEr
     }
 }
 
-/// Groups of a topic that we have published in; the oldest makes room.
-const MAX_OWN_GROUPS: usize = 1024;
 /// What an entry takes besides its bytes, roughly.
 const OVERHEAD: usize = 256;

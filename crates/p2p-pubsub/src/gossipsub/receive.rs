@@ -23,6 +23,10 @@ impl Gossipsub {
         let graylisted = !direct && self.score_of(ix) < self.thresholds.graylist;
         let gated = !direct && self.is_gated(ix, now);
         let messages = rpc.has_messages().then(|| rpc.parts());
+        if gated && messages.is_some() {
+            // What it owes us may be in here.
+            self.promises.forgive(ix);
+        }
         for part in messages.into_iter().flatten() {
             if let Part::Publish(view) = part {
                 if graylisted || gated {
@@ -62,34 +66,45 @@ impl Gossipsub {
                 }
                 self.fate(ix, Fate::Duplicate);
             }
-            Incoming::New { id, message } => {
+            Incoming::New { id } => {
                 if let Some(scores) = &mut self.scores {
                     scores.validating(&id, now);
                 }
                 if let Some(gater) = &mut self.gater {
                     gater.validating();
                 }
-                self.announce_unwanted(ix, &id, &message);
             }
             Incoming::Rejected { id, topic, why } => {
                 self.blame(&[ix], &id, &topic, why, now);
-                if why == Reject::QueueFull {
+                if !matches!(why, Reject::Signature(_)) {
+                    self.promises.fulfil(&id);
+                }
+                if matches!(why, Reject::QueueFull | Reject::Budget) {
                     self.overloaded(ix, now);
                 }
             }
         }
     }
 
-    /// Tells the mesh that a large message need not be sent to us. Before it is checked: the
-    /// copies are on their way already.
-    fn announce_unwanted(&mut self, from: PeerIx, id: &MessageId, message: &Message) {
+    /// A message is what its author wrote: nobody owes it any more, and nobody needs to send it.
+    /// Before the application judges it: copies are on their way already.
+    pub(super) fn genuine(&mut self, flight: &Flight) {
+        self.promises.fulfil(&flight.id);
+        self.announce_unwanted(flight);
+    }
+
+    /// Tells the mesh that a large message need not be sent to us. Never before its signature is
+    /// checked: who forges a copy first could keep the message from us.
+    fn announce_unwanted(&mut self, flight: &Flight) {
+        let (id, message) = (&flight.id, &flight.message);
         if message.data_len() < self.config.idontwant_threshold {
             return;
         }
         let mesh = self.mesh.get(message.topic()).cloned().unwrap_or_default();
         for ix in mesh {
+            let has_it = ix == flight.from || flight.also.contains(&ix);
             let whole = !self.wants_parts(ix, message.topic());
-            if ix != from && whole && self.base.version(ix) >= Version::V1_2 {
+            if !has_it && whole && self.base.version(ix) >= Version::V1_2 {
                 let ids = vec![id.clone()];
                 self.base.send_control(ix, Control::IDontWant(ids));
             }
@@ -110,6 +125,10 @@ impl Gossipsub {
             return;
         }
         self.promises.fulfil(id);
+        // One that could not be judged is still wanted.
+        if !flight.genuine && verdict != Verdict::Throttled {
+            self.announce_unwanted(flight);
+        }
         if self.base.seen.sight(id.as_bytes(), now) {
             // Another copy, spelt differently, was judged first.
             self.base
@@ -139,13 +158,14 @@ impl Gossipsub {
 
     fn accept(&mut self, flight: &Flight, now: Instant) {
         let (id, message) = (&flight.id, &flight.message);
-        self.base.seen.insert(id, now);
+        if !deliver(&mut self.base, flight, now) {
+            return;
+        }
         if let Some(scores) = &mut self.scores {
             scores.delivered(flight.from, id, message.topic(), now);
         }
         self.trace_score(flight.from, ScoreCause::FirstDelivery);
         self.fate(flight.from, Fate::Delivered);
-        deliver(&mut self.base, flight);
         self.cache.put(id, message);
         self.asked.remove(id);
         let mut targets = std::mem::take(&mut self.base.targets);
@@ -295,10 +315,8 @@ impl Gossipsub {
 
     /// A message that a peer asks for, if we still have it and it has not asked too often.
     pub(super) fn asked_for(&mut self, ix: PeerIx, id: &[u8]) -> Option<(MessageId, Arc<Message>)> {
-        let counters = self.counters.get(&ix)?;
-        if counters.unwanted.contains_key(id) {
-            return None;
-        }
+        // The newest word counts.
+        self.counters.get_mut(&ix)?.want(id);
         let (id, message, times) = self.cache.ask(id, ix)?;
         (times <= self.config.gossip_retransmission).then_some((id, message))
     }

@@ -1,7 +1,20 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Draft, Topic};
+use crate::Draft;
+
+impl Queue {
+    /// The next RPC, for a peer of somebody in the topics `ours`.
+    fn rpc_of(&mut self, limits: &QueueLimits, ours: &BTreeSet<Topic>) -> Option<RpcOut> {
+        let mut rpc = RpcOut::default();
+        let word = |topic: &Topic| Control::Subscription(ours.contains(topic), topic.clone());
+        self.fill_rpc(limits, ours, word, &mut rpc).then_some(rpc)
+    }
+
+    fn next_rpc(&mut self, limits: &QueueLimits) -> Option<RpcOut> {
+        self.rpc_of(limits, &BTreeSet::new())
+    }
+}
 
 fn message(n: u8, len: usize) -> (MessageId, Arc<Message>) {
     let draft = Draft {
@@ -18,9 +31,7 @@ fn control_goes_before_own_messages_and_those_before_forwarded_ones() {
     let (theirs, ours) = (message(1, 10), message(2, 10));
     queue.push_forwarded(&theirs.0, &theirs.1, &limits);
     queue.push_own(&ours.0, &ours.1, &limits);
-    queue
-        .push_control(Control::Graft("t".into()), &limits)
-        .unwrap();
+    queue.push_control(Control::Graft("t".into()), &limits);
 
     let rpc = queue.next_rpc(&limits).unwrap();
     assert_eq!(rpc.control, [Control::Graft("t".into())]);
@@ -38,50 +49,88 @@ fn a_newer_word_on_a_topic_replaces_an_older_one() {
         peers: Vec::new(),
         backoff: Some(60),
     };
-    queue
-        .push_control(Control::Graft("t".into()), &limits)
-        .unwrap();
-    queue
-        .push_control(Control::Graft("u".into()), &limits)
-        .unwrap();
-    queue.push_control(prune.clone(), &limits).unwrap();
+    queue.push_control(Control::Graft("t".into()), &limits);
+    queue.push_control(Control::Graft("u".into()), &limits);
+    queue.push_control(prune.clone(), &limits);
     let rpc = queue.next_rpc(&limits).unwrap();
-    assert_eq!(rpc.control, [Control::Graft("u".into()), prune]);
+    assert_eq!(rpc.control, [prune, Control::Graft("u".into())]);
 }
 
 #[test]
-fn gossip_makes_room_for_what_must_not_be_lost() {
+fn gossip_and_proposed_peers_are_lost_when_full_and_words_on_meshes_never() {
     let mut queue = Queue::default();
     let limits = QueueLimits {
         control_bytes: 500,
         ..QueueLimits::default()
     };
-    for n in 0..10u8 {
-        let ids = vec![MessageId::new(&[n; 30])];
-        queue.push_control(Control::IWant(ids), &limits).unwrap();
+    let ids = |n| Control::IWant(vec![MessageId::new(&[n; 30])]);
+    let taken = (0..10).filter(|n| queue.push_control(ids(*n), &limits));
+    assert_eq!(taken.count(), 5);
+    for n in 0..100 {
+        let peers = vec![crate::wire::PeerInfo {
+            peer: vec![7; 38].into(),
+            record: None,
+        }];
+        let prune = Control::Prune {
+            topic: format!("{n}").into(),
+            peers,
+            backoff: None,
+        };
+        assert!(queue.push_control(prune, &limits));
     }
-    for n in 0..7 {
-        let topic = Topic::from(format!("{n}"));
-        queue
-            .push_control(Control::Subscription(true, topic), &limits)
-            .unwrap();
-    }
-    let stalled = queue.push_control(Control::Graft("x".into()), &limits);
-    assert_eq!(stalled, Err(Stalled));
-    assert_eq!(queue.control.len(), 7);
+    assert!(queue.bytes() <= 500);
+    let rpc = queue.next_rpc(&limits).unwrap();
+    assert_eq!(rpc.control.len(), 105);
+    assert_eq!(queue.bytes(), 0);
 }
 
 #[test]
 fn an_rpc_has_at_most_a_hundred_subscriptions() {
     let (mut queue, limits) = (Queue::default(), QueueLimits::default());
-    for n in 0..250 {
-        let topic = Topic::from(format!("topic {n}"));
-        queue
-            .push_control(Control::Subscription(true, topic), &limits)
-            .unwrap();
+    let ours = (0..250)
+        .map(|n| Topic::from(format!("topic {n}")))
+        .collect();
+    queue.greet(&ours);
+    queue.push_control(Control::Graft("topic 249".into()), &limits);
+    let rpcs = std::iter::from_fn(|| queue.rpc_of(&limits, &ours));
+    let sizes: Vec<usize> = rpcs.map(|rpc| rpc.control.len()).collect();
+    // The graft comes when the peer knows that we are in the topic.
+    assert_eq!(sizes, [100, 100, 51]);
+}
+
+proptest! {
+    #[test]
+    fn whatever_changes_meanwhile_a_peer_knows_our_topics_in_the_end(
+        before in prop::collection::btree_set(0u8..20, 0..20),
+        ops in prop::collection::vec((0u8..4, 0u8..20), 0..60)
+    ) {
+        let topic = |n: u8| Topic::from(format!("{n:02}"));
+        let mut ours: BTreeSet<Topic> = before.into_iter().map(topic).collect();
+        let limits = QueueLimits { rpc_subscriptions: 3, ..QueueLimits::default() };
+        let (mut queue, mut known) = (Queue::default(), BTreeSet::new());
+        let mut hear = |rpc: RpcOut| for item in rpc.control {
+            let Control::Subscription(joined, topic) = item else {
+                panic!("{item:?}");
+            };
+            match joined {
+                true => known.insert(topic),
+                false => known.remove(&topic),
+            };
+        };
+        queue.greet(&ours);
+        for (op, n) in ops {
+            let topic = topic(n);
+            match op {
+                0 => if ours.insert(topic.clone()) { queue.topic_changed(&topic, true) },
+                1 => if ours.remove(&topic) { queue.topic_changed(&topic, false) },
+                2 => if ours.contains(&topic) { queue.topic_again(&topic) },
+                _ => queue.rpc_of(&limits, &ours).into_iter().for_each(&mut hear),
+            }
+        }
+        std::iter::from_fn(|| queue.rpc_of(&limits, &ours)).for_each(&mut hear);
+        prop_assert!(queue.is_empty());
+        prop_assert_eq!(known, ours);
     }
-    let sizes = std::iter::from_fn(|| queue.next_rpc(&limits)).map(|rpc| rpc.control.len());
-    assert_eq!(sizes.collect::<Vec<_>>(), [100, 100, 50]);
 }
 
 proptest! {
@@ -103,7 +152,7 @@ proptest! {
                 0 => { queue.push_own(&id, &message, &limits); }
                 1 => { queue.push_forwarded(&id, &message, &limits); }
                 2 => { queue.cancel(&id); }
-                _ => { let _ = queue.push_control(Control::IWant(vec![id]), &limits); }
+                _ => { queue.push_control(Control::IWant(vec![id]), &limits); }
             }
             prop_assert!(queue.bytes() <= 2000 + 5000 + 7000);
         }

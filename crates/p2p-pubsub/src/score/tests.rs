@@ -464,3 +464,65 @@ fn a_banned_peer_that_still_gets_gossip_is_found_and_no_preset_has_one() {
         assert!(!found.iter().any(banned), "{found:?}");
     }
 }
+
+/// A topic in which silence is punished, and an invalid message a second settles at `invalid`.
+fn lenient(best: f64, invalid: f64) -> TopicParams {
+    TopicParams {
+        first_message_deliveries_weight: best / 10.0,
+        first_message_deliveries_cap: 10.0,
+        mesh_message_deliveries_weight: -10.0,
+        // Half of the counter is left after each second: it settles at 2, its square at 4.
+        invalid_message_deliveries_weight: invalid / 4.0,
+        ..TopicParams::default()
+    }
+}
+
+#[test]
+fn invalid_messages_that_other_topics_pay_for_are_found() {
+    let mut params = ScoreParams::default();
+    let topic = Topic::new("blocks");
+    params.topics.insert(topic.clone(), lenient(100.0, -150.0));
+    assert_eq!(params.findings(), []);
+    params
+        .topics
+        .insert("votes".into(), lenient(200.0, -1000.0));
+    let score = 100.0 + 200.0 - 150.0;
+    assert_eq!(
+        params.findings(),
+        [Finding::InvalidMessagesPaidByOtherTopics { topic, score }]
+    );
+}
+
+#[test]
+fn the_cap_of_all_topics_counts_after_the_penalty_as_in_a_score() {
+    let mut params = ScoreParams {
+        topic_score_cap: 50.0,
+        ..ScoreParams::default()
+    };
+    let topic = Topic::new("blocks");
+    params.topics.insert(topic.clone(), lenient(200.0, -180.0));
+    let paid = Finding::InvalidMessagesArePaidFor { topic, score: 20.0 };
+    let paid = [paid];
+    assert_eq!(params.findings(), paid);
+    // Not below zero: it is not banned.
+    assert_eq!(params.findings_under(&Thresholds::default()), paid);
+}
+
+#[test]
+fn a_topic_with_two_faults_has_two_findings() {
+    let mut params = ScoreParams::default();
+    let topic = Topic::new("blocks");
+    let free = TopicParams {
+        mesh_message_deliveries_weight: 0.0,
+        ..lenient(100.0, -60.0)
+    };
+    params.topics.insert(topic.clone(), free);
+    let found = [
+        Finding::SilentPeerStaysInMesh {
+            topic: topic.clone(),
+            score: 0.0,
+        },
+        Finding::InvalidMessagesArePaidFor { topic, score: 40.0 },
+    ];
+    assert_eq!(params.findings(), found);
+}

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use p2p_core::{Budget, Instant, PeerId, uvarint};
 use p2p_keys::Keypair;
-use p2p_pubsub::wire::{Control, Part, Rpc, RpcOut, WireError, WireLimits};
+use p2p_pubsub::wire::{Control, Part, PeerInfo, PeerInfoView, Rpc, RpcOut, WireError, WireLimits};
 use p2p_pubsub::{
     Author, GossipConfig, Gossipsub, Message, MessageId, Output, PublishError, Published, Refusal,
     Reject, Remote, Router, SignaturePolicy, Ticket, Topic, Trace, Verdict, Version,
@@ -190,19 +190,30 @@ fn owned(part: Part<'_>) -> Result<Control, Message> {
             let raw = Bytes::copy_from_slice(view.raw);
             return Err(Message::decode(raw).unwrap().unwrap());
         }
-        Part::Subscription(sub) => Control::Subscription(sub.subscribe, topic(sub.topic)),
+        Part::Subscription(sub) => match sub.partial_mode() {
+            Some(mode) => Control::PartialSubscription(topic(sub.topic), mode),
+            None => Control::Subscription(sub.subscribe, topic(sub.topic)),
+        },
         Part::IHave(ihave) => Control::IHave(topic(ihave.topic), ids(ihave.ids).into()),
         Part::IWant(wanted) => Control::IWant(ids(wanted)),
         Part::Graft(name) => Control::Graft(topic(name)),
         Part::Prune(prune) => Control::Prune {
             topic: topic(prune.topic),
-            peers: Vec::new(),
+            peers: prune.peers().map(proposed).collect(),
             backoff: prune.backoff,
         },
         Part::IDontWant(unwanted) => Control::IDontWant(ids(unwanted)),
         Part::Extensions(extensions) => Control::Extensions(extensions),
         Part::Partial(_) | Part::Test => panic!("never sent"),
     })
+}
+
+fn proposed(info: PeerInfoView<'_>) -> PeerInfo {
+    let owned = Bytes::copy_from_slice;
+    PeerInfo {
+        peer: info.peer.map(owned).unwrap_or_default(),
+        record: info.record.map(owned),
+    }
 }
 
 /// The RPCs that wait for `peer`, without their lengths.
