@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use p2p::SecureChannel;
 use p2p::core::{Multiaddr, Protocol};
 
+use crate::reach::Reach;
 use crate::roads::Roads;
 use crate::sim::Scenario;
 use crate::{addr, units};
@@ -227,7 +228,7 @@ pub(crate) struct Demo {
 #[derive(Debug, Args)]
 pub(crate) struct Listen {
     /// Where to listen; port 0 means any free port
-    #[arg(value_name = "ADDR", default_values = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"], value_parser = addr::parse)]
+    #[arg(value_name = "ADDR", value_parser = addr::parse)]
     pub(crate) addrs: Vec<Multiaddr>,
 
     #[command(flatten)]
@@ -425,6 +426,9 @@ pub(crate) struct NodeArgs {
         default_value = "yamux,mplex"
     )]
     pub(crate) muxer: Vec<MuxerArg>,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use p2p::core::{ConnectionEnd, Multiaddr, Protocol, SecurityError, StreamReset, TransportError};
 use p2p::multistream::NegotiationError;
+use p2p::pnet::KeysMayDiffer;
+use p2p::socks::SocksError;
 use p2p::swarm::{Chain, DialError, OpenError, Step, UpgradeError};
+use p2p::websocket::HandshakeError;
 
 use crate::failure::Failure;
 use crate::units;
@@ -103,6 +106,10 @@ pub(crate) fn no_answer(
 pub(crate) const SLOW: &str =
     "if the other end is slow or far away, give it more time with --timeout";
 
+/// What may be behind an early end.
+const HUNG_UP: &str = "the other end hung up: it may not be a libp2p node, want another --security or \
+                       --swarm-key, or have no room";
+
 fn step(step: Step) -> &'static str {
     match step {
         Step::Admission => "admission",
@@ -154,6 +161,7 @@ fn advice(addr: &Multiaddr, error: &UpgradeError) -> String {
 fn transport_advice(addr: &Multiaddr, error: &TransportError) -> String {
     match error {
         TransportError::Connect { source, .. } => match source.kind() {
+            _ if socks_error(source).is_some() => proxy_advice(source),
             io::ErrorKind::ConnectionRefused => {
                 "nothing listens there: check the port, and that the other end is running"
             }
@@ -164,6 +172,9 @@ fn transport_advice(addr: &Multiaddr, error: &TransportError) -> String {
         }
         .to_owned(),
         TransportError::Security(error) => handshake_advice(addr, error),
+        TransportError::Handshake(error) if is_unknown_authority(&**error) => {
+            "if it is an authority of your own, give its certificate with --tls-root".to_owned()
+        }
         TransportError::Handshake(_) => {
             "the other end is there, but did not finish the handshake: it may have no room, or \
              not be a libp2p node"
@@ -172,7 +183,7 @@ fn transport_advice(addr: &Multiaddr, error: &TransportError) -> String {
         TransportError::Unsupported { .. } => {
             "this program dials TCP, QUIC and WebSocket: /ip4|ip6|dns/…/tcp/…, \
              /ip4|ip6|dns/…/udp/…/quic-v1 and /ip4|ip6|dns/…/tcp/…/ws or /wss, with or without \
-             /p2p/PEER"
+             /p2p/PEER; no QUIC with --swarm-key, no QUIC and no /dnsaddr with --proxy"
                 .to_owned()
         }
         _ => "check the address".to_owned(),
@@ -180,8 +191,10 @@ fn transport_advice(addr: &Multiaddr, error: &TransportError) -> String {
 }
 
 fn security_advice(error: &p2p::multistream::Error) -> String {
-    let p2p::multistream::Error::Negotiation(error) = error else {
-        return hung_up();
+    let error = match error {
+        p2p::multistream::Error::Negotiation(error) => error,
+        p2p::multistream::Error::Io(error) => return broken_off(error),
+        _ => return HUNG_UP.to_owned(),
     };
     match error {
         NegotiationError::NotMultistream { found } if found.starts_with("HTTP/") => {
@@ -206,7 +219,7 @@ fn handshake_advice(addr: &Multiaddr, error: &SecurityError) -> String {
                 addr.with_peer(*found)
             )
         }
-        SecurityError::Io(_) => hung_up(),
+        SecurityError::Io(error) => broken_off(error),
         SecurityError::NoCommonMuxer { .. } => {
             "the two ends have no multiplexer in common; try --muxer yamux,mplex".to_owned()
         }
@@ -214,7 +227,29 @@ fn handshake_advice(addr: &Multiaddr, error: &SecurityError) -> String {
     }
 }
 
-fn hung_up() -> String {
-    "the other end hung up: it may not be a libp2p node, want another --security, or have no room"
-        .to_owned()
+/// What a proxy did, if there is one.
+fn socks_error(source: &io::Error) -> Option<&SocksError> {
+    source.get_ref()?.downcast_ref()
+}
+
+fn proxy_advice(source: &io::Error) -> &'static str {
+    match socks_error(source) {
+        Some(SocksError::Refused(_)) => {
+            "the proxy is there and does not get through: check the address, and what the proxy \
+             allows"
+        }
+        _ => "check --proxy: there has to be a proxy that speaks SOCKS5 and wants no password",
+    }
+}
+
+fn is_unknown_authority(error: &(dyn std::error::Error + 'static)) -> bool {
+    let error = error.downcast_ref();
+    matches!(error, Some(HandshakeError::UnknownAuthority(_)))
+}
+
+fn broken_off(error: &io::Error) -> String {
+    if KeysMayDiffer::is_in(error) {
+        return "both ends need the same --swarm-key".to_owned();
+    }
+    HUNG_UP.to_owned()
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use p2p::core::{Multiaddr, Protocol, SecurityError, TransportError};
 use p2p::multistream::NegotiationError;
 use p2p::perf::PerfError;
+use p2p::socks::{Refused, SocksError};
 use p2p::swarm::{DialError, OpenError, Step, UpgradeError};
+use p2p::websocket::HandshakeError;
 use p2p_core::golden::Texts;
 use p2p_core::{Budget, Denied};
 
@@ -31,6 +33,7 @@ fn every_failure_reads_as_it_should() {
     texts.lines("a stream", streams());
     texts.lines("a protocol", protocols());
     texts.lines("a file", files());
+    texts.lines("a way", ways());
     texts.lines(
         "a terminal",
         [top::no_terminal(kind(io::ErrorKind::Unsupported))],
@@ -136,6 +139,30 @@ fn protocols() -> [Failure; 9] {
         perf::failure(what(), &PerfError::Stalled { after: AFTER }),
         perf::failure(what(), &PerfError::Io(kind(io::ErrorKind::UnexpectedEof))),
         explain::no_answer(WHAT, "identify", AFTER),
+    ]
+}
+
+/// Private networks, proxies, authorities.
+fn ways() -> [Failure; 5] {
+    let attempted = |error| explain::attempted(WHAT, &addr(), &error);
+    let proxied = |error: SocksError| {
+        let source = io::Error::from(error);
+        attempted(UpgradeError::Transport(TransportError::Connect {
+            addr: addr(),
+            source,
+        }))
+    };
+    let other_key = || io::Error::new(io::ErrorKind::InvalidData, p2p::pnet::KeysMayDiffer);
+    let authority = HandshakeError::UnknownAuthority(kind(io::ErrorKind::InvalidData));
+    let handshake = TransportError::Handshake(Box::new(authority));
+    [
+        attempted(UpgradeError::Negotiation(other_key().into())),
+        attempted(UpgradeError::Security(other_key().into())),
+        attempted(UpgradeError::Transport(handshake)),
+        proxied(SocksError::Refused(Refused(5))),
+        proxied(SocksError::Unreachable(kind(
+            io::ErrorKind::ConnectionRefused,
+        ))),
     ]
 }
 

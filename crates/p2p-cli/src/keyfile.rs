@@ -20,7 +20,7 @@ use crate::failure::Failure;
 const MAX_FILE: usize = 2 * Keypair::MAX_PROTOBUF_LEN + 64;
 
 /// The step of errors from here.
-const STEP: &str = "key file";
+pub(crate) const STEP: &str = "key file";
 
 /// What a key file holds.
 #[derive(Debug)]
@@ -70,7 +70,8 @@ pub(crate) fn cannot_read(path: &Path, error: &io::Error) -> Failure {
     Failure::new(format!("cannot read {}", path.display()), STEP, error).help(help)
 }
 
-fn read_bytes(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+/// Reads a file that may hold a secret; `-` is stdin.
+pub(crate) fn read_bytes(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     // Twice the room, so that reading never moves the secret and leaves a copy behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(2 * MAX_FILE));
     let limit = MAX_FILE as u64 + 1;

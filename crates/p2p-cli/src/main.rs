@@ -23,6 +23,7 @@ mod node;
 mod output;
 mod pattern;
 mod progress;
+mod reach;
 mod roads;
 mod screen;
 mod signals;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use p2p::identify::{IdentifyError, IdentifyInfo};
 use p2p::{
-    Chain, Config, Connection, ConnectionInfo, Host, HostBuilder, Keypair, Multiaddr, Multiplexer,
-    Ping, Protocol, SecureChannel,
+    Chain, Config, Connection, ConnectionInfo, Events, Host, HostBuilder, HostError, Keypair,
+    Multiaddr, Multiplexer, Ping, Protocol, SecureChannel,
 };
 
 use crate::cli::{MuxerArg, NodeArgs, RemoteArgs, SecurityArg};
@@ -24,7 +24,8 @@ pub(crate) async fn start(
     config: Config,
     timeout: Duration,
 ) -> Result<Host, Failure> {
-    run(builder(args, config, timeout)?).await
+    let (host, _) = run(builder(args, config, timeout)?).await?;
+    Ok(host)
 }
 
 /// A node as the command line wants it, not yet started.
@@ -39,7 +40,12 @@ pub(crate) fn builder(
     };
     let security: Vec<SecureChannel> = args.security.iter().map(|one| (*one).into()).collect();
     let muxers: Vec<Multiplexer> = args.muxer.iter().map(|one| (*one).into()).collect();
-    Ok(parts(identity, &security, &muxers, config, timeout))
+    let mut builder = parts(identity, &security, &muxers, config, timeout);
+    if args.reach.hides() {
+        let agent = p2p::identify::Config::private().agent_version;
+        builder = builder.identify(Some(identify_as(&agent, timeout)));
+    }
+    args.reach.add_to(builder)
 }
 
 /// Starts a node.
@@ -50,13 +56,29 @@ pub(crate) async fn build(
     config: Config,
     timeout: Duration,
 ) -> Result<Host, Failure> {
-    run(parts(identity, security, muxers, config, timeout)).await
+    let (host, _) = run(parts(identity, security, muxers, config, timeout)).await?;
+    Ok(host)
 }
 
-/// Starts it.
-pub(crate) async fn run(builder: HostBuilder) -> Result<Host, Failure> {
-    let started = builder.build().await;
-    started.map_err(|error| Failure::new("cannot start a node", "start", Chain(&error)))
+/// Starts it, with what happens from the first moment on.
+pub(crate) async fn run(builder: HostBuilder) -> Result<(Host, Events), Failure> {
+    let started = builder.build_with_events().await;
+    started.map_err(|error| {
+        let failure = Failure::new("cannot start a node", "start", Chain(&error));
+        match matches!(error, HostError::NoPrivateNetwork) {
+            true => {
+                failure.help("give the file of its key with --swarm-key; not all commands take one")
+            }
+            false => failure,
+        }
+    })
+}
+
+fn identify_as(agent: &str, timeout: Duration) -> p2p::identify::Config {
+    let mut identify = p2p::identify::Config::default();
+    agent.clone_into(&mut identify.agent_version);
+    identify.timeout = timeout;
+    identify
 }
 
 fn parts(
@@ -66,9 +88,6 @@ fn parts(
     config: Config,
     timeout: Duration,
 ) -> HostBuilder {
-    let mut identify = p2p::identify::Config::default();
-    AGENT.clone_into(&mut identify.agent_version);
-    identify.timeout = timeout;
     let mut ping = p2p::ping::Config::default();
     // Only what was asked for: a step view full of pings helps nobody.
     ping.watch = false;
@@ -77,7 +96,7 @@ fn parts(
         .identity(identity)
         .secure_channels(security)
         .multiplexers(muxers)
-        .identify(Some(identify))
+        .identify(Some(identify_as(AGENT, timeout)))
         .ping(Some(ping))
         .config(config)
 }

@@ -15,12 +15,13 @@ use p2p::{Chain, Host, HostBuilder};
 use crate::addr;
 use crate::failure::Failure;
 use crate::output::{Output, Record};
+use crate::reach::Reach;
 
 /// The options for it.
 #[derive(Debug, Args)]
 pub(crate) struct Roads {
     /// Find the nodes of the local network and be found by them (multicast DNS)
-    #[arg(long)]
+    #[arg(long, conflicts_with = "proxy")]
     mdns: bool,
 
     /// Stay connected with this node; the address ends in /p2p/PEER. Several: the option again
@@ -45,10 +46,11 @@ impl Roads {
     pub(crate) fn add_to(
         &self,
         output: Output,
+        reach: &Reach,
         mut builder: HostBuilder,
     ) -> Result<HostBuilder, Failure> {
         if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {
-            let mut config = websocket::Config::default();
+            let mut config = reach.websocket()?;
             config.certificate = Some(certificate(cert, key)?);
             builder = builder.websocket(Some(config));
         }

@@ -194,15 +194,6 @@ fn a_bootstrap_peer_that_is_not_there_is_told_of() {
 }
 
 #[test]
-fn no_node_starts_without_a_key_where_private_networks_are_forced() {
-    let mut listen = support::command(&["listen"]);
-    let outcome = listen.env("LIBP2P_FORCE_PNET", "1").output().unwrap();
-    assert_eq!(outcome.status.code(), Some(1));
-    let stderr = String::from_utf8(outcome.stderr).unwrap();
-    assert!(stderr.contains("LIBP2P_FORCE_PNET is set"), "{stderr}");
-}
-
-#[test]
 fn a_wrong_certificate_is_named() {
     let not_pem = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let listen = |cert, key| p2p(&["listen", "--tls-cert", cert, "--tls-key", key]);

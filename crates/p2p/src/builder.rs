@@ -1,5 +1,7 @@
 //! Putting a host together.
 
+mod transports;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,8 +12,7 @@ use p2p_mplex::Mplex;
 use p2p_noise::Noise;
 use p2p_ping::Ping;
 use p2p_plaintext::Plaintext;
-use p2p_swarm::{BookStore, BuildError, Config, Gates, HandleError, Swarm, SwarmBuilder};
-use p2p_tcp::Tcp;
+use p2p_swarm::{BookStore, BuildError, Config, Events, Gates, HandleError, Swarm, SwarmBuilder};
 use p2p_yamux::Yamux;
 
 use crate::Host;
@@ -73,6 +74,14 @@ pub enum HostError {
     /// Identify cannot start.
     #[error("identify cannot be set up")]
     Identify(#[from] p2p_identify::SetupError),
+    /// Multicast DNS tells the local network what a proxy is to hide.
+    #[cfg(all(feature = "mdns", feature = "socks"))]
+    #[error("mdns() tells the local network who and where we are, which socks5() is to hide")]
+    MdnsBehindProxy,
+    /// mDNS cannot be used with these settings.
+    #[cfg(feature = "mdns")]
+    #[error("mDNS cannot be set up")]
+    Mdns(#[from] p2p_mdns::SetupError),
     /// The identity cannot be used for Noise.
     #[error("Noise cannot be set up with this identity")]
     Noise(#[from] p2p_noise::SetupError),
@@ -80,13 +89,26 @@ pub enum HostError {
     #[cfg(feature = "quic")]
     #[error("QUIC cannot be set up with this identity")]
     Quic(#[from] p2p_quic::SetupError),
-    /// The environment forbids to run without a private network, and no key was given.
-    #[cfg(feature = "pnet")]
-    #[error("LIBP2P_FORCE_PNET is set, and no key was passed to private_network()")]
+    /// The environment forbids to run without a private network, and there is no key for one.
+    #[cfg_attr(
+        feature = "pnet",
+        error("LIBP2P_FORCE_PNET is set, and no key of a private network was given")
+    )]
+    #[cfg_attr(
+        not(feature = "pnet"),
+        error("LIBP2P_FORCE_PNET is set, and this build has no private networks (feature pnet)")
+    )]
     NoPrivateNetwork,
     /// No runtime was given, and no feature that brings one is enabled.
     #[error("no runtime: enable the feature async-std, smol or tokio, or pass one to runtime()")]
     NoRuntime,
+    /// A transport that was added secures its links itself: they would go around the key.
+    #[cfg(feature = "pnet")]
+    #[error(
+        "a transport passed to with_transport() secures its links itself, and cannot be used in a \
+         private network"
+    )]
+    NotPrivate,
     /// The identity cannot be used for TLS.
     #[cfg(feature = "tls")]
     #[error("TLS cannot be set up with this identity")]
@@ -102,7 +124,9 @@ pub struct HostBuilder {
     identity: Option<Keypair>,
     rt: Option<Rt>,
     config: Config,
-    tcp: bool,
+    tcp: Option<p2p_tcp::Config>,
+    #[cfg(feature = "socks")]
+    socks: Option<p2p_socks::Config>,
     #[cfg(feature = "quic")]
     quic: Option<p2p_quic::Config>,
     #[cfg(feature = "websocket")]
@@ -120,6 +144,7 @@ pub struct HostBuilder {
     gates: Gates,
     channels: Vec<SecureChannel>,
     muxers: Vec<Multiplexer>,
+    added: Vec<Arc<dyn Transport>>,
     extra: Vec<Extra>,
     identify: Option<p2p_identify::Config>,
     ping: Option<p2p_ping::Config>,
@@ -134,7 +159,9 @@ impl Default for HostBuilder {
             identity: None,
             rt: None,
             config: Config::default(),
-            tcp: true,
+            tcp: Some(p2p_tcp::Config::default()),
+            #[cfg(feature = "socks")]
+            socks: None,
             #[cfg(feature = "quic")]
             quic: Some(p2p_quic::Config::default()),
             #[cfg(feature = "websocket")]
@@ -152,6 +179,7 @@ impl Default for HostBuilder {
             gates: Gates::default(),
             channels: SecureChannel::preferred(),
             muxers: vec![Multiplexer::Yamux, Multiplexer::Mplex],
+            added: Vec::new(),
             extra: Vec::new(),
             identify: Some(p2p_identify::Config::default()),
             ping: Some(p2p_ping::Config::default()),
@@ -178,9 +206,24 @@ impl HostBuilder {
         self
     }
 
-    /// Whether TCP is spoken. Default: true.
-    pub fn tcp(mut self, enabled: bool) -> Self {
-        self.tcp = enabled;
+    /// Sets TCP up, or leaves it out, and WebSocket with it. Default: on.
+    pub fn tcp(mut self, config: Option<p2p_tcp::Config>) -> Self {
+        self.tcp = config;
+        self
+    }
+
+    /// Dials through this SOCKS5 proxy, such as that of Tor, and in no other way. Default: no proxy.
+    ///
+    /// TCP and WebSocket are dialed through it, and names and onion services, which it looks up
+    /// itself: nothing is asked of a name server. What does not fit through it is off, whatever is
+    /// set: QUIC, and the names of [`HostBuilder::dns`], so that `/dnsaddr` cannot be dialed.
+    /// Identify tells nobody our addresses, and not our version either unless it was given another
+    /// [`agent_version`](p2p_identify::Config::agent_version). Listening is as without a proxy:
+    /// where we listen we are seen. So are Unix sockets, and what [`HostBuilder::with_transport`]
+    /// adds.
+    #[cfg(feature = "socks")]
+    pub fn socks5(mut self, config: Option<p2p_socks::Config>) -> Self {
+        self.socks = config;
         self
     }
 
@@ -220,15 +263,18 @@ impl HostBuilder {
     }
 
     /// Finds the peers of the local network, and is found by them, or not. Default: not, because
-    /// it tells everybody in that network that we are there.
+    /// it tells everybody in that network that we are there. In a private network only its members
+    /// are asked for, unless `config` names another one.
     #[cfg(feature = "mdns")]
     pub fn mdns(mut self, config: Option<p2p_mdns::Config>) -> Self {
         self.mdns = config;
         self
     }
 
-    /// Speaks only with those who have this key, over TCP, WebSocket and Unix sockets; QUIC is off
-    /// then. Default: none. With `LIBP2P_FORCE_PNET=1` in the environment there is no host without one.
+    /// Speaks only with those who have this key, over TCP, WebSocket, Unix sockets and what
+    /// [`HostBuilder::with_transport`] adds; QUIC is off then. Default: none.
+    ///
+    /// With `LIBP2P_FORCE_PNET=1` in the environment there is no host without one.
     #[cfg(feature = "pnet")]
     pub fn private_network(mut self, key: p2p_pnet::PreSharedKey) -> Self {
         self.private = Some(key);
@@ -247,10 +293,11 @@ impl HostBuilder {
         self
     }
 
-    /// Adds a transport.
+    /// Adds a transport, for addresses that those above do not take: leave one out to replace it.
+    ///
+    /// In a private network its links are protected as all others are.
     pub fn with_transport(mut self, transport: impl Transport) -> Self {
-        self.extra
-            .push(Box::new(|swarm| swarm.transport(transport)));
+        self.added.push(Arc::new(transport));
         self
     }
 
@@ -291,78 +338,21 @@ impl HostBuilder {
         self
     }
 
-    /// The roads, best first.
-    fn transports(
-        &mut self,
-        rt: &Rt,
-        identity: &Keypair,
-    ) -> Result<Vec<Arc<dyn Transport>>, HostError> {
-        let _ = identity;
-        let mut transports: Vec<Arc<dyn Transport>> = Vec::new();
-        if self.tcp {
-            let tcp = Tcp::new(Rt::clone(rt), p2p_tcp::Config::default());
-            #[cfg(feature = "websocket")]
-            if let Some(config) = self.websocket.take() {
-                transports.push(Arc::new(p2p_websocket::WebSocket::new(
-                    tcp.clone(),
-                    config,
-                )?));
-            }
-            transports.push(Arc::new(tcp));
-        }
-        #[cfg(feature = "unix")]
-        if let Some(config) = self.unix.take() {
-            transports.push(Arc::new(p2p_unix::Unix::new(Rt::clone(rt), config)));
-        }
-        self.make_private(rt, &mut transports)?;
-        #[cfg(feature = "quic")]
-        if let Some(config) = self.quic.take() {
-            let quic = p2p_quic::Quic::new(Rt::clone(rt), identity, config)?;
-            transports.push(Arc::new(quic));
-        }
-        #[cfg(feature = "dns")]
-        if let Some(config) = self.dns.take() {
-            let dns = p2p_dns::Dns::new(Rt::clone(rt), config, transports.clone());
-            transports.push(Arc::new(dns.gate(Arc::new(self.gates.clone()))));
-        }
-        Ok(transports)
-    }
-
-    #[cfg(feature = "pnet")]
-    fn make_private(
-        &mut self,
-        rt: &Rt,
-        transports: &mut [Arc<dyn Transport>],
-    ) -> Result<(), HostError> {
-        let Some(key) = self.private.take() else {
-            return match p2p_pnet::is_forced() {
-                true => Err(HostError::NoPrivateNetwork),
-                false => Ok(()),
-            };
-        };
-        for transport in transports {
-            let below = Arc::clone(transport);
-            *transport = Arc::new(p2p_pnet::Private::new(below, key.clone(), Rt::clone(rt)));
-        }
-        #[cfg(feature = "quic")]
-        {
-            self.quic = None;
-        }
-        Ok(())
-    }
-
-    #[cfg(not(feature = "pnet"))]
-    #[expect(
-        clippy::unused_self,
-        clippy::needless_pass_by_ref_mut,
-        clippy::unnecessary_wraps,
-        reason = "the same call without the feature"
-    )]
-    fn make_private(&mut self, _: &Rt, _: &mut [Arc<dyn Transport>]) -> Result<(), HostError> {
-        Ok(())
-    }
-
     /// Starts the host.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// [`HostError`] names what is missing or contradictory.
+    pub async fn build(self) -> Result<Host, HostError> {
+        let (host, _) = self.build_with_events().await?;
+        Ok(host)
+    }
+
+    /// Starts the host and tells of everything that happens from its first moment on.
+    ///
+    /// [`Host::events`] tells what happens from the call on. Peers of a bootstrap list or of the
+    /// local network may be there by then.
     ///
     /// Cancel-safe.
     ///
@@ -372,7 +362,7 @@ impl HostBuilder {
         clippy::unused_async,
         reason = "transports that must open something first come under the same call"
     )]
-    pub async fn build(mut self) -> Result<Host, HostError> {
+    pub async fn build_with_events(mut self) -> Result<(Host, Events), HostError> {
         let rt = match self.rt.take() {
             Some(rt) => rt,
             None => crate::default_runtime().ok_or(HostError::NoRuntime)?,
@@ -382,6 +372,7 @@ impl HostBuilder {
             .take()
             .unwrap_or_else(Keypair::generate_ed25519);
         let transports = self.transports(&rt, &identity)?;
+        self.hide();
         let mut swarm = Swarm::builder(Rt::clone(&rt), identity.to_peer_id())
             .config(self.config)
             .gate(self.gates);
@@ -411,6 +402,7 @@ impl HostBuilder {
             swarm = add(swarm);
         }
         let swarm = swarm.build()?;
+        let events = swarm.events();
         let identify = match self.identify {
             Some(config) => Some(Identify::new(&swarm, identity.clone(), config)?),
             None => None,
@@ -425,8 +417,11 @@ impl HostBuilder {
             None => None,
         };
         #[cfg(feature = "mdns")]
-        let mdns = self.mdns.map(|config| p2p_mdns::Mdns::new(&swarm, config));
-        Ok(Host {
+        let mdns = match self.mdns {
+            Some(config) => Some(p2p_mdns::Mdns::new(&swarm, config)?),
+            None => None,
+        };
+        let host = Host {
             #[cfg(feature = "bootstrap")]
             bootstrap,
             #[cfg(feature = "mdns")]
@@ -435,7 +430,8 @@ impl HostBuilder {
             identity,
             identify,
             ping,
-        })
+        };
+        Ok((host, events))
     }
 }
 

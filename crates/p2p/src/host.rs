@@ -159,7 +159,8 @@ impl Host {
         self.swarm.answer(call, handler)
     }
 
-    /// What happens from now on. Bounded: a slow reader is told how much it missed.
+    /// What happens from now on. Bounded: a slow reader is told how much it missed. From the very
+    /// first moment on: [`HostBuilder::build_with_events`](crate::HostBuilder::build_with_events).
     pub fn events(&self) -> Events {
         self.swarm.events()
     }
@@ -205,6 +206,26 @@ impl p2p_pubsub::Node for Host {
 
     fn identity(&self) -> &Keypair {
         &self.identity
+    }
+
+    fn records(&self) -> Option<p2p_pubsub::Records> {
+        use futures::StreamExt as _;
+        use p2p_identify::Event;
+
+        let identify = self.identify.clone()?;
+        let swarm = self.swarm.downgrade();
+        let changes = identify.events().flat_map(move |event| {
+            futures::stream::iter(match event {
+                Event::Identified { info, .. } | Event::Updated { info, .. } => vec![info.peer],
+                Event::Lagged(_) => {
+                    let swarm = swarm.upgrade();
+                    swarm.map(|swarm| swarm.peers()).unwrap_or_default()
+                }
+                Event::Failed { .. } | _ => Vec::new(),
+            })
+        });
+        let record = move |peer: &PeerId| Some(identify.info(peer)?.signed_record?.envelope);
+        Some(p2p_pubsub::Records::new(record, changes))
     }
 }
 

@@ -74,6 +74,8 @@ pub use p2p_mdns as mdns;
 pub use p2p_pnet as pnet;
 #[cfg(feature = "quic")]
 pub use p2p_quic as quic;
+#[cfg(feature = "socks")]
+pub use p2p_socks as socks;
 #[cfg(feature = "tls")]
 pub use p2p_tls as tls;
 #[cfg(feature = "unix")]

@@ -20,10 +20,15 @@ fn every_error_reads_as_it_should() {
         HostError::Identify(p2p::identify::SetupError::Zero {
             setting: "push_interval",
         }),
+        HostError::MdnsBehindProxy,
+        HostError::Mdns(p2p::mdns::SetupError::Zero {
+            setting: "query_interval",
+        }),
         HostError::Noise(sign.clone().into()),
         HostError::Quic(p2p::quic::SetupError::Tls(sign.clone().into())),
         HostError::NoPrivateNetwork,
         HostError::NoRuntime,
+        HostError::NotPrivate,
         HostError::Tls(sign.into()),
         HostError::WebSocket(bad),
     ];

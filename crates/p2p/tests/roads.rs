@@ -94,6 +94,10 @@ fn a_remote_with_only_the_second_channel_is_reached_over_that_one() {
 fn a_host_dials_a_name() {
     let (took, _) = World::new(3).echo(Host::builder(), Host::builder(), "/dns4/far.test/tcp/4001");
     assert!(took < 7 * LATENCY, "{took:?}");
+    // And over WebSocket, where the name stays in the address that it comes to.
+    let to = "/dns4/far.test/tcp/4002/ws";
+    let (took, _) = World::new(3).echo(Host::builder(), Host::builder(), to);
+    assert!(took < 9 * LATENCY, "{took:?}");
 }
 
 #[test]
@@ -207,4 +211,24 @@ fn quic_is_preferred_and_tcp_follows_250_ms_after_it() {
             "{took:?}"
         );
     }
+}
+
+#[cfg(feature = "bootstrap")]
+#[test]
+fn who_builds_a_host_with_its_events_misses_none_of_its_first_peers() {
+    let World { sim, near, far } = World::new(3);
+    sim.block_on(async {
+        let far = Host::builder().runtime(far.rt()).build().await.unwrap();
+        let addr = far.listen("/ip4/10.0.0.2/tcp/4001").await.unwrap();
+        let list = p2p::bootstrap::List::new([addr]).unwrap();
+        let near = Host::builder()
+            .runtime(near.rt())
+            .bootstrap(list, p2p::bootstrap::Config::default());
+        let (near, events) = near.build_with_events().await.unwrap();
+        near.swarm().rt().sleep(Duration::from_secs(10)).await;
+        let met = events.any(|event| async {
+            matches!(event, p2p::Event::Connected { info } if info.peer == far.peer_id())
+        });
+        assert!(met.await);
+    });
 }

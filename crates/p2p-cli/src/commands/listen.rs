@@ -24,7 +24,9 @@ pub(crate) async fn run(output: Output, args: Listen) -> Result<(), Failure> {
     let mut config = p2p::Config::default();
     config.count_bytes = args.metrics.is_some();
     let builder = node::builder(&args.node, config, ANSWER)?;
-    let host = node::run(args.roads.add_to(output, builder)?).await?;
+    let reach = &args.node.reach;
+    let builder = args.roads.add_to(output, reach, builder)?;
+    let (host, mut events) = node::run(builder).await?;
     roads::show_neighbours(output, &host);
     for protocol in ECHO {
         serve_echo(&host, protocol)?;
@@ -33,8 +35,12 @@ pub(crate) async fn run(output: Output, args: Listen) -> Result<(), Failure> {
         let served = p2p::Perf::serve(host.swarm(), p2p::perf::Config::default());
         served.map_err(|error| Failure::new("cannot answer perf", "start", Chain(&error)))?;
     }
-    let (mut events, mut teller) = (host.events(), Teller::new(output, host.peer_id()));
-    for addr in &args.addrs {
+    let mut teller = Teller::new(output, host.peer_id());
+    let mut at = args.addrs;
+    if at.is_empty() {
+        at.extend(reach.default_addrs());
+    }
+    for addr in &at {
         let listening = host.swarm().listen(addr.clone()).await;
         let addrs = listening.map_err(|error| {
             Failure::new(format!("cannot listen on {addr}"), "listen", Chain(&error))

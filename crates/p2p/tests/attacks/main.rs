@@ -61,7 +61,7 @@ async fn saboteur(machine: &p2p_sim::Host, n: u16, sabotage: Sabotage) -> Host {
 async fn sabotaged(machine: &p2p_sim::Host, builder: HostBuilder, sabotage: Sabotage) -> Host {
     let tcp = Tcp::new(machine.rt(), p2p_tcp::Config::default());
     builder
-        .tcp(false)
+        .tcp(None)
         .with_transport(Saboteur { tcp, sabotage })
         .build()
         .await
@@ -254,7 +254,7 @@ fn a_remote_that_breaks_its_multiplexer_is_hung_up_on_and_blamed() {
             for at in 60..400 {
                 let tcp = Tcp::new(other.rt(), p2p_tcp::Config::default());
                 let sabotage = Sabotage::Flips { at, bits: 0x17 };
-                let bad = build(&other, 2).tcp(false);
+                let bad = build(&other, 2).tcp(None);
                 let bad = bad.with_transport(Saboteur { tcp, sabotage });
                 let bad = bad.build().await.unwrap();
                 let rt = other.rt();

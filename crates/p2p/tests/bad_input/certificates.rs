@@ -82,7 +82,7 @@ fn refuse(shown: &Shown, expected: &str) {
 fn an_expired_certificate_is_refused_with_its_dates() {
     refuse(
         &expired(),
-        "handshake failed: certificate valid from 157766400 to 915148800, now is 1767225600 (Unix seconds)",
+        "handshake failed: the certificate expired at 1999-01-01 00:00:00 UTC; our clock says 2026-01-01 00:00:00 UTC",
     );
 }
 
@@ -108,7 +108,7 @@ fn a_certificate_of_the_web_is_refused_as_none_of_libp2p() {
 fn a_malformed_certificate_is_refused_with_what_is_malformed() {
     refuse(
         &web(Some(&[0x30, 0])),
-        "handshake failed: the certificate is malformed at the host key",
+        "handshake failed: the certificate is malformed: the host key is missing",
     );
 }
 

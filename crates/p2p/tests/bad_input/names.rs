@@ -24,6 +24,11 @@ enum Says {
 
 /// Starts a name server far away, and a host that asks it.
 fn asking(world: &World, says: Says) -> HostBuilder {
+    asking_often(world, says, 1)
+}
+
+/// The same; the host takes it for so many servers.
+fn asking_often(world: &World, says: Says, servers: usize) -> HostBuilder {
     let udp = world.far.rt().net().udp_bind(world.far.socket(53)).unwrap();
     world.far.spawn("names", async move {
         let mut buffer = [0; 512];
@@ -32,18 +37,12 @@ fn asking(world: &World, says: Says) -> HostBuilder {
             let Some(reply) = reply(&buffer[..received.len], says) else {
                 continue;
             };
-            let datagram = Datagram {
-                to: received.from,
-                from: None,
-                contents: &reply,
-                segment: None,
-                ecn: 0,
-            };
+            let datagram = Datagram::new(received.from, &reply);
             poll_fn(|cx| udp.poll_send(cx, &datagram)).await.unwrap();
         }
     });
     let mut config = dns::Config::default();
-    config.servers = vec![world.far.socket(53)];
+    config.servers = vec![world.far.socket(53); servers];
     plain().dns(Some(config))
 }
 
@@ -127,21 +126,33 @@ fn a_name_without_an_address_says_what_it_lacks() {
 }
 
 #[test]
-fn a_name_that_leads_in_a_circle_names_the_settings_that_end_it() {
+fn a_name_that_leads_in_a_circle_is_told_from_one_that_leads_too_far() {
     let to = "/dnsaddr/loop.test";
     let says = Says::Text("dnsaddr=/dnsaddr/loop.test");
     let expected =
-        "/dnsaddr/loop.test leads to ever more names (settings: max_depth, max_questions)";
+        "loop.test leads in a circle: its records come back to names that were asked before";
     lead_nowhere(to, says, "20.0ms", expected);
 }
 
 #[test]
 fn a_name_server_that_refuses_or_is_silent_is_named() {
     let to = "/dns4/far.test/tcp/4001";
-    let refused = "name server 10.0.0.2:53: Refused";
+    let refused =
+        "name server 10.0.0.2:53 has no answer for far.test: it refuses to answer (REFUSED)";
     lead_nowhere(to, Says::Refused, "40.0ms", refused);
     let silent = "no name server answered for far.test (1 asked; setting: timeout)";
     lead_nowhere(to, Says::Silence, "4.0s", silent);
+}
+
+#[test]
+fn name_servers_that_are_all_silent_cost_less_than_the_dial_may_take() {
+    let world = World::new();
+    let near = asking_often(&world, Says::Silence, 3);
+    let to = "/dns4/far.test/tcp/4001";
+    let text = world.fail(near, to);
+    let expected = "transport failed after 5.0s: cannot connect to /dns4/far.test/tcp/4001: looking up \
+                    far.test took longer than 5s (setting: patience)";
+    same(&text, to, expected);
 }
 
 #[test]

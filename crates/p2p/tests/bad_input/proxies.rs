@@ -26,7 +26,7 @@ fn through(world: &World, says: &'static [(usize, &'static [u8])], login: bool) 
     });
     let socks = Socks5::new(world.near.rt(), config);
     plain()
-        .tcp(false)
+        .tcp(None)
         .websocket(None)
         .dns(None)
         .with_transport(socks)
@@ -81,7 +81,7 @@ fn a_proxy_that_is_not_there_is_told_from_a_destination_that_is_not() {
     config.login = None;
     let socks = Socks5::new(world.near.rt(), config);
     let near = plain()
-        .tcp(false)
+        .tcp(None)
         .websocket(None)
         .dns(None)
         .with_transport(socks);
