@@ -77,7 +77,7 @@ impl Node for Ours {
 pub(crate) fn builder(rt: &Rt, stack: &str, max_streams: Option<usize>) -> Result<HostBuilder> {
     let builder = Host::builder().runtime(Rt::clone(rt)).config(config());
     match stack {
-        "quic" => Ok(builder.tcp(false)),
+        "quic" => Ok(builder.tcp(None)),
         stack => over_links(builder.quic(None), stack, max_streams),
     }
 }
@@ -94,7 +94,7 @@ fn over_links(
         Some("memory") => {
             let hub = HUB.get_or_init(Hub::new).clone();
             let memory = Memory::new(hub, memory::Config::default());
-            builder.tcp(false).with_transport(memory)
+            builder.tcp(None).with_transport(memory)
         }
         _ => return Err(unknown(stack)),
     };

@@ -183,6 +183,8 @@ pub(crate) enum Test {
     Minute,
     /// Two minutes of nothing, then an echo.
     Idle,
+    /// An hour of everything in turn on one connection.
+    Hour,
 }
 
 impl Test {
@@ -216,6 +218,7 @@ impl Test {
             Self::KeyRsa => "key-rsa",
             Self::Minute => "minute",
             Self::Idle => "idle",
+            Self::Hour => "hour",
         }
     }
 
@@ -233,6 +236,7 @@ impl Test {
             | Self::Close
             | Self::Codes
             | Self::Echo
+            | Self::Hour
             | Self::Identify
             | Self::Idle
             | Self::KeyEcdsa
@@ -284,6 +288,7 @@ impl Test {
             (Self::Mdns, 120),
             (Self::Minute, 100),
             (Self::Idle, 180),
+            (Self::Hour, 3700),
         ];
         let needed = needs.iter().find(|(test, _)| *test == self);
         Duration::from_secs(needed.map_or(0, |(_, seconds)| *seconds))

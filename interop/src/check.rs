@@ -5,7 +5,7 @@ use std::fmt::Display;
 use serde_json::Value;
 
 use crate::{
-    cell::{Cell, Test, Transport},
+    cell::{Cell, Peer, Security, Test, Transport},
     transcript::{Event, Transcript},
 };
 
@@ -32,6 +32,11 @@ const BIG_BYTES: u64 = 50_000_000;
 const ENDS: u64 = 3;
 const MINUTE: u64 = 60;
 const IDLE_SECONDS: u64 = 120;
+const HOUR_SECONDS: u64 = 3600;
+/// Of each kind of traffic in an hour.
+const HOUR_LEAST: u64 = 300;
+/// A ping on loopback that takes longer was not answered at once, however busy the machine.
+const SLOWEST_PING_MS: f64 = 5000.0;
 
 /// What the tests have in common, then the test's own; the text is what was measured.
 pub(crate) fn check(
@@ -43,6 +48,7 @@ pub(crate) fn check(
     let address = listening.text("addr").unwrap_or_default();
     let (address, listener_id) = address.rsplit_once("/p2p/").ok_or("listener: no peer id")?;
     let both = Both {
+        cell,
         connected: of("dialer", dialer, "connected")?,
         accepted: of("listener", listener, "connected")?,
         address,
@@ -51,18 +57,26 @@ pub(crate) fn check(
         listener,
     };
     same("dialer: peer", both.connected.text("peer"), listener_id)?;
-    for (role, connected) in [("dialer", both.connected), ("listener", both.accepted)] {
+    for (role, peer, connected) in [
+        ("dialer", cell.dialer, both.connected),
+        ("listener", cell.listener, both.accepted),
+    ] {
         // Libraries have words of their own for what QUIC brings itself.
         if cell.transport == Transport::Quic {
             break;
         }
-        // Not every library tells what was negotiated.
         for (key, asked) in [
             ("security", cell.security.name()),
             ("muxer", cell.muxer.name()),
         ] {
             let told = connected.text(key);
-            same(&format!("{role}: {key}"), told.or(Some(asked)), asked)?;
+            // Not every library tells what was negotiated; ours does.
+            let silent = told.is_none() && peer != Peer::P2p;
+            same(
+                &format!("{role}: {key}"),
+                silent.then_some(asked).or(told),
+                asked,
+            )?;
         }
     }
     of("dialer", dialer, "done")?;
@@ -76,6 +90,7 @@ pub(crate) fn check(
         Test::Close => both.check_close(event),
         Test::Codes => both.check_codes(event),
         Test::Idle => check_idle(event),
+        Test::Hour => check_hour(event),
         Test::Identify => both.check_identify(event),
         Test::KeyEcdsa | Test::KeyEd25519 | Test::KeyRsa | Test::KeySecp256k1 => {
             both.check_key(cell.test, event)
@@ -101,6 +116,7 @@ pub(crate) fn check(
 
 /// The two transcripts, and what every test needs of them.
 struct Both<'a> {
+    cell: &'a Cell,
     connected: &'a Event,
     accepted: &'a Event,
     /// Where the listener listens, without its id.
@@ -133,6 +149,21 @@ impl Both<'_> {
         let dialer_id = self.accepted.text("peer").unwrap_or_default();
         same("listener: identify: peer", back.text("peer"), dialer_id)?;
         lists_served("listener", back)?;
+        let Cell {
+            dialer, listener, ..
+        } = *self.cell;
+        for (role, learns, of, said) in [
+            ("dialer", dialer, listener, event),
+            ("listener", listener, dialer, back),
+        ] {
+            // rust reads records in a form of its own only (libp2p-identify 0.48.0 src/protocol.rs
+            // from_signed_envelope).
+            if of == Peer::P2p && learns != Peer::Rust && !said.flag("signed") {
+                return Err(format!(
+                    "{role}: identify: our signed record did not arrive"
+                ));
+            }
+        }
         let signed = match (event.flag("signed"), back.flag("signed")) {
             (true, true) => "signed both ways",
             (true, false) => "signed by the listener",
@@ -176,6 +207,16 @@ impl Both<'_> {
         equal("bytes", event.number("bytes"), ECHO_BYTES)?;
         let early = [self.connected, self.accepted];
         let early = early.iter().any(|it| it.flag("early"));
+        let Cell {
+            dialer, listener, ..
+        } = *self.cell;
+        let able = matches!(self.cell.security, Security::Noise | Security::Tls);
+        let pair = [dialer, listener];
+        // Only go tells; with us it has to be early.
+        let told = pair.contains(&Peer::Go) && pair.contains(&Peer::P2p);
+        if self.cell.test == Test::Echo && able && told && !early {
+            return Err("the muxer was not agreed early".into());
+        }
         let muxer = if early { ", muxer agreed early" } else { "" };
         Ok(format!("{} ms{muxer}", event.millis("ms")))
     }
@@ -250,6 +291,9 @@ impl Both<'_> {
 
     fn check_reset(&self, event: &Event) -> Result<String, String> {
         let served = of("listener", self.listener, "reset")?;
+        if self.cell.dialer == Peer::P2p && !event.flag("after") {
+            return Err("dialer: no echo after the resets".into());
+        }
         same("dialer: saw", event.text("saw"), "reset")?;
         same("listener: saw", served.text("saw"), "reset")?;
         Ok("both saw a reset".into())
@@ -301,12 +345,19 @@ fn check_ping(event: &Event) -> Result<String, String> {
     if rtts.len() != PINGS {
         return Err(format!("{} round trips, not {PINGS}", rtts.len()));
     }
+    if let Some(slow) = rtts.iter().find(|rtt| **rtt > SLOWEST_PING_MS) {
+        return Err(format!("a round trip took {slow:.0} ms"));
+    }
     let rtts: Vec<String> = rtts.iter().map(|rtt| format!("{rtt:.1}")).collect();
     Ok(format!("round trips {} ms", rtts.join(" ")))
 }
 
 fn check_minute(event: &Event) -> Result<String, String> {
     equal("pings", event.number("pings"), MINUTE)?;
+    let worst = event.0.get("worst_ms").and_then(Value::as_f64);
+    if worst.is_none_or(|worst| worst > SLOWEST_PING_MS) {
+        return Err(format!("a round trip took {} ms", event.millis("worst_ms")));
+    }
     Ok(format!("worst round trip {} ms", event.millis("worst_ms")))
 }
 
@@ -314,6 +365,24 @@ fn check_idle(event: &Event) -> Result<String, String> {
     equal("seconds of nothing", event.number("idle_s"), IDLE_SECONDS)?;
     equal("bytes", event.number("bytes"), ECHO_BYTES)?;
     Ok(format!("echo after in {} ms", event.millis("ms")))
+}
+
+/// One connection all the time, and everything on it went well.
+fn check_hour(event: &Event) -> Result<String, String> {
+    equal("seconds", event.number("seconds"), HOUR_SECONDS)?;
+    let counts = ["pings", "echoes", "bursts", "transfers"].map(|key| (key, event.number(key)));
+    let mut told = Vec::new();
+    for (key, count) in counts {
+        match count {
+            Some(count) if count >= HOUR_LEAST => told.push(format!("{count} {key}")),
+            Some(_) | None => return Err(format!("{key}: {count:?}, not {HOUR_LEAST} at least")),
+        }
+    }
+    Ok(format!(
+        "{}, worst round trip {} ms",
+        told.join(", "),
+        event.millis("worst_ms")
+    ))
 }
 
 fn check_streams(event: &Event) -> Result<String, String> {
@@ -404,7 +473,7 @@ mod tests {
 
     #[test]
     fn an_end_instead_of_a_reset_fails() {
-        let saw = |event: &str, saw: &str| json!({ "event": event, "saw": saw, "code": 0x2a17 });
+        let saw = |event: &str, saw: &str| json!({ "event": event, "saw": saw, "after": true });
         let judge_it = |ours: &str, theirs: &str| {
             let served = listener(&[saw("reset", theirs)]);
             judge(
@@ -426,7 +495,7 @@ mod tests {
     fn another_code_than_was_sent_fails() {
         let judge_it = |code: u64| {
             let served = listener(&[json!({ "event": "reset", "saw": "reset", "code": code })]);
-            let told = json!({ "event": "codes", "saw": "reset", "code": 0x2a17 });
+            let told = json!({ "event": "codes", "saw": "reset", "code": 0x2a17, "after": true });
             judge(&cell(Test::Codes), &served, Some(&dialer(&[told])))
         };
 

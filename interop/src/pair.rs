@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    cell::{Cell, Outcome, Peer, Row, Test, Transport},
+    cell::{Cell, Outcome, Peer, Row, Security, Test, Transport},
     check::heard_of_added,
     cli::Role,
     faults, network,
@@ -147,9 +147,15 @@ impl Ends {
 }
 
 pub(crate) fn listen_args(cell: &Cell) -> Vec<String> {
+    // Whoever listens serves an hour's traffic with what it serves anyway.
+    let test = if cell.test == Test::Hour {
+        Test::Echo
+    } else {
+        cell.test
+    };
     let mut args = words(["listen"]);
     args.extend(stack_args(cell, Role::Listen));
-    args.extend(words(["--test", cell.test.spoken()]));
+    args.extend(words(["--test", test.spoken()]));
     args.extend(words(["--addr", &listen_addr(cell, network::FAR)]));
     args
 }
@@ -210,10 +216,13 @@ fn offers(cell: &Cell, role: Role) -> (String, String) {
         }
         all.join(",")
     };
-    let securities = match peer {
+    let securities = match (peer, cell.security) {
         // We refuse to offer plaintext beside anything else.
-        Peer::P2p => security.into(),
-        Peer::Go | Peer::Js | Peer::Py | Peer::Rust => list(security, &["noise", "plaintext"]),
+        (Peer::P2p, Security::Plaintext | Security::Own) => security.into(),
+        (Peer::P2p, Security::Noise | Security::Tls) => list(security, &["tls", "noise"]),
+        (Peer::Go | Peer::Js | Peer::Py | Peer::Rust, _) => {
+            list(security, &["tls", "noise", "plaintext"])
+        }
     };
     (securities, list(muxer, &["yamux", "mplex"]))
 }
@@ -268,7 +277,7 @@ fn file_name(cell: &Cell, run: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::{Muxer, Security};
+    use crate::cell::Muxer;
 
     #[test]
     fn the_arguments_are_those_of_the_interop_command_line() {
@@ -327,11 +336,14 @@ mod tests {
         };
 
         let dialer = offers(&cell, Role::Dial);
-        assert_eq!(dialer, ("noise,plaintext".into(), "mplex,yamux".into()));
+        assert_eq!(dialer, ("noise,tls,plaintext".into(), "mplex,yamux".into()));
         let listener = offers(&cell, Role::Listen);
-        assert_eq!(listener, ("plaintext,noise".into(), "yamux,mplex".into()));
+        assert_eq!(
+            listener,
+            ("tls,plaintext,noise".into(), "yamux,mplex".into())
+        );
         let ours = offers(&ours, Role::Listen);
-        assert_eq!(ours, ("noise".into(), "yamux,mplex".into()));
+        assert_eq!(ours, ("tls,noise".into(), "yamux,mplex".into()));
     }
 
     #[test]

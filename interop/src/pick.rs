@@ -45,6 +45,8 @@ const QUICK_ONCE: [Test; 7] = [
     Test::KeyRsa,
 ];
 const LONG: [Test; 2] = [Test::Minute, Test::Idle];
+/// Those that are run only if they are named.
+const NAMED: [Test; 2] = [Test::Mdns, Test::Hour];
 
 impl Pick {
     /// Whether `test` is meant on this stack.
@@ -60,7 +62,9 @@ impl Pick {
             Self::Pubsub => test.messages().is_some(),
             Self::Long => LONG.contains(&test),
             Self::All => {
-                !LONG.contains(&test) && test != Test::Mdns && makes_sense(test, security, muxer)
+                !LONG.contains(&test)
+                    && !NAMED.contains(&test)
+                    && makes_sense(test, security, muxer)
             }
             Self::Quick => {
                 GATE.contains(&test)
@@ -74,7 +78,7 @@ impl Pick {
 }
 
 /// Whether the stack has what the test is about.
-fn makes_sense(test: Test, security: Security, muxer: Muxer) -> bool {
+pub(crate) fn makes_sense(test: Test, security: Security, muxer: Muxer) -> bool {
     // There is nothing in the handshake of plaintext that could name a muxer.
     let early = security != Security::Plaintext || test != Test::Late;
     // A reset of mplex has no room for a code.

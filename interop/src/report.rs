@@ -164,6 +164,7 @@ fn short_test(test: Test) -> &'static str {
         Test::KeyRsa => "rsa",
         Test::Minute => "min",
         Test::Idle => "idle",
+        Test::Hour => "hour",
     }
 }
 

@@ -2,7 +2,11 @@
 
 use serde_json::Value;
 
-use crate::{cell::Cell, check::check};
+use crate::{
+    cell::{Cell, Peer},
+    check::check,
+    pick::makes_sense,
+};
 
 /// One line of a peer's output.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,8 +103,8 @@ pub(crate) enum Verdict {
 
 /// Judges a cell. A dialer that was never started has no transcript.
 pub(crate) fn judge(cell: &Cell, listener: &Transcript, dialer: Option<&Transcript>) -> Verdict {
-    let listening = says("listener", listener);
-    let dialing = dialer.map_or(Ok(()), |dialer| says("dialer", dialer));
+    let listening = says("listener", cell.listener, cell, listener);
+    let dialing = dialer.map_or(Ok(()), |dialer| says("dialer", cell.dialer, cell, dialer));
     let disagreement = dialer.and_then(|dialer| disagreement(listener, dialer));
     if let (Err(Verdict::Fail(error)), Some(cause)) = (&dialing, disagreement) {
         return Verdict::Fail(format!("{cause}\n{error}"));
@@ -135,12 +139,14 @@ fn disagreement(listener: &Transcript, dialer: &Transcript) -> Option<String> {
 }
 
 /// Whether a peer ended well, by its own words.
-fn says(role: &str, transcript: &Transcript) -> Result<(), Verdict> {
+fn says(role: &str, peer: Peer, cell: &Cell, transcript: &Transcript) -> Result<(), Verdict> {
+    // What the stack could carry we have to have.
+    let ours = peer == Peer::P2p && makes_sense(cell.test, cell.security, cell.muxer);
     if let Some(error) = transcript.event("error") {
         let text = format!("{role}: {}", error.text("message").unwrap_or("no message"));
         return Err(match error {
             _ if error.flag("missing") => Verdict::Missing(text),
-            _ if error.flag("unsupported") => Verdict::Unsupported(text),
+            _ if error.flag("unsupported") && !ours => Verdict::Unsupported(text),
             _ => Verdict::Fail(text),
         });
     }
@@ -164,7 +170,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::cell::Test;
-    use crate::cell::{Muxer, Peer, Security, Transport};
+    use crate::cell::{Muxer, Security, Transport};
     use crate::check::SERVED;
 
     #[test]
@@ -229,7 +235,7 @@ pub(crate) mod tests {
         let someone_else = judge(&cell, &listener(&[identify("E", &SERVED, "")]), Some(&told));
 
         assert_eq!(one_way, Verdict::Fail("listener: no `identify`".into()));
-        assert_eq!(both, Verdict::Pass("agent test, not signed".into()));
+        assert_eq!(both, Verdict::Pass("agent test, signed both ways".into()));
         assert!(matches!(someone_else, Verdict::Fail(text) if text.contains("peer is E, not D")));
     }
 
@@ -300,6 +306,55 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_we_do_not_have_ourselves_is_a_failure() {
+        let mut lacking = listener(&[
+            json!({ "event": "error", "message": "no service ping", "unsupported": true }),
+        ]);
+        lacking.end = End::Exited(1);
+        let roles = |dialer, listener, test| Cell {
+            dialer,
+            listener,
+            ..cell(test)
+        };
+        let verdict = |cell: Cell| judge(&cell, &lacking, None);
+
+        let ours = verdict(roles(Peer::Go, Peer::P2p, Test::Ping));
+        assert_eq!(ours, Verdict::Fail("listener: no service ping".into()));
+        let theirs = verdict(roles(Peer::P2p, Peer::Go, Test::Ping));
+        assert!(matches!(theirs, Verdict::Unsupported(_)), "{theirs:?}");
+        // Nothing there that could carry it.
+        let impossible = verdict(Cell {
+            muxer: Muxer::Mplex,
+            ..roles(Peer::Go, Peer::P2p, Test::Codes)
+        });
+        assert!(
+            matches!(impossible, Verdict::Unsupported(_)),
+            "{impossible:?}"
+        );
+    }
+
+    #[test]
+    fn a_signed_record_of_ours_that_does_not_arrive_fails() {
+        let mut unsigned = identify("D", &SERVED, "");
+        unsigned["signed"] = false.into();
+        let told = dialer(&[identify("L", &SERVED, "/ip4/127.0.0.1/tcp/4001")]);
+        let judge_it = |peer| {
+            let cell = Cell {
+                listener: peer,
+                ..cell(Test::Identify)
+            };
+            judge(
+                &cell,
+                &listener(std::slice::from_ref(&unsigned)),
+                Some(&told),
+            )
+        };
+
+        assert!(matches!(judge_it(Peer::Go), Verdict::Fail(text) if text.contains("record")));
+        assert!(matches!(judge_it(Peer::Rust), Verdict::Pass(_)));
+    }
+
+    #[test]
     fn two_who_speak_different_muxers_are_told_apart_from_other_errors() {
         let mut told = dialer(&[json!({ "event": "error", "message": "unexpected end" })]);
         told.end = End::Exited(1);
@@ -356,7 +411,7 @@ pub(crate) mod tests {
 
     pub(crate) fn identify(peer: &str, protocols: &[&str], addr: &str) -> Value {
         json!({ "event": "identify", "peer": peer, "protocols": protocols, "addrs": [addr],
-            "agent": "test", "observed": "/ip4/127.0.0.1/tcp/5001" })
+            "agent": "test", "observed": "/ip4/127.0.0.1/tcp/5001", "signed": true })
     }
 
     /// A dialer `D` that did what it should and said these too.

@@ -78,7 +78,7 @@ pub(crate) enum NodeError {
 
 impl NodeError {
     /// Says what was being done when a stream failed.
-    pub(super) fn at(step: &str) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn at(step: &str) -> impl FnOnce(io::Error) -> Self + use<> {
         let step = step.to_owned();
         |source| Self::Io { step, source }
     }

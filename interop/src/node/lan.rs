@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use p2p::mdns::{Config, Event, Mdns};
-use p2p::{Host, PeerId};
+use p2p::{Host, HostError, PeerId};
 use serde_json::json;
 
 use super::error::NodeError;
@@ -14,14 +14,14 @@ use super::report::event;
 const REST: Duration = Duration::from_millis(100);
 
 /// Tells the local network where we are, as long as the host lives.
-pub(super) fn tell(host: &Host) -> Mdns {
-    Mdns::new(host.swarm(), Config::default())
+pub(super) fn tell(host: &Host) -> Result<Mdns, NodeError> {
+    Ok(Mdns::new(host.swarm(), Config::default()).map_err(HostError::from)?)
 }
 
 /// Waits until the local network says where `peer` is; from then on `host` knows it. The caller
 /// sets the deadline.
 pub(super) async fn find(host: &Host, peer: PeerId) -> Result<(), NodeError> {
-    let mdns = tell(host);
+    let mdns = tell(host)?;
     let mut events = mdns.events();
     while !mdns.peers().contains_key(&peer) {
         let happened: Option<Event> = events.next().await;

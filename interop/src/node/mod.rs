@@ -11,6 +11,7 @@
 
 mod basic;
 mod error;
+mod hour;
 mod lan;
 mod lives;
 mod pattern;
@@ -129,7 +130,7 @@ async fn listen(stack: &Stack, test: &str, addr: &str) -> Result<(), NodeError> 
     let reports = Reports::watch(&host);
     serve::serve(&host, &reports)?;
     let bound = host.listen(addr).await?;
-    let _discovery = (test == "mdns").then(|| lan::tell(&host));
+    let _discovery = (test == "mdns").then(|| lan::tell(&host)).transpose()?;
     event("listening", json!({ "addr": bound.to_string() }));
     if let Some(mut series) = series {
         let closed = std::pin::pin!(stdin_closed());
@@ -193,6 +194,7 @@ async fn perform(test: &str, session: Session) -> Result<(), NodeError> {
         "codes" => streams::reset(connection, "codes", streams::CODE).await,
         "echo" => basic::echo(connection).await,
         "identify" => basic::identify(&session.host, connection).await,
+        "hour" => hour::hour(&session.host, connection).await,
         "idle" => lives::idle(connection).await,
         "minute" => lives::minute(&session.host, connection.peer()).await,
         "orders" => streams::orders(connection).await,

@@ -78,7 +78,7 @@ impl Stack {
                 self.upgrades(builder.quic(None).websocket(Some(web)), &identity)?
             }
             // Secured and multiplexed by itself.
-            "quic" => builder.tcp(false),
+            "quic" => builder.tcp(None),
             other => return Err(unsupported("transport", other)),
         };
         Ok(builder.build().await?)

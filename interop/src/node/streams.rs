@@ -99,10 +99,13 @@ pub(super) async fn reset(connection: &Connection, test: &str, code: u32) -> Res
     let mut command = vec![play::RESET];
     command.extend(code.to_be_bytes());
     let mut theirs = play_stream(connection, &command).await?;
-    let saw = saw(&mut theirs).await;
+    let mut saw = saw(&mut theirs).await;
 
     let echoed = echo_once(connection, 1, STREAM_BYTES).await?;
     echoed.map_err(NodeError::at("reset: echo after"))?;
+    if let Some(saw) = saw.as_object_mut() {
+        saw.insert("after".into(), true.into());
+    }
     event(test, saw);
     Ok(())
 }
