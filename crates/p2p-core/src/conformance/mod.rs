@@ -13,9 +13,11 @@
 //!     seen: the writer cannot write any more (at crates/…/rules.rs:210)
 //! ```
 //!
-//! The multiplexers' suite is in `p2p-mux`.
+//! The multiplexers' suite is in `p2p-mux`. That a rule of each of the three can be broken is held
+//! by what is broken on purpose: [`faulty`].
 
 mod census;
+pub mod faulty;
 pub mod security;
 pub mod transport;
 
@@ -67,8 +69,12 @@ impl fmt::Debug for Broken {
 /// What a rule comes to.
 pub type Verdict = Result<(), Broken>;
 
+/// Panics if a rule is broken, with its name, where it comes from, and what was seen.
+///
+/// # Panics
+/// If the verdict is not `Ok`.
 #[track_caller]
-fn judge(name: &str, spec: &str, verdict: Verdict) {
+pub fn judge(name: &str, spec: &str, verdict: Verdict) {
     if let Err(seen) = verdict {
         panic!("broken rule: {name}\n  of: {spec}\n  seen: {seen:?}");
     }

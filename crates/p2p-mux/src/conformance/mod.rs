@@ -10,7 +10,8 @@
 //!   }
 //! ```
 //!
-//! makes one test of each rule. [`run_all`] runs them in a loop. Two sessions talk over a link in
+//! makes one test of each rule. A rule that is broken says which one, where it comes from, and what
+//! was seen. [`run_all`] runs them in a loop. Two sessions talk over a link in
 //! memory, on one thread, with a clock that moves only when everybody waits: a rule has the same
 //! result each time. Only the rule on lost wake-ups uses real threads.
 
@@ -22,9 +23,11 @@ pub mod rules;
 mod world;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use p2p_core::Multiplex;
+use p2p_core::conformance::{Broken, judge};
 
 pub use clock::Clock;
 pub use pipe::{Cutter, End, pipe};
@@ -46,17 +49,65 @@ impl fmt::Debug for Subject {
     }
 }
 
-/// A rule: panics, naming what is wrong, if the subject breaks it.
-pub type Rule = fn(&Subject);
+/// A rule of the suite.
+#[derive(Clone, Copy)]
+pub struct Rule {
+    /// What holds, as a sentence.
+    pub name: &'static str,
+    /// Who says so: a section of libp2p/specs, or the seam.
+    pub spec: &'static str,
+    run: fn(&Subject),
+}
+
+impl Rule {
+    /// Checks the rule.
+    ///
+    /// # Panics
+    /// If `subject` breaks it: with the rule, where it comes from, and what was seen.
+    pub fn check(&self, subject: &Subject) {
+        self.judge(|| (self.run)(subject));
+    }
+
+    /// Runs `check` in the place of the rule: where it panics, the rule is broken.
+    ///
+    /// # Panics
+    /// As [`check`](Self::check).
+    pub fn judge(&self, check: impl FnOnce()) {
+        let Err(panic) = catch_unwind(AssertUnwindSafe(check)) else {
+            return;
+        };
+        let text = panic.downcast_ref::<String>().cloned();
+        let seen = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let Some(seen) = seen else {
+            resume_unwind(panic);
+        };
+        judge(self.name, self.spec, Err(Broken::new(seen)));
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// The rule with this name.
+///
+/// # Panics
+/// If there is none.
+pub fn rule(name: &str) -> &'static Rule {
+    let found = RULES.iter().find(|rule| rule.name == name);
+    found.expect("the name of a rule")
+}
 
 /// Checks every rule.
 ///
 /// # Panics
 /// At the first rule that is broken; its name is printed before it runs.
 pub fn run_all(subject: &Subject) {
-    for (name, rule) in RULES {
-        println!("{subject:?}: {name}");
-        rule(subject);
+    for rule in RULES {
+        println!("{subject:?}: {rule:?}");
+        rule.check(subject);
     }
 }
 
@@ -94,14 +145,14 @@ macro_rules! conformance {
     ($subject:expr; $($rule:ident)*) => {
         $(#[test]
         fn $rule() {
-            $crate::conformance::rules::$rule(&$subject);
+            $crate::conformance::rule(stringify!($rule)).check(&$subject);
         })*
 
         #[test]
         fn every_rule_has_its_test() {
             let tested = [$(stringify!($rule)),*];
-            let rules: Vec<&str> = $crate::conformance::RULES.iter().map(|(name, _)| *name).collect();
-            assert_eq!(rules, tested);
+            let rules = $crate::conformance::RULES.iter().map(|rule| rule.name);
+            assert!(rules.eq(tested), "the macro lists all rules");
         }
     };
 }

@@ -4,12 +4,13 @@
     reason = "a rule that is broken is a failed test"
 )]
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use futures::executor::LocalPool;
+use futures::executor::{LocalPool, LocalSpawner};
 use futures::future::{AbortHandle, BoxFuture, Shared, abortable};
 use futures::io::AsyncWriteExt;
 use futures::task::LocalSpawnExt;
@@ -57,9 +58,15 @@ pub struct Side {
     pub driver: AbortHandle,
 }
 
-/// A list of tasks that start when the rule next waits.
+/// Starts tasks beside the rule; each has its turn before the rule has its next one.
 #[derive(Clone, Default)]
-pub struct Tasks(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
+pub struct Tasks(Arc<Mutex<Queue>>);
+
+#[derive(Default)]
+struct Queue {
+    new: Vec<BoxFuture<'static, ()>>,
+    starter: Option<Waker>,
+}
 
 impl Tasks {
     /// Runs `task` beside the caller; the returned future waits for its result.
@@ -69,15 +76,30 @@ impl Tasks {
     ) -> Shared<BoxFuture<'static, T>> {
         let task = task.boxed().shared();
         let run = task.clone().map(|_| ()).boxed();
-        self.0.lock().expect("no task panicked").push(run);
+        self.run(run);
         task
     }
-}
 
-impl Tasks {
     /// Runs `task` beside the caller.
     pub fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.0.lock().expect("no task panicked").push(task.boxed());
+        let mut queue = self.lock();
+        queue.new.push(task.boxed());
+        let starter = queue.starter.take();
+        drop(queue);
+        starter.into_iter().for_each(Waker::wake);
+    }
+
+    /// Starts what is there now and whatever comes.
+    fn poll_start(&self, spawner: &LocalSpawner, cx: &Context<'_>) {
+        let mut queue = self.lock();
+        queue.starter = Some(cx.waker().clone());
+        for task in queue.new.drain(..) {
+            spawner.spawn_local(task).expect("the pool lives");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().expect("no task panicked")
     }
 }
 
@@ -130,23 +152,22 @@ impl World {
     fn run(&mut self, tasks: &Tasks, rule: impl Future<Output = ()> + Send + 'static) {
         let done = tasks.spawn(rule);
         let end = self.clock.now() + PATIENCE;
-        loop {
-            let new = std::mem::take(&mut *tasks.0.lock().expect("no task panicked"));
-            let idle = new.is_empty();
-            for task in new {
-                self.pool
-                    .spawner()
-                    .spawn_local(task)
-                    .expect("the pool lives");
+        let (spawner, tasks) = (self.pool.spawner(), tasks.clone());
+        let starts = poll_fn({
+            let spawner = spawner.clone();
+            move |cx| {
+                tasks.poll_start(&spawner, cx);
+                Poll::Pending
             }
+        });
+        spawner.spawn_local(starts).expect("the pool lives");
+        loop {
             self.pool.run_until_stalled();
             if done.peek().is_some() {
                 return;
             }
-            if idle && tasks.0.lock().expect("no task panicked").is_empty() {
-                let waits = self.clock.advance_to_next(end);
-                assert!(waits, "everybody waits and nothing will happen any more");
-            }
+            let waits = self.clock.advance_to_next(end);
+            assert!(waits, "everybody waits and nothing will happen any more");
         }
     }
 }

@@ -80,6 +80,11 @@ const LOST: Duration = Duration::from_secs(120);
 
 /// 64 MiB both ways between threads: every wake-up arrives.
 pub fn no_wake_up_is_lost_between_threads(subject: &Subject) {
+    no_wake_up_is_lost_within(LOST, subject);
+}
+
+/// The same with another patience, in real time: where it is known to end in vain.
+pub fn no_wake_up_is_lost_within(patience: Duration, subject: &Subject) {
     let clock: Rt = Arc::new(Clock::default());
     let (dialer_io, listener_io) = pipe(64 * KIB);
     let budget = Budget::unlimited();
@@ -94,7 +99,7 @@ pub fn no_wake_up_is_lost_between_threads(subject: &Subject) {
         .expect("threads");
     let drivers = [dialer.driver, listener.driver];
     let drivers = drivers.map(|driver| pool.spawn_with_handle(driver).expect("spawns"));
-    within(LOST, async move {
+    within(patience, async move {
         let mut ours = dialer.muxer.open().await.unwrap();
         ours.write_all(&[0]).await.unwrap();
         let mut theirs = listener.muxer.accept().await.unwrap();

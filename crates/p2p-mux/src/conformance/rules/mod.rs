@@ -23,7 +23,7 @@ use super::{Pair, Rule, pattern};
 pub use bytes::{
     a_slow_reader_harms_only_itself, a_stopped_reader_stops_its_writer_and_memory_stays_bounded,
     a_stream_carries_bytes_both_ways, no_wake_up_is_lost_between_threads,
-    split_halves_carry_64_mib_both_ways_at_once,
+    no_wake_up_is_lost_within, split_halves_carry_64_mib_both_ways_at_once,
 };
 pub use connection::{
     a_close_of_the_connection_delivers_what_was_written, a_close_of_the_connection_never_hangs,
@@ -45,36 +45,48 @@ const CODE: ErrorCode = ErrorCode(0x1234);
 const KIB: usize = 1024;
 const MIB: usize = 1024 * 1024;
 
+const MULTIPLEXING: &str = "libp2p/specs connections/README.md, \"Stream Multiplexing\"";
+const HALF_CLOSED: &str =
+    "libp2p/specs connections/README.md, \"Stream Multiplexing\" (closing, half-closed, reset)";
+const SEAM_MUXER: &str = "p2p_core::Muxer";
+const SEAM_MUXING: &str = "p2p_core::Muxing";
+const SEAM_STREAM: &str = "p2p_core::MuxedStream";
+const SEAM_BOUNDED: &str = "p2p_core::Budget: what a remote makes us hold is bounded";
+
 macro_rules! rules {
-    ($($rule:ident)*) => {
-        /// Every rule with its name, in order.
-        pub const RULES: &[(&str, Rule)] = &[$((stringify!($rule), $rule)),*];
+    ($($name:ident: $spec:expr,)*) => {
+        /// Every rule, in the order of their names.
+        pub const RULES: &[Rule] = &[$(Rule {
+            name: stringify!($name),
+            spec: $spec,
+            run: $name,
+        }),*];
     };
 }
 
 rules! {
-    a_cancelled_accept_loses_no_stream
-    a_close_of_the_connection_delivers_what_was_written
-    a_close_of_the_connection_never_hangs
-    a_dropped_driver_ends_everything
-    a_dropped_open_stream_is_reset
-    a_lost_link_reaches_everybody
-    a_refused_stream_leaves_the_connection_open
-    a_reset_by_the_acceptor_reaches_both_ends
-    a_reset_by_the_opener_reaches_both_ends
-    a_reset_interrupts_a_blocked_writer
-    a_slow_reader_harms_only_itself
-    a_stopped_reader_stops_its_writer_and_memory_stays_bounded
-    a_stream_carries_bytes_both_ways
-    an_open_after_the_remote_closed_fails
-    both_sides_open_at_once
-    close_then_drop_delivers_everything
-    either_end_may_close_first
-    many_streams_at_once
-    no_wake_up_is_lost_between_threads
-    nothing_is_left_when_all_streams_are_done
-    split_halves_carry_64_mib_both_ways_at_once
-    writing_after_close_is_a_broken_pipe
+    a_cancelled_accept_loses_no_stream: SEAM_MUXER,
+    a_close_of_the_connection_delivers_what_was_written: SEAM_MUXER,
+    a_close_of_the_connection_never_hangs: SEAM_MUXER,
+    a_dropped_driver_ends_everything: SEAM_MUXING,
+    a_dropped_open_stream_is_reset: SEAM_STREAM,
+    a_lost_link_reaches_everybody: SEAM_STREAM,
+    a_refused_stream_leaves_the_connection_open: SEAM_BOUNDED,
+    a_reset_by_the_acceptor_reaches_both_ends: HALF_CLOSED,
+    a_reset_by_the_opener_reaches_both_ends: HALF_CLOSED,
+    a_reset_interrupts_a_blocked_writer: HALF_CLOSED,
+    a_slow_reader_harms_only_itself: MULTIPLEXING,
+    a_stopped_reader_stops_its_writer_and_memory_stays_bounded: SEAM_BOUNDED,
+    a_stream_carries_bytes_both_ways: MULTIPLEXING,
+    an_open_after_the_remote_closed_fails: SEAM_MUXER,
+    both_sides_open_at_once: MULTIPLEXING,
+    close_then_drop_delivers_everything: SEAM_STREAM,
+    either_end_may_close_first: HALF_CLOSED,
+    many_streams_at_once: MULTIPLEXING,
+    no_wake_up_is_lost_between_threads: MULTIPLEXING,
+    nothing_is_left_when_all_streams_are_done: SEAM_BOUNDED,
+    split_halves_carry_64_mib_both_ways_at_once: MULTIPLEXING,
+    writing_after_close_is_a_broken_pipe: HALF_CLOSED,
 }
 
 /// `len` bytes each way at once, four tasks, clean ends.
