@@ -8,9 +8,11 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker, ready};
 
 use futures::io::{AsyncRead, AsyncWrite};
+use futures::task::AtomicWaker;
 use salsa20::XSalsa20;
 use salsa20::cipher::{KeyIvInit, StreamCipher};
 
@@ -28,9 +30,10 @@ const STAGED: usize = 16 * 1024;
 ///
 /// The nonce goes out with the first write or read; no round trip is spent on it.
 ///
-/// The two halves of a [`split`](futures::io::AsyncReadExt::split) may live in two tasks. Who closes
-/// and drops it before the first read may lose what was written: the remote's nonce then meets a
-/// socket that is gone, which TCP answers with a reset.
+/// The two halves of a [`split`](futures::io::AsyncReadExt::split) may live in two tasks.
+///
+/// Closing it waits for the remote's nonce, or its end: a socket that is gone when the nonce comes
+/// answers it with a reset, and what was written is lost. Who has read anything does not wait.
 pub struct Protected<Io> {
     io: Io,
     key: PreSharedKey,
@@ -42,6 +45,8 @@ pub struct Protected<Io> {
     /// its business alone.
     writer_waits: bool,
     incoming: Incoming,
+    waiting: Arc<Waiting>,
+    closed: bool,
     /// What the remote has yet to say before anything else.
     greeting: &'static [u8],
 }
@@ -67,6 +72,21 @@ enum Incoming {
     Bytes(Box<XSalsa20>),
 }
 
+/// Who waits for the remote's nonce: the one that was here last must not be the only one to hear of
+/// it.
+#[derive(Default)]
+struct Waiting {
+    reader: AtomicWaker,
+    closer: AtomicWaker,
+}
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        self.reader.wake();
+        self.closer.wake();
+    }
+}
+
 impl<Io> Protected<Io> {
     /// Protects `io`. `nonce` must be random: with the same one twice, the two streams together
     /// tell what was said.
@@ -79,6 +99,8 @@ impl<Io> Protected<Io> {
             sent: 0,
             writer_waits: false,
             incoming: Incoming::Nonce([0; NONCE], 0),
+            waiting: Arc::default(),
+            closed: false,
             greeting: b"",
         }
     }
@@ -123,8 +145,10 @@ impl<Io: AsyncWrite + Unpin> Protected<Io> {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Protected<Io> {
-    /// Reads the remote's nonce; false at the end of the stream before it.
-    fn poll_nonce(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    /// Reads the remote's nonce; false at the end of the stream before it. Wakes all that wait.
+    fn poll_nonce(&mut self) -> Poll<io::Result<bool>> {
+        let waker = Waker::from(Arc::clone(&self.waiting));
+        let cx = &mut Context::from_waker(&waker);
         while let Incoming::Nonce(nonce, filled) = &mut self.incoming {
             let rest = nonce.get_mut(*filled..).unwrap_or_default();
             if rest.is_empty() {
@@ -153,7 +177,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for Protected<Io> {
         if !self.writer_waits && !self.unsent.is_empty() && self.poll_send(cx).is_ready() {
             let _ = Pin::new(&mut self.io).poll_flush(cx);
         }
-        if !ready!(self.poll_nonce(cx))? {
+        if matches!(self.incoming, Incoming::Nonce(..)) {
+            self.waiting.reader.register(cx.waker());
+        }
+        if !ready!(self.poll_nonce())? {
             return Poll::Ready(Ok(0));
         }
         let this = &mut *self;
@@ -197,8 +224,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Protected<Io> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send_all(cx))?;
-        Pin::new(&mut self.io).poll_close(cx)
+        if !self.closed {
+            ready!(self.poll_send_all(cx))?;
+            ready!(Pin::new(&mut self.io).poll_close(cx))?;
+            self.closed = true;
+        }
+        self.waiting.closer.register(cx.waker());
+        // That it does not come any more, reading shows too.
+        self.poll_nonce().map(|_| Ok(()))
     }
 }
 
