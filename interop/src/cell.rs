@@ -169,6 +169,10 @@ pub(crate) enum Test {
     Push,
     /// The dialer finds the listener by mDNS, then five pings.
     Mdns,
+    /// The same as echo, within a private network.
+    Private,
+    /// Each has the key of another private network: they do not meet.
+    PrivateOther,
     /// Both have an Ed25519 identity.
     #[value(name = "key-ed25519")]
     KeyEd25519,
@@ -212,6 +216,8 @@ impl Test {
             Self::Late => "late",
             Self::Push => "push",
             Self::Mdns => "mdns",
+            Self::Private => "private",
+            Self::PrivateOther => "private-other",
             Self::KeyEd25519 => "key-ed25519",
             Self::KeySecp256k1 => "key-secp256k1",
             Self::KeyEcdsa => "key-ecdsa",
@@ -248,6 +254,8 @@ impl Test {
             | Self::Minute
             | Self::Orders
             | Self::Ping
+            | Self::Private
+            | Self::PrivateOther
             | Self::Push
             | Self::Reset
             | Self::Slow
@@ -260,7 +268,7 @@ impl Test {
     pub(crate) fn spoken(self) -> &'static str {
         match self.key() {
             Some(_) => Self::Identify.name(),
-            None if matches!(self, Self::Choose | Self::Late) => Self::Echo.name(),
+            None if self.is_echo() => Self::Echo.name(),
             None => self.name(),
         }
     }
@@ -272,6 +280,11 @@ impl Test {
         } else {
             self.spoken()
         }
+    }
+
+    /// Whether it is an echo between peers with other options.
+    fn is_echo(self) -> bool {
+        [Self::Choose, Self::Late, Self::Private, Self::PrivateOther].contains(&self)
     }
 
     /// The identity that both ends are asked to have.

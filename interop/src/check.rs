@@ -86,7 +86,7 @@ pub(crate) fn check(
     let event = of("dialer", dialer, cell.test.reported())?;
     match cell.test {
         Test::Big => both.check_big(event),
-        Test::Choose | Test::Echo => both.check_echo(event),
+        Test::Choose | Test::Echo | Test::Private => both.check_echo(event),
         Test::Close => both.check_close(event),
         Test::Codes => both.check_codes(event),
         Test::Idle => check_idle(event),
@@ -110,7 +110,8 @@ pub(crate) fn check(
         | Test::FloodLax
         | Test::Gossip
         | Test::GossipAnonymous
-        | Test::GossipChain => Err("a pubsub test without messages".into()),
+        | Test::GossipChain
+        | Test::PrivateOther => Err("a test that is checked in another way".into()),
     }
 }
 

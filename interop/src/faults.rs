@@ -98,6 +98,23 @@ pub(crate) const KNOWN: &[Fault] = &[
         pointer: "py-libp2p 0.8.1 libp2p/transport/quic/stream.py write",
     },
     Fault {
+        of: Peer::Py,
+        with: None,
+        role: None,
+        transport: None,
+        security: None,
+        muxer: None,
+        test: Some(Test::Private),
+        symptoms: &[
+            "the keys may differ",
+            "failed to negotiate the secure protocol",
+        ],
+        cause: "py protects a private network with Salsa20 and a nonce of 8 bytes: the spec wants \
+                XSalsa20 and one of 24",
+        pointer: "py-libp2p 0.8.1 libp2p/security/pnet/psk_conn.py PskConn; \
+                  libp2p/specs pnet/Private-Networks-PSK-V1.md",
+    },
+    Fault {
         of: Peer::Js,
         with: None,
         role: None,

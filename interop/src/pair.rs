@@ -31,6 +31,11 @@ const GIVE_UP: Duration = Duration::from_secs(5);
 /// A certificate for loopback with its key, known to everybody and so worth nothing, and the root
 /// that a dialer of `wss` trusts.
 const TLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/tls");
+/// The keys of two private networks.
+const SWARM_KEYS: [&str; 2] = [
+    concat!(env!("CARGO_MANIFEST_DIR"), "/peers/swarm/ours.key"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/peers/swarm/other.key"),
+];
 /// Of a log, how much of its end is shown for a failed cell.
 const LOG_TAIL: usize = 400;
 
@@ -190,6 +195,12 @@ fn stack_args(cell: &Cell, role: Role) -> Vec<String> {
     }
     if cell.transport == Transport::Wss {
         args.extend(words(["--tls", TLS]));
+    }
+    let [ours, other] = SWARM_KEYS;
+    match (cell.test, role) {
+        (Test::PrivateOther, Role::Dial) => args.extend(words(["--swarm-key", other])),
+        (Test::Private | Test::PrivateOther, _) => args.extend(words(["--swarm-key", ours])),
+        _ => {}
     }
     if cell.test == Test::Late && role == Role::Dial {
         args.extend(words(["--early", "off"]));
@@ -361,6 +372,12 @@ mod tests {
         assert!(line(Test::KeyRsa, Role::Listen).ends_with("--key rsa"));
         assert!(line(Test::Late, Role::Dial).ends_with("--early off"));
         assert!(!line(Test::Late, Role::Listen).contains("--early"));
+        assert_eq!(
+            line(Test::Private, Role::Dial),
+            line(Test::Private, Role::Listen)
+        );
+        assert!(line(Test::PrivateOther, Role::Dial).ends_with("other.key"));
+        assert!(line(Test::PrivateOther, Role::Listen).ends_with("ours.key"));
     }
 
     #[cfg(unix)]

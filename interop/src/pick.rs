@@ -35,11 +35,13 @@ const QUICK_TWICE: [Test; 5] = [
     Test::Choose,
 ];
 /// Of `quick`, on noise and yamux only.
-const QUICK_ONCE: [Test; 7] = [
+const QUICK_ONCE: [Test; 9] = [
     Test::Codes,
     Test::Close,
     Test::Late,
     Test::Push,
+    Test::Private,
+    Test::PrivateOther,
     Test::KeySecp256k1,
     Test::KeyEcdsa,
     Test::KeyRsa,
@@ -87,7 +89,9 @@ pub(crate) fn makes_sense(test: Test, security: Security, muxer: Muxer) -> bool 
     let keyed = muxer != Muxer::Mplex || test.key().is_none();
     // QUIC has one security and one way to carry streams.
     let chosen = muxer != Muxer::Own || !matches!(test, Test::Choose | Test::Late);
-    early && coded && keyed && chosen
+    // The key of a private network protects bytes that are to be secured and multiplexed.
+    let protects = muxer != Muxer::Own || !matches!(test, Test::Private | Test::PrivateOther);
+    early && coded && keyed && chosen && protects
 }
 
 impl FromStr for Pick {

@@ -158,6 +158,8 @@ fn short_test(test: Test) -> &'static str {
         Test::Late => "late",
         Test::Push => "push",
         Test::Mdns => "mdns",
+        Test::Private => "priv",
+        Test::PrivateOther => "other",
         Test::KeyEd25519 => "ed",
         Test::KeySecp256k1 => "secp",
         Test::KeyEcdsa => "ecdsa",

@@ -3,10 +3,13 @@
 use serde_json::Value;
 
 use crate::{
-    cell::{Cell, Peer},
+    cell::{Cell, Peer, Test},
     check::check,
     pick::makes_sense,
 };
+
+/// What we say of whoever has the key of another private network.
+const OTHER_KEY: &str = "the keys may differ";
 
 /// One line of a peer's output.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +108,9 @@ pub(crate) enum Verdict {
 pub(crate) fn judge(cell: &Cell, listener: &Transcript, dialer: Option<&Transcript>) -> Verdict {
     let listening = says("listener", cell.listener, cell, listener);
     let dialing = dialer.map_or(Ok(()), |dialer| says("dialer", cell.dialer, cell, dialer));
+    if let (Test::PrivateOther, Some(dialer)) = (cell.test, dialer) {
+        return apart(cell, listener, dialer, [dialing, listening]);
+    }
     let disagreement = dialer.and_then(|dialer| disagreement(listener, dialer));
     if let (Err(Verdict::Fail(error)), Some(cause)) = (&dialing, disagreement) {
         return Verdict::Fail(format!("{cause}\n{error}"));
@@ -126,6 +132,44 @@ pub(crate) fn judge(cell: &Cell, listener: &Transcript, dialer: Option<&Transcri
         Ok(measured) => Verdict::Pass(measured),
         Err(cause) => Verdict::Fail(cause),
     }
+}
+
+/// The dialer has to fail, and the listener to outlive it.
+fn apart(
+    cell: &Cell,
+    listener: &Transcript,
+    dialer: &Transcript,
+    [dialing, listening]: [Result<(), Verdict>; 2],
+) -> Verdict {
+    let verdict = match (dialing, listening) {
+        (_, Err(verdict)) => return verdict,
+        (Err(verdict @ (Verdict::Missing(_) | Verdict::Unsupported(_))), Ok(())) => return verdict,
+        (Ok(()) | Err(_), Ok(())) => check_apart(cell, listener, dialer),
+    };
+    match verdict {
+        Ok(measured) => Verdict::Pass(measured),
+        Err(cause) => Verdict::Fail(cause),
+    }
+}
+
+/// The two do not meet, and ours says what may be the reason.
+fn check_apart(cell: &Cell, listener: &Transcript, dialer: &Transcript) -> Result<String, String> {
+    let ends = [("dialer", dialer), ("listener", listener)];
+    if let Some((role, _)) = ends.iter().find(|it| it.1.event("connected").is_some()) {
+        return Err(format!("{role}: connected with another key"));
+    }
+    let error = dialer
+        .require("error")
+        .map_err(|it| format!("dialer: {it}"))?;
+    let told = |event: &Event, key| event.text(key).is_some_and(|it| it.contains(OTHER_KEY));
+    if cell.dialer == Peer::P2p && !told(error, "message") {
+        return Err("dialer: does not say that the keys may differ".into());
+    }
+    if cell.listener == Peer::P2p && !listener.all("refused").any(|it| told(it, "why")) {
+        return Err("listener: does not say that the keys may differ".into());
+    }
+    let line = error.text("message").unwrap_or_default().lines().next();
+    Ok(format!("the dialer says: {}", line.unwrap_or_default()))
 }
 
 /// Where the two do not even agree on what they speak: explains every error after.
@@ -166,10 +210,11 @@ fn says(role: &str, peer: Peer, cell: &Cell, transcript: &Transcript) -> Result<
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::slice;
+
     use serde_json::json;
 
     use super::*;
-    use crate::cell::Test;
     use crate::cell::{Muxer, Security, Transport};
     use crate::check::SERVED;
 
@@ -262,7 +307,7 @@ pub(crate) mod tests {
             judge(
                 &cell(Test::Transfer),
                 &served,
-                Some(&dialer(std::slice::from_ref(&sent))),
+                Some(&dialer(slice::from_ref(&sent))),
             )
         };
 
@@ -343,11 +388,7 @@ pub(crate) mod tests {
                 listener: peer,
                 ..cell(Test::Identify)
             };
-            judge(
-                &cell,
-                &listener(std::slice::from_ref(&unsigned)),
-                Some(&told),
-            )
+            judge(&cell, &listener(slice::from_ref(&unsigned)), Some(&told))
         };
 
         assert!(matches!(judge_it(Peer::Go), Verdict::Fail(text) if text.contains("record")));
@@ -392,6 +433,43 @@ pub(crate) mod tests {
         for line in ["", "hello", "[1]", "{}", r#"{"event":1}"#] {
             assert_eq!(Event::parse(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn whoever_has_another_key_is_not_met_and_we_say_so() {
+        let judge_it = |dialer: &[Value], listener: &[Value]| {
+            let said = |events: &[Value], code| Transcript {
+                events: events.iter().cloned().map(Event).collect(),
+                garbage: None,
+                end: End::Exited(code),
+            };
+            let told = said(dialer, 1);
+            let listening = json!({ "event": "listening", "addr": "/ip4/127.0.0.1/tcp/1/p2p/L" });
+            let served = said(&[&[listening], listener].concat(), 0);
+            let cell = Cell {
+                listener: Peer::P2p,
+                ..cell(Test::PrivateOther)
+            };
+            judge(&cell, &served, Some(&told))
+        };
+        let error = |text: &str| json!({ "event": "error", "message": text });
+        let refused = json!({ "event": "refused", "why": "noise: the keys may differ" });
+        let connected = json!({ "event": "connected", "peer": "D" });
+        let ours = error("cannot dial: the keys may differ");
+
+        let apart = judge_it(slice::from_ref(&ours), slice::from_ref(&refused));
+        assert!(matches!(apart, Verdict::Pass(_)), "{apart:?}");
+        let met = judge_it(&[ours], &[connected, refused]);
+        assert_eq!(
+            met,
+            Verdict::Fail("listener: connected with another key".into())
+        );
+        let silent = judge_it(&[error("timeout")], &[]);
+        assert!(matches!(silent, Verdict::Fail(text) if text.contains("does not say")));
+        assert_eq!(
+            judge_it(&[], &[]),
+            Verdict::Fail("dialer: no `error`".into())
+        );
     }
 
     pub(crate) fn cell(test: Test) -> Cell {

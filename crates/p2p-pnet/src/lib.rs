@@ -17,7 +17,7 @@ mod stream;
 mod transport;
 
 pub use key::{KeyError, PreSharedKey};
-pub use stream::{KeysMayDiffer, NONCE, Protected};
+pub use stream::{HungUp, KeysMayDiffer, NONCE, Protected};
 pub use transport::Private;
 
 /// Whether the environment forbids to run without a private network (`LIBP2P_FORCE_PNET=1`).

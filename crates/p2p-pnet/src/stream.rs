@@ -60,11 +60,19 @@ pub struct Protected<Io> {
 pub struct KeysMayDiffer;
 
 impl KeysMayDiffer {
-    /// Whether it is inside `error`.
+    /// Whether it, or [`HungUp`], is inside `error`.
     pub fn is_in(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+        let is =
+            |inner: &(dyn std::error::Error + 'static)| inner.is::<Self>() || inner.is::<HungUp>();
+        error.get_ref().is_some_and(|inner| is(inner))
     }
 }
+
+/// The remote ended the link before it had begun as it should: to it what we say is noise as well.
+/// Inside an [`io::Error`] of kind `ConnectionReset` or `UnexpectedEof`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the other end hung up at once: it is not in the private network, or the keys may differ")]
+pub struct HungUp;
 
 enum Incoming {
     /// The remote's nonce, as far as it is here.
@@ -105,10 +113,25 @@ impl<Io> Protected<Io> {
         }
     }
 
-    /// Fails reading with [`KeysMayDiffer`] if the remote's first bytes are not these.
+    /// Fails reading with [`KeysMayDiffer`] if the remote's first bytes are not these, and with
+    /// [`HungUp`] if it ends the link before it has said them all.
     pub fn expect_greeting(mut self, greeting: &'static [u8]) -> Self {
         self.greeting = greeting;
         self
+    }
+
+    /// What an end of the link means: nothing to wonder at once the remote has begun as it should.
+    fn ended(&self, read: io::Result<usize>) -> io::Result<usize> {
+        let kind = match &read {
+            Ok(0) => io::ErrorKind::UnexpectedEof,
+            Ok(_) => return read,
+            Err(error) => error.kind(),
+        };
+        let hung_up = [io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof];
+        if self.greeting.is_empty() || !hung_up.contains(&kind) {
+            return read;
+        }
+        Err(io::Error::new(kind, HungUp))
     }
 
     /// Holds what was read against the rest of the greeting.
@@ -180,11 +203,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for Protected<Io> {
         if matches!(self.incoming, Incoming::Nonce(..)) {
             self.waiting.reader.register(cx.waker());
         }
-        if !ready!(self.poll_nonce())? {
+        if buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
+        match ready!(self.poll_nonce()) {
+            Ok(true) => {}
+            Ok(false) => return Poll::Ready(self.ended(Ok(0))),
+            Err(error) => return Poll::Ready(self.ended(Err(error))),
+        }
         let this = &mut *self;
-        let count = ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
+        let read = ready!(Pin::new(&mut this.io).poll_read(cx, buffer));
+        let count = this.ended(read)?;
         let read = buffer.get_mut(..count).unwrap_or_default();
         if let Incoming::Bytes(cipher) = &mut this.incoming {
             cipher.apply_keystream(read);

@@ -4,7 +4,7 @@
 //! the difference as a user would.
 
 use p2p_core::golden::Texts;
-use p2p_pnet::{KeyError, KeysMayDiffer, PreSharedKey};
+use p2p_pnet::{HungUp, KeyError, KeysMayDiffer, PreSharedKey};
 
 #[test]
 fn every_error_reads_as_it_should() {
@@ -18,5 +18,6 @@ fn every_error_reads_as_it_should() {
     let mut texts = Texts::default();
     texts.blamed("KeyError", KeyError::blame, errors);
     texts.errors("KeysMayDiffer", [KeysMayDiffer]);
+    texts.errors("HungUp", [HungUp]);
     texts.compare(env!("CARGO_MANIFEST_DIR"));
 }

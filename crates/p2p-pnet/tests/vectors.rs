@@ -169,6 +169,40 @@ fn what_does_not_begin_with_the_greeting_is_told_as_another_key() {
     }
 }
 
+#[test]
+fn who_hangs_up_before_the_greeting_may_have_another_key() {
+    for said in [0, 10, NONCE, NONCE + 10, NONCE + GREETING.len()] {
+        for resets in [false, true] {
+            let (near, mut far) = p2p_memory::pipe(4096);
+            let mut near = Protected::new(near, &PreSharedKey::new([1; 32]), [9; NONCE])
+                .expect_greeting(GREETING);
+            block_on(async {
+                let wire = greeting_on_the_wire().await;
+                far.write_all(&wire[..said]).await.unwrap();
+                if !resets {
+                    far.close().await.unwrap();
+                }
+                drop(far);
+                let mut read = Vec::new();
+                let ended = near.read_to_end(&mut read).await.err();
+                let begun = said == wire.len();
+                let told = ended.is_some_and(|error| KeysMayDiffer::is_in(&error));
+                assert_eq!(told, !begun, "{said} bytes, {resets}");
+            });
+        }
+    }
+}
+
+/// What a member with the key `[1; 32]` says first.
+async fn greeting_on_the_wire() -> Vec<u8> {
+    let (member, mut tap) = p2p_memory::pipe(4096);
+    let mut member = Protected::new(member, &PreSharedKey::new([1; 32]), [8; NONCE]);
+    member.write_all(GREETING).await.unwrap();
+    let mut wire = vec![0; NONCE + GREETING.len()];
+    tap.read_exact(&mut wire).await.unwrap();
+    wire
+}
+
 /// How often it was woken.
 #[derive(Default)]
 struct Woken(AtomicUsize);

@@ -17,6 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/pnet"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
@@ -54,6 +55,18 @@ func newHost(opts options, listenAddrs ...string) (host.Host, error) {
 		config = append(config, libp2p.NoListenAddrs)
 	} else {
 		config = append(config, libp2p.ListenAddrStrings(listenAddrs...))
+	}
+	if opts.swarmKey != "" {
+		file, err := os.Open(opts.swarmKey)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		psk, err := pnet.DecodeV1PSK(file)
+		if err != nil {
+			return nil, err
+		}
+		config = append(config, libp2p.PrivateNetwork(psk))
 	}
 	switch opts.transport {
 	case "tcp":

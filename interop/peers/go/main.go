@@ -27,7 +27,7 @@ const usage = `usage:
   peer listen --transport tcp|quic|ws|wss --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
   peer dial ADDR --transport tcp|quic|ws|wss --security .. --muxer .. --test TEST [--deadline SECONDS]
 ADDR of the test mdns is /p2p/ID alone: the listener is found, and --addr is where the dialer listens
-both: [--key ed25519|secp256k1|ecdsa|rsa] [--early on|off] [--tls FOLDER]; tests: interop/README.md`
+both: [--key ed25519|secp256k1|ecdsa|rsa] [--early on|off] [--tls FOLDER] [--swarm-key FILE]; tests: interop/README.md`
 
 // options is the command line. Security and muxer are lists, most wanted first.
 type options struct {
@@ -40,6 +40,7 @@ type options struct {
 	key       string
 	early     string
 	tls       string
+	swarmKey  string
 	deadline  time.Duration
 }
 
@@ -94,6 +95,7 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&opts.key, "key", "ed25519", "ed25519, secp256k1, ecdsa, rsa")
 	flags.StringVar(&opts.early, "early", "on", "muxer negotiation inside the security handshake")
 	flags.StringVar(&opts.tls, "tls", "", "for wss, the folder of certificate, key and trusted root")
+	flags.StringVar(&opts.swarmKey, "swarm-key", "", "the key file of a private network")
 	seconds := flags.Int("deadline", 55, "seconds that a dialer may take for everything")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err

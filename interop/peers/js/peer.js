@@ -16,6 +16,7 @@ import { mplex } from '@libp2p/mplex'
 import { noise } from '@libp2p/noise'
 import { ping } from '@libp2p/ping'
 import { plaintext } from '@libp2p/plaintext'
+import { preSharedKey } from '@libp2p/pnet'
 import { tcp } from '@libp2p/tcp'
 import { tls } from '@libp2p/tls'
 import { webSockets } from '@libp2p/websockets'
@@ -30,7 +31,7 @@ const USAGE = `usage:
   peer listen --transport tcp|quic|ws|wss --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
   peer dial ADDR --transport tcp|quic|ws|wss --security .. --muxer .. --test TEST [--deadline SECONDS]
 ADDR of the test mdns is /p2p/ID alone: the listener is found, and --addr is where the dialer listens
-both: [--key ed25519|secp256k1|ecdsa|rsa] [--early on|off] [--tls FOLDER]; tests: interop/README.md`
+both: [--key ed25519|secp256k1|ecdsa|rsa] [--early on|off] [--tls FOLDER] [--swarm-key FILE]; tests: interop/README.md`
 
 const TRANSPORTS = {
   quic: () => quic(),
@@ -120,6 +121,7 @@ function parse (args) {
       key: { type: 'string', default: 'ed25519' },
       early: { type: 'string', default: 'on' },
       tls: { type: 'string', default: '' },
+      'swarm-key': { type: 'string' },
       deadline: { type: 'string', default: '55' }
     }
   })
@@ -149,8 +151,13 @@ async function createNode (options, listen) {
         connectionEncrypters: pick('security', SECURITIES, options.security, options),
         streamMuxers: pick('muxer', MUXERS, options.muxer)
       }
+  const swarmKey = options['swarm-key']
+  const protector = swarmKey == null
+    ? {}
+    : { connectionProtector: preSharedKey({ psk: readFileSync(swarmKey) }) }
   return createLibp2p({
     ...upgrades,
+    ...protector,
     privateKey: await generateKeyPair(KEYS[options.key]),
     addresses: { listen },
     nodeInfo: { userAgent: 'p2p-interop-js/js-libp2p' },

@@ -103,6 +103,7 @@ def command_line():
     common.add_argument("--key", default="ed25519", help="|".join(KEYS))
     common.add_argument("--early", default="on", help="on|off")
     common.add_argument("--tls", default="", help="for wss: certificate, key, root")
+    common.add_argument("--swarm-key", help="the key file of a private network")
     common.add_argument("--deadline", type=int, default=55, help="of a dialer, seconds")
     parser = argparse.ArgumentParser(prog="peer")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -162,7 +163,16 @@ def build_host(options, listen_addrs):
         enable_mDNS=options.test == "mdns",
         **web,
         disable_identify_address_discovery=True,
+        psk=pre_shared_key(options.swarm_key),
     )
+
+
+def pre_shared_key(path):
+    """The key of a key file, in hexadecimal."""
+    if path is None:
+        return None
+    with open(path) as file:
+        return file.read().split()[2]
 
 
 def web_certificate(options):

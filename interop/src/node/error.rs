@@ -63,6 +63,9 @@ pub(crate) enum NodeError {
     /// A ping failed.
     #[error(transparent)]
     Ping(#[from] p2p::ping::PingError),
+    /// The key file of the private network holds none.
+    #[error(transparent)]
+    SwarmKey(#[from] p2p::pnet::KeyError),
     /// We do not have what was asked for.
     #[error("we have no {what} {name:?}")]
     Unsupported {

@@ -68,6 +68,9 @@ fn watch_connections(host: &Host, mut ended: Sender<ConnectionEnd>) {
                     "connected",
                     json!({ "peer": peer, "security": security, "muxer": muxer }),
                 );
+            } else if let Event::IncomingFailed { error, .. } = happened {
+                let why = p2p::Chain(&*error).to_string();
+                event("refused", json!({ "why": why }));
             } else if let Event::Disconnected { peer, end, .. } = happened {
                 let (peer, why) = (peer.to_string(), end.to_string());
                 event("disconnected", json!({ "peer": peer, "why": why }));

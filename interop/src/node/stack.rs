@@ -1,12 +1,15 @@
 //! A host of exactly what the command line names.
 
-use std::{fmt, fs, path::PathBuf};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
 
 use futures::future::BoxFuture;
 use p2p::core::{BoxIo, Role, Secured, Security, SecurityError};
 use p2p::{
     Host, HostBuilder, HostError, KeyType, Keypair, Multiplexer, PeerId, Protocol, SecureChannel,
-    noise::Noise, tls::Tls, websocket,
+    noise::Noise, pnet::PreSharedKey, tls::Tls, websocket,
 };
 
 use super::error::{NodeError, unsupported};
@@ -29,6 +32,9 @@ pub(crate) struct Stack {
     /// Where certificate and key of a `wss` listener are, and the root that a dialer trusts.
     #[arg(long)]
     tls: Option<PathBuf>,
+    /// The key file of a private network.
+    #[arg(long)]
+    swarm_key: Option<PathBuf>,
     /// Makes every key from this number, so that a recorded remote can be met again. Worthless as
     /// security.
     #[arg(long, hide = true)]
@@ -46,6 +52,7 @@ impl Stack {
             key: "ed25519".into(),
             early: "on".into(),
             tls: None,
+            swarm_key: None,
             seed: None,
         }
     }
@@ -69,7 +76,10 @@ impl Stack {
     /// The host, with nothing but identify and ping on it.
     pub(crate) async fn host(&self) -> Result<Host, NodeError> {
         let identity = self.identity()?;
-        let builder = Host::builder().identity(identity.clone());
+        let mut builder = Host::builder().identity(identity.clone());
+        if let Some(path) = &self.swarm_key {
+            builder = builder.private_network(swarm_key(path)?);
+        }
         let builder = match self.transport.as_str() {
             "tcp" => self.upgrades(builder.quic(None).websocket(None), &identity)?,
             "ws" => self.upgrades(builder.quic(None), &identity)?,
@@ -171,6 +181,14 @@ impl Stack {
             other => Err(unsupported("early muxer negotiation", other)),
         }
     }
+}
+
+fn swarm_key(path: &Path) -> Result<PreSharedKey, NodeError> {
+    let file = fs::read(path).map_err(|source| NodeError::File {
+        path: path.into(),
+        source,
+    })?;
+    Ok(PreSharedKey::from_file(&file)?)
 }
 
 fn muxer(name: &str) -> Result<Multiplexer, NodeError> {

@@ -24,7 +24,7 @@ const FILTER: &str = "info,libp2p_stream=debug";
 const USAGE: &str = "usage:
   peer listen --transport tcp|quic|ws|wss --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]
   peer dial ADDR --transport tcp|quic|ws|wss --security .. --muxer .. --test TEST [--deadline SECONDS]
-both: [--key ed25519|secp256k1|ecdsa|rsa] [--early on|off] [--tls FOLDER]; tests: interop/README.md";
+both: [--key ed25519|secp256k1|ecdsa|rsa] [--early on|off] [--tls FOLDER] [--swarm-key FILE]; tests: interop/README.md";
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -39,6 +39,8 @@ pub(crate) struct Options {
     pub(crate) early: String,
     /// Where certificate and key of a `wss` listener are.
     pub(crate) tls: PathBuf,
+    /// The key file of a private network.
+    pub(crate) swarm_key: Option<PathBuf>,
     pub(crate) deadline: Duration,
 }
 
@@ -115,6 +117,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options> {
         key: "ed25519".into(),
         early: "on".into(),
         tls: PathBuf::new(),
+        swarm_key: None,
         deadline: Duration::from_secs(55),
     };
     while let Some(flag) = args.next() {
@@ -128,6 +131,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options> {
             "--key" => options.key = value,
             "--early" => options.early = value,
             "--tls" => options.tls = value.into(),
+            "--swarm-key" => options.swarm_key = Some(value.into()),
             "--deadline" => options.deadline = Duration::from_secs(value.parse()?),
             _ => return Err(format!("unexpected argument {flag}\n{USAGE}").into()),
         }

@@ -16,7 +16,9 @@ use libp2p::{
     floodsub, gossipsub, identify,
     identity::Keypair,
     multiaddr::Protocol,
-    ping, quic, swarm,
+    ping,
+    pnet::{PnetConfig, PreSharedKey},
+    quic, swarm,
     swarm::NetworkBehaviour,
     swarm::SwarmEvent,
     swarm::behaviour::toggle::Toggle,
@@ -197,7 +199,17 @@ fn transport(
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
     let tcp = tcp::tokio::Transport::new(tcp::Config::default());
     match options.transport.as_str() {
-        "tcp" => upgraded(tcp, options, keys, chosen),
+        "tcp" => match &options.swarm_key {
+            Some(file) => {
+                let key: PreSharedKey = std::fs::read_to_string(file)?.parse()?;
+                let private = tcp.and_then(move |io, _| PnetConfig::new(key).handshake(io));
+                upgraded(private, options, keys, chosen)
+            }
+            None => upgraded(tcp, options, keys, chosen),
+        },
+        other if options.swarm_key.is_some() => {
+            Err(Unsupported(format!("private networks over {other} here")).into())
+        }
         "ws" => upgraded(websocket::Config::new(tcp), options, keys, chosen),
         "wss" => {
             let mut secure = websocket::Config::new(tcp);
