@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use p2p::core::{Multiaddr, Protocol, SecurityError, TransportError};
+use p2p::core::{Blame, Cause, Multiaddr, Protocol, SecurityError, TransportError};
 use p2p::multistream::NegotiationError;
 use p2p::perf::PerfError;
 use p2p::socks::{Refused, SocksError};
@@ -88,7 +88,10 @@ fn attempts() -> impl Iterator<Item = UpgradeError> {
         UpgradeError::Muxer(refused().into()),
         UpgradeError::Security(SecurityError::WrongPeer { expected, found }),
         UpgradeError::Security(kind(io::ErrorKind::UnexpectedEof).into()),
-        UpgradeError::Security(SecurityError::Protocol("decrypt error".into())),
+        UpgradeError::Security(SecurityError::Protocol(Cause::new(
+            Blame::Remote,
+            "decrypt error",
+        ))),
         UpgradeError::SelfDial,
         UpgradeError::Denied(denied),
         UpgradeError::Limit(exceeded.unwrap_err()),
@@ -154,7 +157,7 @@ fn ways() -> [Failure; 5] {
     };
     let other_key = || io::Error::new(io::ErrorKind::InvalidData, p2p::pnet::KeysMayDiffer);
     let authority = HandshakeError::UnknownAuthority(kind(io::ErrorKind::InvalidData));
-    let handshake = TransportError::Handshake(Box::new(authority));
+    let handshake = TransportError::Handshake(Cause::new(authority.blame(), authority));
     [
         attempted(UpgradeError::Negotiation(other_key().into())),
         attempted(UpgradeError::Security(other_key().into())),

@@ -26,6 +26,46 @@ impl fmt::Display for Blame {
     }
 }
 
+/// The error of a protocol that a seam does not know, and whose fault that protocol says it is.
+///
+/// Reads as the error itself, and is one behind `*`: `cause.downcast_ref::<MyError>()`.
+pub struct Cause {
+    error: Box<dyn std::error::Error + Send + Sync>,
+    blame: Blame,
+}
+
+impl Cause {
+    /// `error`, for which `blame` is responsible.
+    pub fn new(blame: Blame, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let error = error.into();
+        Self { error, blame }
+    }
+
+    /// Who to hold responsible.
+    pub fn blame(&self) -> Blame {
+        self.blame
+    }
+
+    /// The error itself.
+    pub fn into_inner(self) -> Box<dyn std::error::Error + Send + Sync> {
+        self.error
+    }
+}
+
+impl std::ops::Deref for Cause {
+    type Target = dyn std::error::Error + Send + Sync;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.error
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
 /// Prints an error with its sources, innermost last, leaving out sources that repeat.
 pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'static));
 

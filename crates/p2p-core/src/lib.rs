@@ -41,7 +41,7 @@ pub mod uvarint;
 
 pub use addr::{AddrExt, Carrier};
 pub use budget::{Budget, Exceeded, Permit};
-pub use error::{Blame, Chain, ErrorCode};
+pub use error::{Blame, Cause, Chain, ErrorCode};
 pub use futures::future::BoxFuture;
 pub use futures::io::{AsyncRead, AsyncWrite};
 pub use gate::{AllowAll, Denied, Gate};

@@ -6,7 +6,7 @@ use std::io;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use crate::{Blame, BoxIo, PeerId, Protocol, Role};
+use crate::{Blame, BoxIo, Cause, PeerId, Protocol, Role};
 
 /// A secure channel protocol, holding our own identity.
 pub trait Security: Send + Sync + fmt::Debug + 'static {
@@ -66,9 +66,9 @@ pub enum SecurityError {
         /// What the remote offered, at most eight entries.
         theirs: Vec<String>,
     },
-    /// The remote broke the handshake protocol; the source is the protocol's own error.
+    /// The handshake protocol failed; the source is the protocol's own error.
     #[error("handshake failed")]
-    Protocol(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Protocol(#[source] Cause),
     /// Somebody else answered.
     #[error("wrong peer: expected {expected}, found {found}")]
     WrongPeer {
@@ -84,9 +84,8 @@ impl SecurityError {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Io(_) => Blame::Network,
-            Self::NoCommonMuxer { .. } | Self::Protocol(_) | Self::WrongPeer { .. } => {
-                Blame::Remote
-            }
+            Self::NoCommonMuxer { .. } | Self::WrongPeer { .. } => Blame::Remote,
+            Self::Protocol(cause) => cause.blame(),
         }
     }
 }

@@ -11,8 +11,8 @@ use futures::executor::block_on;
 
 use crate::golden::Texts;
 use crate::{
-    Blame, Budget, ConnectionEnd, Denied, Elapsed, ErrorCode, Exceeded, Multiaddr, OpenError,
-    PeerId, Protocol, SecurityError, StreamReset, TransportError, frame, uvarint,
+    Blame, Budget, Cause, ConnectionEnd, Denied, Elapsed, ErrorCode, Exceeded, Multiaddr,
+    OpenError, PeerId, Protocol, SecurityError, StreamReset, TransportError, frame, uvarint,
 };
 
 #[test]
@@ -102,7 +102,7 @@ fn securities() -> [SecurityError; 4] {
             ours: vec![Protocol::from_static("/yamux/1.0.0")],
             theirs: vec!["/mplex/6.7.0".to_owned(), "\u{1b}[2J".to_owned()],
         },
-        SecurityError::Protocol("what the handshake says".into()),
+        SecurityError::Protocol(Cause::new(Blame::Remote, "what the handshake says")),
         SecurityError::WrongPeer {
             expected: peer(1),
             found: peer(2),
@@ -125,7 +125,7 @@ fn transports() -> Vec<TransportError> {
             addr: addr.clone(),
             source: io::ErrorKind::AddrInUse.into(),
         },
-        TransportError::Handshake("what the transport says".into()),
+        TransportError::Handshake(Cause::new(Blame::Remote, "what the transport says")),
         TransportError::Security(wrong_peer),
         TransportError::Unsupported { addr },
     ]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use crate::{Blame, BoxIo, Exceeded, Multiaddr, Muxing, PeerId, SecurityError};
+use crate::{Blame, BoxIo, Cause, Exceeded, Multiaddr, Muxing, PeerId, SecurityError};
 
 /// Which end of a connection we are. Decides the roles of the handshake and the stream ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -173,7 +173,7 @@ pub enum TransportError {
     },
     /// The transport's own handshake failed.
     #[error("handshake of the transport failed")]
-    Handshake(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Handshake(#[source] Cause),
     /// The link could not be secured.
     #[error(transparent)]
     Security(#[from] SecurityError),
@@ -197,7 +197,7 @@ impl TransportError {
             }
             Self::Connect { .. } => Blame::Network,
             Self::Limit(_) | Self::Listen { .. } | Self::Unsupported { .. } => Blame::Us,
-            Self::Handshake(_) => Blame::Remote,
+            Self::Handshake(cause) => cause.blame(),
             Self::Security(error) => error.blame(),
         }
     }
@@ -206,6 +206,31 @@ impl TransportError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_handshake_is_blamed_on_whom_its_own_error_blames() {
+        for blame in [Blame::Us, Blame::Remote, Blame::Network] {
+            let handshake = TransportError::Handshake(Cause::new(blame, "no entropy"));
+            assert_eq!(handshake.blame(), blame);
+            let security = SecurityError::Protocol(Cause::new(blame, "no entropy"));
+            assert_eq!(security.blame(), blame);
+            assert_eq!(TransportError::from(security).blame(), blame);
+        }
+    }
+
+    #[test]
+    fn the_error_of_a_protocol_is_found_behind_its_cause() {
+        let own: io::Error = io::ErrorKind::TimedOut.into();
+        let handshake = TransportError::Handshake(Cause::new(Blame::Network, own));
+
+        let source = std::error::Error::source(&handshake);
+        let found = source.and_then(|source| source.downcast_ref::<io::Error>());
+        assert!(found.is_some(), "{handshake:?}");
+        let TransportError::Handshake(cause) = &handshake else {
+            panic!("{handshake:?}");
+        };
+        assert!(cause.downcast_ref::<io::Error>().is_some());
+    }
 
     #[test]
     fn an_address_that_cannot_be_connected_to_is_our_mistake() {

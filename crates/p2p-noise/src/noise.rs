@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use p2p_core::{BoxIo, PeerId, Protocol, Role, Rt, Secured, Security, SecurityError};
+use p2p_core::{BoxIo, Cause, PeerId, Protocol, Role, Rt, Secured, Security, SecurityError};
 use p2p_keys::{Keypair, PublicKey};
 use zeroize::Zeroizing;
 
@@ -319,7 +319,7 @@ fn frame(message: &[u8]) -> Vec<u8> {
 }
 
 fn protocol(error: HandshakeError) -> SecurityError {
-    SecurityError::Protocol(Box::new(error))
+    SecurityError::Protocol(Cause::new(error.blame(), error))
 }
 
 fn check_peer(expect: Option<PeerId>, remote: &Verified) -> Result<(), SecurityError> {

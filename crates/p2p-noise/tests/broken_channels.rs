@@ -15,7 +15,7 @@ use futures::future::{BoxFuture, poll_fn};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use p2p_core::conformance::faulty::{Fault, Faulty, broken};
 use p2p_core::conformance::security::{Party, RULES, Subject, rule};
-use p2p_core::{BoxIo, PeerId, Protocol, Role, Secured, Security, SecurityError};
+use p2p_core::{Blame, BoxIo, Cause, PeerId, Protocol, Role, Secured, Security, SecurityError};
 use p2p_keys::Keypair;
 use p2p_noise::Noise;
 
@@ -182,7 +182,9 @@ async fn plain(mut io: BoxIo, peer: PeerId) -> Result<Secured, SecurityError> {
     let peer = PeerId::from_bytes(&id);
     Ok(Secured {
         io,
-        peer: peer.map_err(|error| SecurityError::Protocol(error.to_string().into()))?,
+        peer: peer.map_err(|error| {
+            SecurityError::Protocol(Cause::new(Blame::Remote, error.to_string()))
+        })?,
         public_key: id.split_off(2).into(),
         muxer: None,
     })

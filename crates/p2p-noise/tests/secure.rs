@@ -611,7 +611,7 @@ fn protocol_error(outcome: Outcome<End>) -> HandshakeError {
     let SecurityError::Protocol(source) = error else {
         panic!("{error:?}")
     };
-    *source.downcast().unwrap()
+    *source.into_inner().downcast().unwrap()
 }
 
 async fn send(io: &mut End, message: &[u8]) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::future::{BoxFuture, try_join};
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use p2p_core::{
-    Blame, BoxIo, Chain, PeerId, Protocol, Role, Secured, Security, SecurityError, frame,
+    Blame, BoxIo, Cause, Chain, PeerId, Protocol, Role, Secured, Security, SecurityError, frame,
 };
 use p2p_keys::{Keypair, PublicKey};
 
@@ -121,7 +121,7 @@ impl Security for Plaintext {
 }
 
 fn protocol(error: PlaintextError) -> SecurityError {
-    SecurityError::Protocol(Box::new(error))
+    SecurityError::Protocol(Cause::new(error.blame(), error))
 }
 
 fn read_failed(error: frame::Error) -> SecurityError {

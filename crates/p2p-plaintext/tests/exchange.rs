@@ -206,7 +206,7 @@ fn hear(bytes: &[u8]) -> PlaintextError {
     let SecurityError::Protocol(source) = error else {
         panic!("{error:?}")
     };
-    *source.downcast().unwrap()
+    *source.into_inner().downcast().unwrap()
 }
 
 fn said(id: &[u8], key: &[u8]) -> Vec<u8> {

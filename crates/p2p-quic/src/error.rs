@@ -58,6 +58,12 @@ pub enum HandshakeError {
     /// The remote does not take our certificate, or expects somebody else here; its alert.
     #[error("the remote refuses our certificate, or expects somebody else (alert {0:?})")]
     CertificateRefused(AlertDescription),
+    /// We ended it ourselves.
+    #[error("we ended the QUIC handshake: {reason}")]
+    Ours {
+        /// Why.
+        reason: String,
+    },
     /// The remote has no room, or accepts no connections on this socket.
     #[error("the remote refuses connections")]
     Refused,
@@ -81,6 +87,7 @@ impl HandshakeError {
     pub fn blame(&self) -> Blame {
         match self {
             Self::CertificateRefused(_) | Self::Silent => Blame::Network,
+            Self::Ours { .. } => Blame::Us,
             Self::Certificate(_) | Self::Quic { .. } | Self::Refused | Self::Version => {
                 Blame::Remote
             }
@@ -106,9 +113,10 @@ impl From<ConnectionError> for HandshakeError {
             ConnectionError::TimedOut => Self::Silent,
             ConnectionError::TransportError(_)
             | ConnectionError::ApplicationClosed(_)
-            | ConnectionError::Reset
-            | ConnectionError::LocallyClosed
-            | ConnectionError::CidsExhausted => Self::Quic {
+            | ConnectionError::Reset => Self::Quic {
+                reason: error.to_string(),
+            },
+            ConnectionError::LocallyClosed | ConnectionError::CidsExhausted => Self::Ours {
                 reason: error.to_string(),
             },
         }
@@ -172,5 +180,7 @@ mod tests {
         assert_eq!(silent.blame(), Blame::Network);
         let version = HandshakeError::from(ConnectionError::VersionMismatch);
         assert_eq!(version.blame(), Blame::Remote);
+        let ours = HandshakeError::from(ConnectionError::LocallyClosed);
+        assert_eq!(ours.blame(), Blame::Us);
     }
 }

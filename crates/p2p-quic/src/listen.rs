@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt, poll_fn};
-use p2p_core::{Exceeded, Incoming, Link, Listener, Multiaddr, TransportError};
+use p2p_core::{Cause, Exceeded, Incoming, Link, Listener, Multiaddr, TransportError};
 use quinn_proto::ServerConfig;
 
 use crate::addr::multiaddr;
@@ -108,7 +108,7 @@ impl Ticket {
         };
         let (server, verdict) = match self.identity.accepting(&self.server) {
             Ok(one) => one,
-            Err(error) => return Err(TransportError::Handshake(Box::new(error))),
+            Err(error) => return Err(TransportError::Handshake(Cause::new(error.blame(), error))),
         };
         match self.endpoint.accept(arrival, server) {
             Err(error) => Err(failed(error.into())),
@@ -130,5 +130,5 @@ impl Drop for Ticket {
 }
 
 pub(crate) fn failed(error: HandshakeError) -> TransportError {
-    TransportError::Handshake(Box::new(error))
+    TransportError::Handshake(Cause::new(error.blame(), error))
 }

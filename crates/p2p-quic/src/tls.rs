@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use p2p_core::{PeerId, Rt, SecurityError, TransportError};
+use p2p_core::{Cause, PeerId, Rt, SecurityError, TransportError};
 use p2p_keys::PublicKey;
 use p2p_tls::{CertificateError, Credentials, Verdict, Verifier, certificate};
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -118,7 +118,8 @@ pub(crate) fn explain(error: TransportError, verdict: &Verdict) -> TransportErro
             SecurityError::WrongPeer { expected, found }.into()
         }
         Some(refused) => {
-            SecurityError::Protocol(Box::new(HandshakeError::Certificate(refused))).into()
+            let refused = HandshakeError::Certificate(refused);
+            SecurityError::Protocol(Cause::new(refused.blame(), refused)).into()
         }
     }
 }

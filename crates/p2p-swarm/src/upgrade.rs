@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use p2p_core::{
-    BoxIo, Established, Instant, Multiplex, Muxing, PeerId, Protocol, Role, Secured, Security,
-    SecurityError,
+    Blame, BoxIo, Cause, Established, Instant, Multiplex, Muxing, PeerId, Protocol, Role, Secured,
+    Security, SecurityError,
 };
 use p2p_multistream as multistream;
 
@@ -263,7 +263,7 @@ async fn negotiate(
 fn find<T>(all: &[T], is: impl Fn(&T) -> bool) -> Result<&T, UpgradeError> {
     all.iter().find(|one| is(one)).ok_or_else(|| {
         let what = "the handshake agreed on a protocol that was not offered";
-        UpgradeError::Security(SecurityError::Protocol(what.into()))
+        UpgradeError::Security(SecurityError::Protocol(Cause::new(Blame::Us, what)))
     })
 }
 

@@ -111,9 +111,22 @@ impl HandshakeError {
     pub fn blame(&self) -> Blame {
         match self {
             Self::CertificateRefused(_) => Blame::Network,
+            Self::Tls(error) if is_ours(error) => Blame::Us,
             Self::Certificate(_) | Self::Tls(_) => Blame::Remote,
         }
     }
+}
+
+/// Whether TLS failed for want of something here, whatever the remote said.
+fn is_ours(error: &rustls::Error) -> bool {
+    matches!(
+        error,
+        rustls::Error::EncryptError
+            | rustls::Error::FailedToGetCurrentTime
+            | rustls::Error::FailedToGetRandomBytes
+            | rustls::Error::HandshakeNotComplete
+            | rustls::Error::InconsistentKeys(_)
+    )
 }
 
 impl From<rustls::Error> for HandshakeError {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::io::{AsyncRead, AsyncWrite};
 use futures_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
-use p2p_core::{BoxIo, PeerId, Protocol, Role, Rt, Secured, Security, SecurityError};
+use p2p_core::{BoxIo, Cause, PeerId, Protocol, Role, Rt, Secured, Security, SecurityError};
 use p2p_keys::{Keypair, PublicKey};
 use rustls::CommonState;
 use rustls::pki_types::ServerName;
@@ -235,5 +235,5 @@ fn failed(error: io::Error) -> SecurityError {
 }
 
 fn protocol(error: HandshakeError) -> SecurityError {
-    SecurityError::Protocol(Box::new(error))
+    SecurityError::Protocol(Cause::new(error.blame(), error))
 }

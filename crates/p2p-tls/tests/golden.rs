@@ -25,7 +25,8 @@ fn every_error_reads_as_it_should() {
         HandshakeError::Certificate(CertificateError::NoExtension),
         rustls::Error::AlertReceived(AlertDescription::CertificateUnknown).into(),
         rustls::Error::AlertReceived(AlertDescription::HandshakeFailure).into(),
-        HandshakeError::Tls(rustls::Error::HandshakeNotComplete),
+        HandshakeError::Tls(rustls::Error::DecryptError),
+        HandshakeError::Tls(rustls::Error::FailedToGetRandomBytes),
     ];
     let whole = [
         secure(Role::Dialer, b"HTTP/1.1 400 Bad Request\r\n\r\n"),

@@ -9,7 +9,8 @@ use async_tungstenite::{accept_async_with_config, client_async_with_config};
 use futures::future::{BoxFuture, FutureExt};
 use futures_rustls::{TlsAcceptor, TlsConnector};
 use p2p_core::{
-    BoxIo, Dialed, Exceeded, Incoming, Link, Listener, Multiaddr, PeerId, Transport, TransportError,
+    Blame, BoxIo, Cause, Dialed, Exceeded, Incoming, Link, Listener, Multiaddr, PeerId, Transport,
+    TransportError,
 };
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
@@ -219,15 +220,19 @@ fn raw(link: Link) -> Result<BoxIo, TransportError> {
         Link::Raw(io) => Ok(io),
         Link::Muxed(_) => {
             let what = "the transport below yields streams, not bytes";
-            Err(TransportError::Handshake(what.into()))
+            Err(TransportError::Handshake(Cause::new(Blame::Us, what)))
         }
     }
 }
 
 fn tls(error: io::Error) -> TransportError {
-    TransportError::Handshake(Box::new(HandshakeError::of_tls(error)))
+    failed(HandshakeError::of_tls(error))
 }
 
 fn upgrade(error: async_tungstenite::tungstenite::Error) -> TransportError {
-    TransportError::Handshake(Box::new(HandshakeError::Upgrade(Box::new(error))))
+    failed(HandshakeError::Upgrade(Box::new(error)))
+}
+
+fn failed(error: HandshakeError) -> TransportError {
+    TransportError::Handshake(Cause::new(error.blame(), error))
 }

@@ -139,7 +139,7 @@ async fn answered(rt: &Rt, said: &'static [u8]) -> HandshakeError {
     let TransportError::Handshake(step) = dialed.err().unwrap() else {
         panic!("an error of the handshake");
     };
-    *step.downcast().unwrap()
+    *step.into_inner().downcast().unwrap()
 }
 
 #[test]

@@ -12,8 +12,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, io};
 use p2p_core::{
-    AddrExt, BoxIo, Budget, Multiaddr, Multiplex, Muxing, PeerId, Protocol, Role, Rt, Secured,
-    Security, SecurityError, TcpOptions, frame,
+    AddrExt, Blame, BoxIo, Budget, Cause, Multiaddr, Multiplex, Muxing, PeerId, Protocol, Role, Rt,
+    Secured, Security, SecurityError, TcpOptions, frame,
 };
 use p2p_sim::{Host, Link, Sim};
 use p2p_swarm::{
@@ -54,7 +54,7 @@ impl Security for Credulous {
                 frame::write(&mut io, &own).await?;
             }
             let peer = PeerId::from_bytes(&theirs)
-                .map_err(|error| SecurityError::Protocol(error.into()))?;
+                .map_err(|error| SecurityError::Protocol(Cause::new(Blame::Remote, error)))?;
             if let Some(expected) = expect.filter(|expected| *expected != peer) {
                 return Err(SecurityError::WrongPeer {
                     expected,

@@ -7,8 +7,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use p2p_core::{
-    Budget, Dialed, Established, Incoming, Link, Listener, Multiaddr, Multiplex, PeerId, Role, Rt,
-    SecurityError, Transport, TransportError,
+    Blame, Budget, Cause, Dialed, Established, Incoming, Link, Listener, Multiaddr, Multiplex,
+    PeerId, Role, Rt, SecurityError, Transport, TransportError,
 };
 use p2p_tcp::{Config, Tcp};
 use p2p_yamux::Yamux;
@@ -56,7 +56,9 @@ impl Named {
         io.write_all(&id).await.map_err(SecurityError::Io)?;
         io.read_exact(&mut id).await.map_err(SecurityError::Io)?;
         let found = PeerId::from_bytes(&id);
-        let found = found.map_err(|error| SecurityError::Protocol(error.to_string().into()))?;
+        let found = found.map_err(|error| {
+            SecurityError::Protocol(Cause::new(Blame::Remote, error.to_string()))
+        })?;
         if let Some(expected) = expect.filter(|expected| *expected != found) {
             return Err(SecurityError::WrongPeer { expected, found }.into());
         }
