@@ -115,7 +115,7 @@ fn streams() -> [Failure; 7] {
         proposed: vec![ECHO],
     };
     let reset = p2p::StreamReset {
-        by: p2p::Blame::Remote,
+        by: Blame::Remote,
         code: p2p::ErrorCode::RATE_LIMITED,
     };
     [
