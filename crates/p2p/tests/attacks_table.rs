@@ -50,12 +50,14 @@ fn function(line: &str) -> Option<&str> {
 }
 
 /// The rules of a conformance suite and the targets of the fuzzer that a source lists.
-fn listed(source: &str) -> BTreeSet<&str> {
+fn listed<'a>(source: &'a str) -> BTreeSet<&'a str> {
     let mut found = BTreeSet::new();
     for (open, close) in [("\nrules! {", '}'), ("= targets![", ']')] {
         for behind in source.split(open).skip(1) {
             let list = behind.split(close).next().unwrap_or_default();
-            found.extend(list.split([',', '\n']).map(str::trim));
+            // Behind a rule is where it comes from.
+            let name = |entry: &'a str| entry.split(": ").next().unwrap_or_default().trim();
+            found.extend(list.split([',', '\n']).map(name));
         }
     }
     found
@@ -135,7 +137,7 @@ fn helpers_and_ignored_tests_do_not_count() {
         fn quick() {}
         fn another() {}";
     assert_eq!(tests(source), BTreeSet::from(["quick"]));
-    let source = "fn rule() {}\nrules! {\n    rule\n}\nfn other() {}";
+    let source = "fn rule() {}\nrules! {\n    rule: SPEC,\n}\nfn other() {}";
     assert!(listed(source).contains("rule") && !listed(source).contains("other"));
     assert!(tests(source).is_empty());
 }
