@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use futures::{StreamExt, TryStreamExt, stream};
-use p2p::{Connection, Host};
+use futures::{StreamExt, TryStreamExt, io, stream};
+use p2p::{Connection, Host, StreamReset};
 use serde_json::json;
 
 use super::basic::{echo_once, exchange, open};
@@ -25,6 +25,8 @@ struct Done {
     echoes: u64,
     bursts: u64,
     transfers: u64,
+    /// Streams of bursts that were reset unheard, and done again one by one.
+    again: u64,
     worst: Duration,
 }
 
@@ -56,7 +58,11 @@ pub(super) async fn hour(host: &Host, connection: &Connection) -> Result<(), Nod
                 done.echoes += 1;
             }
             2 => {
-                burst(connection).await?.map_err(failed("burst"))?;
+                for seed in burst(connection).await?.map_err(failed("burst"))? {
+                    let echoed = echo_once(connection, seed, BURST_BYTES).await?;
+                    echoed.map_err(failed("echo after a burst"))?;
+                    done.again += 1;
+                }
                 done.bursts += 1;
             }
             _ => {
@@ -74,23 +80,32 @@ pub(super) async fn hour(host: &Host, connection: &Connection) -> Result<(), Nod
         echoes,
         bursts,
         transfers,
+        again,
         worst,
     } = done;
     event(
         "hour",
         json!({ "seconds": HOUR.as_secs(), "pings": pings, "echoes": echoes, "bursts": bursts,
-            "transfers": transfers, "worst_ms": millis(worst) }),
+            "transfers": transfers, "again": again, "worst_ms": millis(worst) }),
     );
     Ok(())
 }
 
-/// Echoes on streams that are open at the same time.
-async fn burst(connection: &Connection) -> Result<futures::io::Result<()>, NodeError> {
+/// Echoes on streams that are open at the same time; the seeds of those that were reset.
+async fn burst(connection: &Connection) -> Result<io::Result<Vec<u8>>, NodeError> {
     let echoes = stream::iter(0..BURST).map(Ok::<_, NodeError>);
-    let echoes = echoes.map_ok(|seed| echo_once(connection, seed, BURST_BYTES));
+    let echoes = echoes.map_ok(|seed| async move {
+        let echoed = echo_once(connection, seed, BURST_BYTES).await?;
+        Ok(echoed
+            .map(|()| None)
+            .or_else(|error| match StreamReset::of(&error) {
+                Some(_) => Ok(Some(seed)),
+                None => Err(error),
+            }))
+    });
     let done: Vec<_> = echoes
         .try_buffer_unordered(usize::from(BURST))
         .try_collect()
         .await?;
-    Ok(done.into_iter().collect())
+    Ok(done.into_iter().filter_map(io::Result::transpose).collect())
 }
