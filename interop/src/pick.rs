@@ -85,9 +85,11 @@ pub(crate) fn makes_sense(test: Test, security: Security, muxer: Muxer) -> bool 
     let coded = muxer != Muxer::Mplex || test != Test::Codes;
     // Identities meet in the handshake: what comes after makes no difference.
     let keyed = muxer != Muxer::Mplex || test.key().is_none();
+    // A version is agreed on by stream, whatever carries it.
+    let versioned = muxer != Muxer::Mplex || test.version().is_none();
     // QUIC has one security and one way to carry streams.
     let chosen = muxer != Muxer::Own || !matches!(test, Test::Choose | Test::Late);
-    early && coded && keyed && chosen
+    early && coded && keyed && versioned && chosen
 }
 
 impl FromStr for Pick {
