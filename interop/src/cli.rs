@@ -70,7 +70,7 @@ pub(crate) struct RunArgs {
     /// How often each cell is run.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) repeat: NonZeroUsize,
-    /// Pairs at a time. Default: one for each core, at most four.
+    /// Pairs at a time. Default: one more than cores, at most four.
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// What a cell may take before it is ended and has failed; large and long tests have more.

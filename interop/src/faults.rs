@@ -345,6 +345,13 @@ pub(crate) fn explain(cell: &Cell, evidence: &str) -> Option<&'static Fault> {
         .find(|fault| fault.concerns(cell) && fault.shows_in(evidence))
 }
 
+/// Whether a fault of this very test may show: such a cell may wait for its whole deadline.
+pub(crate) fn may_wait(cell: &Cell) -> bool {
+    KNOWN
+        .iter()
+        .any(|fault| fault.test.is_some() && fault.concerns(cell))
+}
+
 impl Fault {
     fn concerns(&self, cell: &Cell) -> bool {
         let is = |role, peer: Peer, other: Peer| {

@@ -28,13 +28,15 @@ mod transcript;
 mod versions;
 
 use std::{
+    cmp::Reverse,
+    collections::VecDeque,
     fs::{self, File},
     io::{self, Write as _},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{
-        atomic::{AtomicUsize, Ordering},
+        Mutex, PoisonError,
         mpsc::{Sender, channel},
     },
     thread,
@@ -51,6 +53,8 @@ use crate::{
 
 /// Pairs at a time if nobody says otherwise: more only make each other slow.
 const MOST_JOBS: usize = 4;
+/// So many more than cores: much of a cell is waiting.
+const WAITING_JOBS: usize = 1;
 
 /// Why nothing could be run at all.
 #[derive(Debug, thiserror::Error)]
@@ -211,13 +215,13 @@ fn run_all(cells: &[(Cell, usize)], programs: &Programs, logs: &Path, args: &Run
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let jobs = args
         .jobs
-        .map_or_else(|| cores.min(MOST_JOBS), NonZeroUsize::get);
-    let next = AtomicUsize::new(0);
+        .map_or_else(|| (cores + WAITING_JOBS).min(MOST_JOBS), NonZeroUsize::get);
+    let queue = Mutex::new(longest_first(cells));
     let (done, rows) = channel();
     thread::scope(|scope| {
         for _ in 0..jobs.min(cells.len()) {
-            let (next, done) = (&next, done.clone());
-            scope.spawn(move || work(cells, next, programs, logs, args, &done));
+            let (queue, done) = (&queue, done.clone());
+            scope.spawn(move || work(queue, programs, logs, args, &done));
         }
         drop(done);
         let mut all: Vec<(usize, Row)> = Vec::new();
@@ -230,18 +234,30 @@ fn run_all(cells: &[(Cell, usize)], programs: &Programs, logs: &Path, args: &Run
     })
 }
 
+/// A cell, the number of its repetition, and the place of its row.
+type Job<'a> = (usize, &'a (Cell, usize));
+
+/// What takes long, or waits, begins while there is something else to do beside it.
+fn longest_first(cells: &[(Cell, usize)]) -> VecDeque<Job<'_>> {
+    let mut jobs: Vec<_> = cells.iter().enumerate().collect();
+    jobs.sort_by_key(|(_, (cell, _))| Reverse((cell.test.at_least(), faults::may_wait(cell))));
+    jobs.into()
+}
+
 /// One worker: takes the next cell until there is none.
 fn work(
-    cells: &[(Cell, usize)],
-    next: &AtomicUsize,
+    queue: &Mutex<VecDeque<Job<'_>>>,
     programs: &Programs,
     logs: &Path,
     args: &RunArgs,
     done: &Sender<(usize, Row)>,
 ) {
     loop {
-        let index = next.fetch_add(1, Ordering::Relaxed);
-        let Some((cell, run)) = cells.get(index) else {
+        let next = queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
+        let Some((index, (cell, run))) = next else {
             return;
         };
         let row = match (programs.get(&cell.listener), programs.get(&cell.dialer)) {
@@ -284,4 +300,35 @@ fn write_rows(rows: &[Row], path: &Path) -> io::Result<()> {
         writeln!(file, "{}", row.to_json())?;
     }
     file.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::{Muxer, Security, Test, Transport};
+
+    #[test]
+    fn what_takes_long_or_may_wait_begins_first() {
+        let cell = |listener, test| Cell {
+            dialer: Peer::P2p,
+            listener,
+            transport: Transport::Tcp,
+            security: Security::Noise,
+            muxer: Muxer::Yamux,
+            test,
+        };
+        let cells = [
+            (cell(Peer::Go, Test::Ping), 0),
+            (cell(Peer::Rust, Test::Reset), 0),
+            (cell(Peer::Go, Test::Minute), 0),
+            (cell(Peer::Go, Test::Echo), 0),
+        ];
+
+        let order: Vec<_> = longest_first(&cells)
+            .iter()
+            .map(|(index, _)| *index)
+            .collect();
+
+        assert_eq!(order, [2, 1, 0, 3]);
+    }
 }

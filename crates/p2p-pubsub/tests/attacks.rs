@@ -4,6 +4,7 @@
     reason = "of what comes out, only some is looked at"
 )]
 
+mod scored;
 mod support;
 
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use p2p_core::{Budget, Instant};
 use p2p_pubsub::wire::{Control, Extensions};
 use p2p_pubsub::{
     Config, Draft, DropCause, Floodsub, GossipConfig, Message, MessageId, MessageIdFn, Output,
-    PruneCause, Refusal, Reject, Router, ScoreParams, SignatureError, Thresholds, Topic,
-    TopicParams, Trace, Verdict, Version,
+    PruneCause, Refusal, Reject, Router, SignatureError, Topic, TopicParams, Trace, Verdict,
+    Version,
 };
 use proptest::prelude::*;
 use support::{
@@ -25,21 +26,16 @@ use support::{
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Invalid messages and misbehaviour cost.
+/// Invalid messages count as well, and nothing is forgotten soon.
 fn scored() -> GossipConfig {
     let mut topic = TopicParams::default();
     topic.invalid_message_deliveries_weight = -10.0;
     topic.invalid_message_deliveries_decay = 0.99;
-    let mut params = ScoreParams::default();
-    params.topics.insert("t".into(), topic);
-    params.behaviour_penalty_weight = -1.0;
-    params.behaviour_penalty_threshold = 0.0;
-    params.behaviour_penalty_decay = 0.99;
-    let mut thresholds = Thresholds::default();
-    thresholds.gossip = -10.0;
-    thresholds.publish = -20.0;
-    thresholds.graylist = -80.0;
-    let mut config = GossipConfig::default();
-    config.scoring = Some((params, thresholds));
+    let mut config = scored::scored();
+    if let Some((params, _)) = &mut config.scoring {
+        params.topics.insert("t".into(), topic);
+        params.behaviour_penalty_decay = 0.99;
+    }
     config
 }
 

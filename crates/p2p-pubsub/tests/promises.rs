@@ -4,6 +4,7 @@
     reason = "of what is sent, only some is looked at"
 )]
 
+mod scored;
 mod support;
 
 use std::time::Duration;
@@ -15,24 +16,12 @@ use p2p_pubsub::{
     MessageIdFn, Output, PartialMode, Refusal, Reject, Router, ScoreParams, SignatureError,
     Thresholds, Topic, Verdict, Version,
 };
+use scored::scored;
 use support::{Bench, frames, id_of, peer, refused, rejected, rpc, signed};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Only broken promises cost.
-fn scored() -> GossipConfig {
-    let mut params = ScoreParams::default();
-    params.behaviour_penalty_weight = -1.0;
-    params.behaviour_penalty_threshold = 0.0;
-    let mut thresholds = Thresholds::default();
-    thresholds.gossip = -10.0;
-    thresholds.publish = -20.0;
-    thresholds.graylist = -80.0;
-    let mut config = GossipConfig::default();
-    config.scoring = Some((params, thresholds));
-    config
-}
-
 fn wanted(sent: &[Control]) -> Vec<MessageId> {
     let ids = |item: &Control| match item {
         Control::IWant(ids) => ids.clone(),

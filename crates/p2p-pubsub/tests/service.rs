@@ -12,7 +12,7 @@ use p2p_pubsub::{
     Config, GossipConfig, Opinion, Partial, PartialMode, PartsReceived, PartsSubscription,
     Presence, PublishError, PublishFailed, Pubsub, Received, Reject, Trace, Traced, Validator,
 };
-use swarms::{keypair, listen, network, next, sim, swarm};
+use swarms::{keypair, listen, network, next, sim, swarm, two};
 
 #[test]
 fn a_message_reaches_every_subscriber_of_a_dozen_hosts_once() {
@@ -75,9 +75,7 @@ fn a_topic_ends_with_its_last_subscription() {
     let rt = hosts.first().unwrap().rt();
     sim.block_on(async {
         let network = network(&hosts, &GossipConfig::default()).await;
-        let [(_, alice), (_, bob)] = network.as_slice() else {
-            panic!("two hosts");
-        };
+        let [alice, bob] = two(&network);
         let nobody = |result| matches!(result, Err(PublishFailed::Router(PublishError::NoPeers)));
         rt.sleep(Duration::from_secs(1)).await;
         assert!(nobody(alice.publish("chat", b"anybody?").await));
@@ -102,9 +100,7 @@ fn a_subscriber_that_does_not_read_is_told_what_it_lost_and_slows_nobody() {
         let mut config = GossipConfig::default();
         config.base.subscriber_backlog = 10;
         let network = network(&hosts, &config).await;
-        let [(_, alice), (_, bob)] = network.as_slice() else {
-            panic!("two hosts");
-        };
+        let [alice, bob] = two(&network);
         let (mut slow, mut quick) = (bob.subscribe("chat"), bob.subscribe("chat"));
         rt.sleep(Duration::from_secs(1)).await;
         for n in 0..50u8 {
@@ -125,9 +121,7 @@ fn a_publisher_waits_for_room_and_nothing_is_lost() {
         let mut config = GossipConfig::default();
         config.base.queue.own_bytes = 5000;
         let network = network(&hosts, &config).await;
-        let [(_, alice), (_, bob)] = network.as_slice() else {
-            panic!("two hosts");
-        };
+        let [alice, bob] = two(&network);
         let mut chat = bob.subscribe("chat");
         rt.sleep(Duration::from_secs(1)).await;
         let publish = async {
@@ -197,9 +191,7 @@ fn a_validator_decides_what_is_delivered() {
     let rt = hosts.first().unwrap().rt();
     sim.block_on(async {
         let network = network(&hosts, &GossipConfig::default()).await;
-        let [(_, alice), (_, bob)] = network.as_slice() else {
-            panic!("two hosts");
-        };
+        let [alice, bob] = two(&network);
         let opinion = |byte: Option<&u8>| match byte {
             Some(0) => Opinion::Accept,
             Some(1) => Opinion::Ignore,
@@ -242,9 +234,7 @@ fn a_validator_that_never_answers_costs_its_places_and_nothing_else() {
     let rt = hosts.first().unwrap().rt();
     sim.block_on(async {
         let network = network(&hosts, &GossipConfig::default()).await;
-        let [(_, alice), (_, bob)] = network.as_slice() else {
-            panic!("two hosts");
-        };
+        let [alice, bob] = two(&network);
         bob.set_validator("slow", Validator::later(3, |_| std::future::pending()));
         let _slow = bob.subscribe("slow");
         let mut quick = bob.subscribe("quick");
@@ -275,9 +265,7 @@ fn messages_in_bulk_are_checked_by_several_tasks_and_stay_in_order() {
         let mut config = GossipConfig::default();
         config.base.subscriber_backlog = 1000;
         let network = network(&hosts, &config).await;
-        let [(_, alice), (_, bob)] = network.as_slice() else {
-            panic!("two hosts");
-        };
+        let [alice, bob] = two(&network);
         let mut chat = bob.subscribe("chat");
         alice.publish_when_ready("chat", b"first").await.unwrap();
         assert_eq!(next(&mut chat, &rt).await, b"first");
@@ -299,9 +287,7 @@ fn a_publisher_can_wait_for_the_first_subscriber() {
     let rt = hosts.first().unwrap().rt();
     sim.block_on(async {
         let network = network(&hosts, &GossipConfig::default()).await;
-        let [(_, alice), (_, bob)] = network.as_slice() else {
-            panic!("two hosts");
-        };
+        let [alice, bob] = two(&network);
         let early = alice.publish_when_ready("chat", b"for the first");
         let later = async {
             rt.sleep(Duration::from_secs(5)).await;

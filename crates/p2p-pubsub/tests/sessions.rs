@@ -5,6 +5,9 @@
     reason = "a test that cannot go on should stop"
 )]
 
+mod scored;
+mod swarms;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,8 +15,6 @@ use std::time::Duration;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use futures::{FutureExt, StreamExt};
 use p2p_core::{ErrorCode, Multiaddr, Protocol, Rt};
-use p2p_keys::Keypair;
-use p2p_noise::Noise;
 use p2p_pubsub::wire::{Control, Extensions, RpcOut};
 use p2p_pubsub::{
     Author, GossipConfig, MessageId, Opinion, Pubsub, Received, ScoreParams, Subscription,
@@ -21,48 +22,21 @@ use p2p_pubsub::{
 };
 use p2p_sim::{Host, Link, Sim};
 use p2p_swarm::{Connection, Stream, Swarm};
-use p2p_tcp::Tcp;
-use p2p_yamux::Yamux;
+use scored::scored;
+use swarms::{LATENCY, keypair, listen, next, sim, swarm};
 
-const LATENCY: Duration = Duration::from_millis(20);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn sim(seed: u64) -> Sim {
-    let sim = Sim::new(seed);
-    sim.default_link(Link::new(LATENCY));
-    sim
-}
-
-fn keypair(n: usize) -> Keypair {
-    let n = u8::try_from(n).unwrap();
-    Keypair::ed25519_from_seed([n + 1; 32])
-}
-
 /// A swarm that listens.
-async fn swarm(host: &Host, n: usize) -> (Swarm, Multiaddr) {
-    let (rt, keypair) = (host.rt(), keypair(n));
-    let swarm = Swarm::builder(rt.clone(), keypair.to_peer_id())
-        .transport(Tcp::new(rt, p2p_tcp::Config::default()))
-        .security(Noise::new(&keypair).unwrap())
-        .muxer(Yamux::default())
-        .build()
-        .unwrap();
-    let addr = format!("/ip4/{}/tcp/0", host.ip()).parse().unwrap();
-    let addr = swarm.listen(addr).await.unwrap().remove(0);
+async fn listening(host: &Host, n: usize) -> (Swarm, Multiaddr) {
+    let swarm = swarm(host, n);
+    let addr = listen(&swarm, host).await;
     (swarm, addr)
 }
 
 fn gossip(swarm: &Swarm, n: usize, config: GossipConfig) -> Pubsub {
     Pubsub::gossip(&(swarm.clone(), keypair(n)), config).unwrap()
-}
-
-async fn next(subscription: &mut Subscription, rt: &Rt) -> Vec<u8> {
-    let next = rt.timeout(5 * SECOND, subscription.next());
-    match next.await.expect("a message in time").unwrap() {
-        Received::Message { message, .. } => message.data().to_vec(),
-        Received::Lagged(lost) => panic!("{lost} lost"),
-    }
 }
 
 #[test]
@@ -79,7 +53,7 @@ fn a_copy_that_was_held_back_and_is_needed_leaves_when_it_is_due() {
         config.scoring = Some((params, Thresholds::default()));
         let mut all = Vec::new();
         for (n, host) in hosts.iter().enumerate() {
-            let (swarm, addr) = swarm(host, n).await;
+            let (swarm, addr) = listening(host, n).await;
             let pubsub = gossip(&swarm, n, config.clone());
             let chat = pubsub.subscribe("chat");
             all.push((swarm, addr, pubsub, chat));
@@ -119,8 +93,8 @@ fn a_pubsub_that_starts_long_after_the_connection_works_on_it() {
         let hosts = sim.hosts(2);
         let rt = hosts.first().unwrap().rt();
         sim.block_on(async {
-            let (a, _) = swarm(&hosts[0], 0).await;
-            let (b, to_b) = swarm(&hosts[1], 1).await;
+            let (a, _) = listening(&hosts[0], 0).await;
+            let (b, to_b) = listening(&hosts[1], 1).await;
             let swarms = [&a, &b];
             let early = 1 - late;
             let first = gossip(swarms[early], early, GossipConfig::default());
@@ -171,8 +145,8 @@ async fn strangers<Served>(
 where
     Served: Future<Output = ()> + Send + 'static,
 {
-    let (a, _) = swarm(&hosts[0], 0).await;
-    let (b, to_b) = swarm(&hosts[1], 1).await;
+    let (a, _) = listening(&hosts[0], 0).await;
+    let (b, to_b) = listening(&hosts[1], 1).await;
     b.handle(V1_3, serve).unwrap();
     let alice = gossip(&a, 0, config);
     let _connection = a.dial(to_b).await.unwrap();
@@ -272,19 +246,6 @@ fn hello(topics: &[&str]) -> RpcOut {
 }
 
 /// Misbehaviour costs.
-fn scored() -> GossipConfig {
-    let mut params = ScoreParams::default();
-    params.behaviour_penalty_weight = -1.0;
-    params.behaviour_penalty_threshold = 0.0;
-    let mut thresholds = Thresholds::default();
-    thresholds.gossip = -10.0;
-    thresholds.publish = -20.0;
-    thresholds.graylist = -80.0;
-    let mut config = GossipConfig::default();
-    config.scoring = Some((params, thresholds));
-    config
-}
-
 #[test]
 fn a_peer_that_opens_a_second_stream_starts_anew_without_blame() {
     let sim = sim(5);

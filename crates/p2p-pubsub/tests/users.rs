@@ -18,7 +18,7 @@ use p2p_pubsub::{
     Subscription, TopicParams, Trace, Traced, Version,
 };
 use p2p_swarm::{Event, Swarm};
-use swarms::{keypair, listen, network, next, sim, swarm};
+use swarms::{keypair, listen, network, next, sim, swarm, two};
 use tracing::span;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -43,9 +43,7 @@ fn subscribers_that_never_read_keep_nobody_else_from_getting_messages() {
         config.base.memory_budget = 256 * 1024;
         config.cache_bytes = 32 * 1024;
         let network = network(&hosts, &config).await;
-        let [(_, alice), (_, bob)] = network.as_slice() else {
-            panic!("two hosts");
-        };
+        let [alice, bob] = two(&network);
         let slow = ["one", "two", "three", "chat"].map(|topic| bob.subscribe(topic));
         let mut quick = bob.subscribe("chat");
         let data = vec![7; 8 * 1024];
@@ -82,9 +80,7 @@ fn a_subscriber_that_does_not_read_holds_so_many_bytes() {
         let mut config = GossipConfig::default();
         config.base.subscriber_backlog_bytes = 10_000;
         let network = network(&hosts, &config).await;
-        let [(_, alice), (_, bob)] = network.as_slice() else {
-            panic!("two hosts");
-        };
+        let [alice, bob] = two(&network);
         let mut chat = bob.subscribe("chat");
         for n in 0..20u8 {
             alice.publish_when_ready("chat", [n; 3000]).await.unwrap();
@@ -104,9 +100,7 @@ fn those_who_wait_for_room_in_a_topic_have_their_turn_in_the_order_of_coming() {
         let mut config = GossipConfig::default();
         config.base.queue.own_bytes = 5000;
         let network = network(&hosts, &config).await;
-        let [(_, alice), (_, bob)] = network.as_slice() else {
-            panic!("two hosts");
-        };
+        let [alice, bob] = two(&network);
         let mut chat = bob.subscribe("chat");
         rt.sleep(SECOND).await;
         // The second does not fit beside the first, the third would.
@@ -130,9 +124,7 @@ fn a_message_that_waited_goes_out_with_a_higher_number_than_those_before_it() {
     let rt = hosts.first().unwrap().rt();
     sim.block_on(async {
         let network = network(&hosts, &GossipConfig::default()).await;
-        let [(_, alice), (_, bob)] = network.as_slice() else {
-            panic!("two hosts");
-        };
+        let [alice, bob] = two(&network);
         let mut chat = bob.subscribe("chat");
         rt.sleep(SECOND).await;
         let waiting = alice.publish_when_ready("later", b"later");
@@ -158,9 +150,7 @@ fn who_gives_up_waiting_lets_the_next_one_go_and_nobody_waits_behind_a_patient_o
     let rt = hosts.first().unwrap().rt();
     sim.block_on(async {
         let network = network(&hosts, &GossipConfig::default()).await;
-        let [(_, alice), (_, bob)] = network.as_slice() else {
-            panic!("two hosts");
-        };
+        let [alice, bob] = two(&network);
         rt.sleep(SECOND).await;
         let mut first = Box::pin(alice.publish_when_ready("chat", b"first"));
         assert!(first.as_mut().now_or_never().is_none());
@@ -213,9 +203,7 @@ fn no_traces_are_made_once_nobody_reads_them() {
     let rt = hosts.first().unwrap().rt();
     sim.block_on(async {
         let network = network(&hosts, &GossipConfig::default()).await;
-        let [(_, alice), (_, bob)] = network.as_slice() else {
-            panic!("two hosts");
-        };
+        let [alice, bob] = two(&network);
         let mut chat = bob.subscribe("chat");
         let (traces, others) = (bob.traces(), bob.traces());
         alice.publish_when_ready("chat", b"one").await.unwrap();

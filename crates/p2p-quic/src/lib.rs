@@ -18,6 +18,17 @@
 //! What this crate does not do: 0-RTT, datagrams of applications, QUIC's draft 29 (`/quic`). It
 //! sets no deadline for a handshake: the caller does.
 //!
+//! A debug assertion of quinn-proto 0.11.19 fails when a remote changes its address at the wrong
+//! moment, and ends the task that drives its connection ([quinn#2658]). Builds without debug
+//! assertions, such as `--release`, are not concerned. For others, in the manifest of a workspace:
+//!
+//! ```toml
+//! [profile.dev.package.quinn-proto]
+//! debug-assertions = false
+//! ```
+//!
+//! [quinn#2658]: https://github.com/quinn-rs/quinn/issues/2658
+//!
 //! ```
 //! use futures::future::try_join;
 //! use p2p_core::{Link, Listener, Transport};

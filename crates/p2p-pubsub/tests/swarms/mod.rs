@@ -66,6 +66,14 @@ pub(crate) async fn network(hosts: &[Host], config: &GossipConfig) -> Vec<(Swarm
     all
 }
 
+/// The two of a network of two.
+pub(crate) fn two(network: &[(Swarm, Pubsub)]) -> [&Pubsub; 2] {
+    match network {
+        [(_, alice), (_, bob)] => [alice, bob],
+        more => panic!("two hosts, not {}", more.len()),
+    }
+}
+
 pub(crate) async fn next(subscription: &mut Subscription, rt: &Rt) -> Vec<u8> {
     let next = rt.timeout(Duration::from_secs(10), subscription.next());
     match next.await.expect("a message in time").unwrap() {
