@@ -203,7 +203,8 @@ pub(crate) const KNOWN: &[Fault] = &[
         security: None,
         muxer: None,
         test: Some(Test::FloodLax),
-        symptoms: &["Failed to send floodsub message"],
+        // The first by rust; the other by our node, for each stream after the first one.
+        symptoms: &["Failed to send floodsub message", "opened pubsub stream "],
         cause: "rust's floodsub writes each RPC to a stream of its own, reads one RPC of each stream, \
                 and ends the connection when one of them fails; all others have one long stream each way",
         pointer: "libp2p-floodsub 0.48.0 src/protocol.rs upgrade_inbound, src/layer.rs \

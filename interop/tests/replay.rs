@@ -52,8 +52,6 @@ const STACKS: [&str; 6] = [
 ];
 /// Streams of the recorded test.
 const STREAMS: usize = 5;
-/// Of them, those that were added last.
-const LATER: [&str; 3] = ["tcp/noise/mplex", "tcp/tls/mplex", "tcp/tls/yamux"];
 const PORT: u16 = 4001;
 /// How long the recorded side waits for bytes of ours that may never come.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -70,12 +68,7 @@ fn recordings_of_every_peer_in_both_roles_are_there() {
         for role in ["dial", "listen"] {
             let of_it = all.iter().filter(|it| it.peer == peer && it.role == role);
             let stacks: BTreeSet<&str> = of_it.map(|it| it.stack.as_str()).collect();
-            let mut wanted = BTreeSet::from(STACKS);
-            if peer == "rust" {
-                // Still to be recorded.
-                wanted.retain(|stack| !LATER.contains(stack));
-            }
-            assert!(stacks.is_superset(&wanted), "{peer} {role}: {stacks:?}");
+            assert_eq!(stacks, BTreeSet::from(STACKS), "{peer} {role}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Our end of the pubsub tests: both ends send a series of messages, the listener once it has the
 //! dialer's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -117,17 +117,23 @@ impl Series {
     }
 }
 
-/// Takes down what each peer turns out to speak, and logs why a message of theirs is refused: who
-/// waits for it does not learn that.
+/// Takes down what each peer turns out to speak, and logs what whoever waits for a message does not
+/// learn: that our stream to a peer ended and was opened anew, and why a message is refused.
 fn watch(pubsub: &Pubsub, host: &Host) -> Spoken {
     let (mut traces, spoken) = (pubsub.traces(), Spoken::default());
     let kept = Arc::clone(&spoken);
+    let mut opened = BTreeMap::new();
     host.swarm().spawn("note versions", async move {
         while let Some(traced) = traces.next().await {
             let Traced::Event { event, .. } = traced else {
                 continue;
             };
-            if let Trace::Connected { version, .. } = event {
+            if let Trace::Connected { peer, version } = event {
+                let streams = opened.entry(peer).or_insert(0u32);
+                *streams += 1;
+                if *streams > 1 {
+                    eprintln!("opened pubsub stream {streams} to {peer}");
+                }
                 let mut spoken = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 spoken.insert(version.protocol().as_str().to_owned());
             } else if let Trace::Rejected { from, why, .. } = event {
