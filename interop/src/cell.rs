@@ -5,6 +5,8 @@ use std::{fmt, time::Duration};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use crate::cli::Role;
+
 /// Who speaks: one of ours, or a program under `interop/peers`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Peer {
@@ -139,6 +141,18 @@ pub(crate) enum Test {
     Gossip,
     /// The same without authors and signatures.
     GossipAnonymous,
+    /// `gossip`, where our node speaks version 1.0 alone.
+    #[value(name = "gossip-1.0")]
+    Gossip1_0,
+    /// `gossip`, where our node speaks version 1.1 alone.
+    #[value(name = "gossip-1.1")]
+    Gossip1_1,
+    /// `gossip`, where our node speaks version 1.2 alone.
+    #[value(name = "gossip-1.2")]
+    Gossip1_2,
+    /// `gossip`, where our node speaks version 1.3 alone.
+    #[value(name = "gossip-1.3")]
+    Gossip1_3,
     /// From one of our nodes to another one of ours, by way of the listener.
     GossipChain,
     /// Signed messages by floodsub, both ways.
@@ -201,6 +215,10 @@ impl Test {
             Self::Transfer => "transfer",
             Self::Gossip => "gossip",
             Self::GossipAnonymous => "gossip-anonymous",
+            Self::Gossip1_0 => "gossip-1.0",
+            Self::Gossip1_1 => "gossip-1.1",
+            Self::Gossip1_2 => "gossip-1.2",
+            Self::Gossip1_3 => "gossip-1.3",
             Self::GossipChain => "gossip-chain",
             Self::Flood => "flood",
             Self::FloodAnonymous => "flood-anonymous",
@@ -235,6 +253,10 @@ impl Test {
             Self::Flood
             | Self::FloodAnonymous
             | Self::Gossip
+            | Self::Gossip1_0
+            | Self::Gossip1_1
+            | Self::Gossip1_2
+            | Self::Gossip1_3
             | Self::GossipAnonymous
             | Self::GossipChain => Some(506),
             Self::Big
@@ -269,8 +291,21 @@ impl Test {
         match self.key() {
             Some(_) => Self::Identify.name(),
             None if self.is_echo() => Self::Echo.name(),
+            None if self.version().is_some() => Self::Gossip.name(),
             None => self.name(),
         }
+    }
+
+    /// The version of gossipsub that the test is about.
+    pub(crate) fn version(self) -> Option<&'static str> {
+        let versions = [
+            (Self::Gossip1_0, "/meshsub/1.0.0"),
+            (Self::Gossip1_1, "/meshsub/1.1.0"),
+            (Self::Gossip1_2, "/meshsub/1.2.0"),
+            (Self::Gossip1_3, "/meshsub/1.3.0"),
+        ];
+        let version = versions.iter().find(|(test, _)| *test == self);
+        version.map(|(_, id)| *id)
     }
 
     /// The event in which the dialer says how it went.
@@ -320,6 +355,14 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
+    /// Who has this role.
+    pub(crate) fn end(&self, role: Role) -> Peer {
+        match role {
+            Role::Dial => self.dialer,
+            Role::Listen => self.listener,
+        }
+    }
+
     /// Transport, security and muxer, as in `tcp/noise/yamux`.
     pub(crate) fn stack(&self) -> String {
         let (security, muxer) = (self.security.name(), self.muxer.name());

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     cell::{Cell, Peer, Security, Test, Transport},
     transcript::{Event, Transcript},
+    versions,
 };
 
 /// What every peer serves, and so what identify must list.
@@ -109,6 +110,10 @@ pub(crate) fn check(
         | Test::FloodAnonymous
         | Test::FloodLax
         | Test::Gossip
+        | Test::Gossip1_0
+        | Test::Gossip1_1
+        | Test::Gossip1_2
+        | Test::Gossip1_3
         | Test::GossipAnonymous
         | Test::GossipChain
         | Test::PrivateOther => Err("a test that is checked in another way".into()),
@@ -200,6 +205,7 @@ impl Both<'_> {
                 messages,
             )?;
         }
+        versions::check(self.cell, self.dialer, self.listener)?;
         Ok(format!("{messages} messages each way"))
     }
 

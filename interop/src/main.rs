@@ -25,6 +25,7 @@ mod record;
 mod report;
 mod testing;
 mod transcript;
+mod versions;
 
 use std::{
     cmp::Reverse,

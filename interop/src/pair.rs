@@ -20,6 +20,7 @@ use crate::{
     network::Network,
     process::{Process, Program, now},
     transcript::{Transcript, Verdict, judge},
+    versions,
 };
 
 /// How long the listener may take for its own identify once the dialer's is done, and to leave.
@@ -64,6 +65,8 @@ pub(crate) fn run(
     };
     let verdict = if cell.test == Test::Mdns && [cell.dialer, cell.listener].contains(&Peer::Rust) {
         Verdict::Unsupported("libp2p-mdns is not in our peer of rust".into())
+    } else if let Some(lacking) = versions::lacking(cell) {
+        Verdict::Unsupported(lacking)
     } else if network::is_wanted(cell) {
         match Network::open(&log("network"), now() + deadline) {
             Ok(network) => meet(&network.far(listener), &network.near(dialer)),
@@ -205,6 +208,9 @@ fn stack_args(cell: &Cell, role: Role) -> Vec<String> {
     if cell.test == Test::Late && role == Role::Dial {
         args.extend(words(["--early", "off"]));
     }
+    if let (Peer::P2p, Some(version)) = (cell.end(role), cell.test.version()) {
+        args.extend(words(["--version", version]));
+    }
     args
 }
 
@@ -215,10 +221,7 @@ fn offers(cell: &Cell, role: Role) -> (String, String) {
     if cell.test != Test::Choose {
         return (security.into(), muxer.into());
     }
-    let peer = match role {
-        Role::Dial => cell.dialer,
-        Role::Listen => cell.listener,
-    };
+    let peer = cell.end(role);
     let list = |wanted: &str, known: &[&'static str]| {
         let mut all: Vec<_> = known.iter().copied().filter(|it| *it != wanted).collect();
         match role {
@@ -378,6 +381,50 @@ mod tests {
         );
         assert!(line(Test::PrivateOther, Role::Dial).ends_with("other.key"));
         assert!(line(Test::PrivateOther, Role::Listen).ends_with("ours.key"));
+    }
+
+    #[test]
+    fn only_ours_is_told_to_speak_one_version_alone() {
+        let cell = Cell {
+            dialer: Peer::P2p,
+            test: Test::Gossip1_1,
+            ..CELL
+        };
+
+        let ours = dial_args(&cell, "A", Duration::from_secs(1)).join(" ");
+        let theirs = listen_args(&cell).join(" ");
+
+        assert!(
+            ours.contains("--version /meshsub/1.1.0 --test gossip "),
+            "{ours}"
+        );
+        assert!(theirs.contains("--muxer mplex --test gossip "), "{theirs}");
+    }
+
+    #[test]
+    fn a_version_that_the_other_end_lacks_is_unsupported_without_a_run() {
+        let cell = Cell {
+            listener: Peer::P2p,
+            dialer: Peer::Js,
+            test: Test::Gossip1_3,
+            ..CELL
+        };
+        let nobody = Program {
+            path: "/nobody/starts/this".into(),
+            args: Vec::new(),
+        };
+
+        let row = run(
+            &cell,
+            0,
+            &nobody,
+            &nobody,
+            &std::env::temp_dir(),
+            Duration::ZERO,
+        );
+
+        assert_eq!(row.outcome, Outcome::Unsupported);
+        assert!(row.detail.contains("js does not speak"), "{}", row.detail);
     }
 
     #[cfg(unix)]

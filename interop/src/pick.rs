@@ -87,11 +87,13 @@ pub(crate) fn makes_sense(test: Test, security: Security, muxer: Muxer) -> bool 
     let coded = muxer != Muxer::Mplex || test != Test::Codes;
     // Identities meet in the handshake: what comes after makes no difference.
     let keyed = muxer != Muxer::Mplex || test.key().is_none();
+    // A version is agreed on by stream, whatever carries it.
+    let versioned = muxer != Muxer::Mplex || test.version().is_none();
     // QUIC has one security and one way to carry streams.
     let chosen = muxer != Muxer::Own || !matches!(test, Test::Choose | Test::Late);
     // The key of a private network protects bytes that are to be secured and multiplexed.
     let protects = muxer != Muxer::Own || !matches!(test, Test::Private | Test::PrivateOther);
-    early && coded && keyed && chosen && protects
+    early && coded && keyed && versioned && chosen && protects
 }
 
 impl FromStr for Pick {

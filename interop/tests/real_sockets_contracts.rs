@@ -319,6 +319,42 @@ fn nodes_of_a_gossip_experiment_put_a_message_together_from_its_parts() {
     }
 }
 
+#[test]
+#[ignore = "takes as many seconds as its script says: .ci/run contracts"]
+fn nodes_of_a_gossip_experiment_publish_parts_to_the_nodes_that_are_named() {
+    // node1 has everything and is not in the topic; the others know it and not each other.
+    let said = experiment(
+        93,
+        &serde_json::json!({ "script": [
+        { "type": "initGossipSub", "gossipSubParams": { "HeartbeatInterval": 100_000_000 } },
+        { "type": "ifNodeIDEquals", "nodeID": 0, "instruction":
+          { "type": "subscribeToTopic", "topicID": "parts", "partial": true } },
+        { "type": "ifNodeIDEquals", "nodeID": 2, "instruction":
+          { "type": "subscribeToTopic", "topicID": "parts", "partial": true } },
+        { "type": "ifNodeIDEquals", "nodeID": 1, "instruction":
+          { "type": "addPartialMessage", "topicID": "parts", "groupID": 42, "parts": 255 } },
+        { "type": "waitUntil", "elapsedSeconds": 2 },
+        { "type": "ifNodeIDEquals", "nodeID": 0,
+          "instruction": { "type": "connect", "connectTo": [1] } },
+        { "type": "ifNodeIDEquals", "nodeID": 2,
+          "instruction": { "type": "connect", "connectTo": [1] } },
+        { "type": "waitUntil", "elapsedSeconds": 5 },
+        { "type": "ifNodeIDEquals", "nodeID": 1, "instruction":
+          { "type": "publishPartial", "topicID": "parts", "groupID": 42,
+            "publishToNodeIDs": [2] } },
+        { "type": "waitUntil", "elapsedSeconds": 8 },
+    ] }),
+    );
+
+    let [unnamed, publisher, named] = said.map(|lines| {
+        let whole = |line: &&serde_json::Value| line["msg"] == "All parts received";
+        lines.iter().filter(whole).count()
+    });
+    assert_eq!(publisher, 1, "the script gave it all parts");
+    assert_eq!(named, 1, "it was published to");
+    assert_eq!(unnamed, 0, "nobody named it");
+}
+
 /// What three nodes said, each a process of its own at `127.0.<net>.1<number>`.
 fn experiment(net: u8, script: &serde_json::Value) -> [Vec<serde_json::Value>; 3] {
     let name = format!("p2p-gossip-{}-{net}.json", std::process::id());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::Stream;
+use p2p_core::PeerId;
 use p2p_swarm::{Lag, Publisher};
 
 use crate::partial::{Partial, PartialError, PartialMode, PartialSent, Parts};
@@ -86,6 +87,22 @@ impl PartsSubscription {
     pub fn publish(&self, partial: &dyn Partial) -> Result<PartialSent, PartialError> {
         let Held { topic, shared } = &self.held;
         shared.step(|state, _| state.router.publish_parts(topic, partial))
+    }
+
+    /// [`PartsSubscription::publish`] to these peers alone; those who are not connected or take no
+    /// part in the partial messages of the topic are left out.
+    ///
+    /// The others of the topic hear of it by heartbeats, or when it is published to all.
+    ///
+    /// # Errors
+    /// [`PartialError`]
+    pub fn publish_to(
+        &self,
+        partial: &dyn Partial,
+        peers: &[PeerId],
+    ) -> Result<PartialSent, PartialError> {
+        let Held { topic, shared } = &self.held;
+        shared.step(|state, _| state.router.publish_parts_to(topic, partial, peers))
     }
 
     /// The whole messages of the topic, from peers that do not send parts.

@@ -134,6 +134,21 @@ pub trait Router: Send {
         Err(PartialError::NotInTopic)
     }
 
+    /// [`Router::publish_parts`] to these peers alone. The others of `topic` are told by the next
+    /// heartbeat, or when it is published to all.
+    ///
+    /// # Errors
+    /// [`PartialError`]; nothing has changed.
+    fn publish_parts_to(
+        &mut self,
+        topic: &Topic,
+        partial: &dyn Partial,
+        peers: &[PeerId],
+    ) -> Result<PartialSent, PartialError> {
+        let _ = (topic, partial, peers);
+        Err(PartialError::NotInTopic)
+    }
+
     /// Turns [`Output::Trace`] on or off.
     fn set_trace(&mut self, on: bool);
 }

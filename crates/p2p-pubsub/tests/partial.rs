@@ -240,6 +240,54 @@ fn a_peer_outside_the_mesh_hears_by_gossip_and_gets_its_parts() {
 }
 
 #[test]
+fn parts_that_are_published_to_some_reach_nobody_else() {
+    let blobs = [0..16, 0..0, 0..0].map(|parts| Blob::new("g", parts));
+    let mut apps = Apps::new(blobs.into(), requests);
+    apps.connect(0, 1);
+    apps.connect(0, 2);
+    apps.settle();
+
+    let sent = apps.routers[0].publish_parts_to(&"t".into(), &apps.blobs[0], &[peer(2), peer(7)]);
+
+    let told = PartialSent {
+        metadata: 1,
+        ..PartialSent::default()
+    };
+    let mut said = |to| frames(&mut apps.routers[0], &peer(to)).len();
+    assert_eq!(sent, Ok(told));
+    assert_eq!((said(1), said(2)), (0, 1));
+    // To all: whoever was told hears nothing twice.
+    assert_eq!(apps.publish(0), told);
+    let mut said = |to| frames(&mut apps.routers[0], &peer(to)).len();
+    assert_eq!((said(1), said(2)), (1, 0));
+}
+
+#[test]
+fn whoever_publishes_from_outside_the_topic_hears_what_we_lack_and_gets_no_parts() {
+    let mut router = bench(GossipConfig::default(), Budget::unlimited(), 0);
+    for n in [1, 2] {
+        router.handle_peer_connected(remote(n, Version::V1_3, false), Instant::ZERO);
+        let hello = rpc(vec![extensions()], Vec::new());
+        router.handle_rpc(&peer(n), hello, Instant::ZERO).unwrap();
+        frames(&mut router, &peer(n));
+    }
+
+    let everything = partial(b"g", None, Some(&[0xff, 0xff]));
+    router
+        .handle_rpc(&peer(1), everything, Instant::ZERO)
+        .unwrap();
+    let sent = router.publish_parts(&"t".into(), &Blob::new("g", 0..2));
+
+    let told = PartialSent {
+        metadata: 1,
+        ..PartialSent::default()
+    };
+    assert_eq!(sent, Ok(told));
+    assert_eq!(frames(&mut router, &peer(1)).len(), 1);
+    assert_eq!(frames(&mut router, &peer(2)).len(), 0, "said nothing");
+}
+
+#[test]
 fn a_peer_that_only_supports_parts_is_told_what_we_have_and_gets_whole_messages() {
     let mode = |n| {
         Some(match n {

@@ -13,8 +13,8 @@ use p2p_core::{Budget, Instant};
 use p2p_pubsub::wire::{Control, Part, Rpc, WireLimits};
 use p2p_pubsub::{
     Config, Draft, DropCause, Floodsub, GaterParams, GossipConfig, Gossipsub, Message, MessageId,
-    MessageIdFn, Output, PartialMode, Refusal, Reject, Router, ScoreParams, SignatureError,
-    Thresholds, Topic, Verdict, Version,
+    MessageIdFn, Output, PartialMode, Refusal, Reject, Router, SignatureError, Topic, Verdict,
+    Version,
 };
 use scored::scored;
 use support::{Bench, frames, id_of, peer, refused, rejected, rpc, signed};

@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use futures::{FutureExt, StreamExt};
-use p2p_core::{ErrorCode, Multiaddr, Protocol, Rt};
+use p2p_core::{ErrorCode, Multiaddr, Protocol};
 use p2p_pubsub::wire::{Control, Extensions, RpcOut};
 use p2p_pubsub::{
-    Author, GossipConfig, MessageId, Opinion, Pubsub, Received, ScoreParams, Subscription,
-    Thresholds, Trace, Traced, Validator, Version,
+    Author, GossipConfig, MessageId, Opinion, Pubsub, ScoreParams, Thresholds, Trace, Traced,
+    Validator, Version,
 };
-use p2p_sim::{Host, Link, Sim};
+use p2p_sim::Host;
 use p2p_swarm::{Connection, Stream, Swarm};
 use scored::scored;
 use swarms::{LATENCY, keypair, listen, next, sim, swarm};

@@ -7,6 +7,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -48,10 +51,34 @@ type series struct {
 	letter  byte
 	topic   *pubsub.Topic
 	sub     *pubsub.Subscription
+	spoken  *spoken
+}
+
+// spoken is what the library speaks with its peers.
+type spoken struct {
+	lock      sync.Mutex
+	protocols map[string]struct{}
+}
+
+// Trace takes down the protocol of each peer: it comes with the peer's stream.
+func (s *spoken) Trace(it *pb.TraceEvent) {
+	if it.GetType() == pb.TraceEvent_ON_NEW_OUTBOUND_STREAM {
+		s.lock.Lock()
+		defer s.lock.Unlock()
+		s.protocols[it.GetOnNewOutboundStream().GetProto()] = struct{}{}
+	}
+}
+
+func (s *spoken) list() []string {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	return slices.Sorted(maps.Keys(s.protocols))
 }
 
 func newSeries(ctx context.Context, h host.Host, f flavour, letter byte) (*series, error) {
+	spoken := &spoken{protocols: make(map[string]struct{})}
 	options := []pubsub.Option{
+		pubsub.WithEventTracer(spoken),
 		pubsub.WithPeerOutboundQueueSize(room),
 		pubsub.WithValidateQueueSize(room),
 	}
@@ -84,7 +111,7 @@ func newSeries(ctx context.Context, h host.Host, f flavour, letter byte) (*serie
 	if err != nil {
 		return nil, err
 	}
-	return &series{f, letter, topic, sub}, nil
+	return &series{f, letter, topic, sub, spoken}, nil
 }
 
 func contentID(m *pb.Message) string {
@@ -149,7 +176,7 @@ func (s *series) receive(ctx context.Context, letter byte) error {
 		}
 		got[index] = true
 	}
-	event("pubsub", map[string]any{"received": len(got)})
+	event("pubsub", map[string]any{"received": len(got), "protocols": s.spoken.list()})
 	return nil
 }
 

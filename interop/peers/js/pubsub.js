@@ -50,7 +50,23 @@ export class Series {
       })
     })
     this.complete.catch(() => {}) // Waited for later.
+    if (flavours[test].build === floodsub) {
+      this.logRefused()
+    }
     this.pubsub.subscribe(TOPIC)
+  }
+
+  /** Floodsub says nothing of messages that it throws away. */
+  logRefused () {
+    const validate = this.pubsub.validate.bind(this.pubsub)
+    this.pubsub.validate = async (from, message) => {
+      try {
+        await validate(from, message)
+      } catch (error) {
+        console.error(`refused a message: ${error.message}`)
+        throw error
+      }
+    }
   }
 
   async dial () {
@@ -64,10 +80,12 @@ export class Series {
   }
 
   async send () {
-    // Floodsub loses what is published before its own stream to a subscriber is open.
-    const open = peer => this.pubsub.peers?.get(peer)?.outboundPb !== undefined
     const isFlood = flavours[this.test].build === floodsub
-    while (!this.pubsub.getSubscribers(TOPIC).some(peer => !isFlood || open(peer))) {
+    // Both lose what is published before their own stream to a subscriber is open.
+    const open = peer => isFlood
+      ? this.pubsub.peers.get(peer)?.outboundPb !== undefined
+      : this.pubsub.streamsOutbound.has(peer.toString())
+    while (!this.pubsub.getSubscribers(TOPIC).some(open)) {
       await sleep(5)
     }
     for (let index = 0; index < COUNT; index++) {
@@ -76,6 +94,12 @@ export class Series {
         await sleep(2) // It does not wait for its own writes, and a long queue of them ends the stream.
       }
     }
+  }
+
+  /** What the library speaks with its peers. Floodsub has one protocol only. */
+  spoken () {
+    const streams = this.pubsub.streamsOutbound?.values() ?? []
+    return [...new Set([...streams].map(stream => stream.protocol))]
   }
 
   receive (data, resolve) {
@@ -93,7 +117,7 @@ export class Series {
     }
     this.got.add(index)
     if (this.got.size === COUNT) {
-      this.event('pubsub', { received: COUNT })
+      this.event('pubsub', { received: COUNT, protocols: this.spoken() })
       resolve()
     }
   }

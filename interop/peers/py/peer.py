@@ -123,7 +123,8 @@ def event(name, fields):
 def describe(error):
     """An error with what it groups or was caused by."""
     text = f"{type(error).__name__}: {error}"
-    inner = getattr(error, "exceptions", None) or [error.__cause__]
+    inner = getattr(error, "exceptions", None) or getattr(error, "errors", None)
+    inner = inner or [error.__cause__ or error.__context__]
     return "; ".join([text] + [describe(it) for it in inner if it is not None])
 
 

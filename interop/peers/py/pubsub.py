@@ -49,7 +49,12 @@ async def running(series):
 def build_router(test):
     if test == "flood":
         return floodsub.FloodSub([floodsub.PROTOCOL_ID])
-    protocols = [gossipsub.PROTOCOL_ID_V12, gossipsub.PROTOCOL_ID_V11, gossipsub.PROTOCOL_ID]
+    protocols = [
+        gossipsub.PROTOCOL_ID_V13,
+        gossipsub.PROTOCOL_ID_V12,
+        gossipsub.PROTOCOL_ID_V11,
+        gossipsub.PROTOCOL_ID,
+    ]
     # Without its limit of ten messages a second.
     return gossipsub.GossipSub(
         protocols, 6, 5, 12, heartbeat_interval=1, spam_protection_enabled=False
@@ -96,7 +101,8 @@ class Series:
             if index in got:
                 raise ValueError(f"message {index} came twice")
             got.add(index)
-        self.event("pubsub", {"received": len(got)})
+        spoken = sorted(set(self.pubsub.router.peer_protocol.values()))
+        self.event("pubsub", {"received": len(got), "protocols": spoken})
 
 
 def payload(letter, index):

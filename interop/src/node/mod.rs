@@ -74,6 +74,9 @@ struct Task {
     /// A listener takes it to prepare pubsub, and to say that it cannot.
     #[arg(long, default_value = "ping")]
     test: String,
+    /// The one version of gossipsub to speak, by its protocol. Default: all that we have.
+    #[arg(long, value_name = "PROTOCOL")]
+    version: Option<String>,
     /// How long a dialer takes at most, in seconds.
     #[arg(long, default_value = "55")]
     deadline: u64,
@@ -103,11 +106,11 @@ pub(crate) fn run(args: &Args) -> Result<(), NodeError> {
                 let rt = p2p::runtime::default_runtime();
                 let deadline = Duration::from_secs(task.deadline);
                 let listen = listen.as_deref().unwrap_or_else(|| stack.listen_addr());
-                let work = Box::pin(dial(addr, listen, stack, &task.test));
+                let work = Box::pin(dial(addr, listen, stack, task));
                 let done = rt.timeout(deadline, work).await;
                 done.unwrap_or(Err(NodeError::Deadline(deadline)))
             }
-            Command::Listen { stack, task, addr } => listen(stack, &task.test, addr).await,
+            Command::Listen { stack, task, addr } => listen(stack, task, addr).await,
         }
     });
     if let Err(error) = &result {
@@ -123,10 +126,11 @@ pub(crate) fn run(args: &Args) -> Result<(), NodeError> {
     result
 }
 
-async fn listen(stack: &Stack, test: &str, addr: &str) -> Result<(), NodeError> {
+async fn listen(stack: &Stack, task: &Task, addr: &str) -> Result<(), NodeError> {
+    let test = task.test.as_str();
     stack.check(test)?;
     let host = stack.host().await?;
-    let series = Series::of(test, &host)?;
+    let series = Series::of(test, task.version.as_deref(), &host)?;
     let reports = Reports::watch(&host);
     serve::serve(&host, &reports)?;
     let bound = host.listen(addr).await?;
@@ -149,7 +153,8 @@ async fn listen(stack: &Stack, test: &str, addr: &str) -> Result<(), NodeError> 
     Ok(())
 }
 
-async fn dial(addr: &str, listen: &str, stack: &Stack, test: &str) -> Result<(), NodeError> {
+async fn dial(addr: &str, listen: &str, stack: &Stack, task: &Task) -> Result<(), NodeError> {
+    let test = task.test.as_str();
     stack.check(test)?;
     let started = Instant::now();
     let host = stack.host().await?;
@@ -166,7 +171,7 @@ async fn dial(addr: &str, listen: &str, stack: &Stack, test: &str) -> Result<(),
         Some(far) => Some(pubsub::far_end(far, &addr, test).await?),
         None => None,
     };
-    let series = Series::of(test, &host)?;
+    let series = Series::of(test, task.version.as_deref(), &host)?;
     if let ("mdns", Some(peer)) = (test, addr.peer()) {
         lan::find(&host, peer).await?;
     }
@@ -178,7 +183,13 @@ async fn dial(addr: &str, listen: &str, stack: &Stack, test: &str) -> Result<(),
         connection,
     };
     match series {
-        Some(mut series) => series.dial(far_end).await?,
+        Some(mut series) => {
+            // Of a version that the other end says that it speaks.
+            if let (Some(_), Some(identify)) = (&task.version, host.identify()) {
+                identify.identified(&session.connection).await?;
+            }
+            series.dial(far_end).await?;
+        }
         None => Box::pin(perform(test, session)).await?,
     }
     event("done", json!({ "ms": millis(started.elapsed()) }));

@@ -1,15 +1,18 @@
 //! Our end of the pubsub tests: both ends send a series of messages, the listener once it has the
 //! dialer's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt, future};
-use p2p::pubsub::{Config, MessageIdFn, Received, SignaturePolicy, Subscription};
+use p2p::pubsub::{
+    Config, MessageIdFn, Received, SignaturePolicy, Subscription, Trace, Traced, Version,
+};
 use p2p::{GossipConfig, Host, Multiaddr, Pubsub};
 use serde_json::json;
 
-use super::error::NodeError;
+use super::error::{NodeError, unsupported};
 use super::report::event;
 
 const TOPIC: &str = "p2p-interop";
@@ -31,12 +34,27 @@ pub(super) struct Series {
     count: u32,
     topic: Subscription,
     pubsub: Pubsub,
+    spoken: Spoken,
 }
 
+/// The protocols that were agreed on with peers.
+type Spoken = Arc<Mutex<BTreeSet<String>>>;
+
 impl Series {
-    /// The series of a pubsub test, already subscribed; `None` for the other tests.
-    pub(super) fn of(test: &str, host: &Host) -> Result<Option<Self>, NodeError> {
+    /// The series of a pubsub test, already subscribed; `None` for the other tests. Speaks no
+    /// gossipsub but `version`, if there is one.
+    pub(super) fn of(
+        test: &str,
+        version: Option<&str>,
+        host: &Host,
+    ) -> Result<Option<Self>, NodeError> {
         let mut config = GossipConfig::default();
+        if let Some(id) = version {
+            let named = |it: &Version| it.protocol().as_str() == id;
+            let version = Version::ALL.into_iter().find(named);
+            let version = version.ok_or_else(|| unsupported("version of gossipsub", id))?;
+            config.versions = BTreeSet::from([version]);
+        }
         let base = &mut config.base;
         base.subscriber_backlog = BACKLOG;
         base.queue.own_bytes = 4 << 20;
@@ -58,9 +76,19 @@ impl Series {
         Ok(Some(Self {
             letters: *b"DL",
             count,
+            spoken: watch(&pubsub, host),
             topic: pubsub.subscribe(TOPIC),
             pubsub,
         }))
+    }
+
+    /// Tells the runner that all of theirs are there.
+    fn report(&self) {
+        let spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
+        event(
+            "pubsub",
+            json!({ "received": self.count, "protocols": *spoken }),
+        );
     }
 
     /// Sends ours, the first as soon as anybody listens, and reads theirs meanwhile. `far_end`
@@ -76,7 +104,7 @@ impl Series {
             }
         };
         future::try_join3(send, receive, far).await?;
-        event("pubsub", json!({ "received": self.count }));
+        self.report();
         Ok(())
     }
 
@@ -84,9 +112,36 @@ impl Series {
     pub(super) async fn listen(&mut self) -> Result<(), NodeError> {
         let [theirs, ours] = self.letters;
         receive(&mut self.topic, theirs, ours, self.count).await?;
-        event("pubsub", json!({ "received": self.count }));
+        self.report();
         send(&self.pubsub, ours, self.count).await
     }
+}
+
+/// Takes down what each peer turns out to speak, and logs what whoever waits for a message does not
+/// learn: that our stream to a peer ended and was opened anew, and why a message is refused.
+fn watch(pubsub: &Pubsub, host: &Host) -> Spoken {
+    let (mut traces, spoken) = (pubsub.traces(), Spoken::default());
+    let kept = Arc::clone(&spoken);
+    let mut opened = BTreeMap::new();
+    host.swarm().spawn("note versions", async move {
+        while let Some(traced) = traces.next().await {
+            let Traced::Event { event, .. } = traced else {
+                continue;
+            };
+            if let Trace::Connected { peer, version } = event {
+                let streams = opened.entry(peer).or_insert(0u32);
+                *streams += 1;
+                if *streams > 1 {
+                    eprintln!("opened pubsub stream {streams} to {peer}");
+                }
+                let mut spoken = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                spoken.insert(version.protocol().as_str().to_owned());
+            } else if let Trace::Rejected { from, why, .. } = event {
+                eprintln!("refused a message from {from}: {why:?}");
+            }
+        }
+    });
+    spoken
 }
 
 fn anonymous(config: &mut Config) {
@@ -105,7 +160,7 @@ pub(super) async fn far_end(
     middle: &Multiaddr,
     test: &str,
 ) -> Result<FarEnd, NodeError> {
-    let series = Series::of(test, host)?;
+    let series = Series::of(test, None, host)?;
     let series = series.ok_or_else(|| NodeError::Unexpected("no such test".into()))?;
     host.dial(middle).await?;
     let rt = host.swarm().rt();

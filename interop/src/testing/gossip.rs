@@ -3,7 +3,7 @@
 //! Contract: libp2p/test-plans `gossipsub-interop/test-specs/implementation.md`. One JSON object a
 //! line on standard output; everything else goes to standard error.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use p2p::core::Instant;
@@ -133,6 +133,9 @@ enum Instruction {
         topic: String,
         #[serde(rename = "groupID")]
         group: u64,
+        /// Nobody else, at first. Without any: whoever is in the topic.
+        #[serde(rename = "publishToNodeIDs", default)]
+        to: Option<Vec<u32>>,
     },
     SetTopicValidationDelay {
         #[serde(rename = "topicID")]
@@ -365,6 +368,9 @@ impl ScriptedNode {
                 eager,
             } => {
                 let message = Message::new(*group, *parts, *eager);
+                if message.is_whole() {
+                    self.log.whole(topic, *group, None);
+                }
                 self.order(topic, Order::Add(Box::new(message)))?;
             }
             Instruction::Connect { to } => {
@@ -376,8 +382,9 @@ impl ScriptedNode {
             Instruction::IfNode { .. } => {}
             Instruction::InitGossipSub { params } => self.start(params)?,
             Instruction::Publish { id, size, topic } => self.publish(*id, *size, topic).await?,
-            Instruction::PublishPartial { topic, group } => {
-                self.order(topic, Order::Publish(*group))?;
+            Instruction::PublishPartial { topic, group, to } => {
+                let to = to.iter().flatten().map(|&node| key_of(node).to_peer_id());
+                self.order(topic, Order::Publish(*group, to.collect()))?;
             }
             Instruction::SetTopicValidationDelay { topic, seconds } => {
                 let delay = Duration::try_from_secs_f64(*seconds).unwrap_or_default();
@@ -422,9 +429,13 @@ impl ScriptedNode {
     }
 
     fn subscribe_parts(&mut self, topic: &str, mode: PartialMode) -> Result<(), GossipError> {
-        let (task, orders) = parts::Task::new(self.pubsub()?.subscribe_parts(topic, mode));
+        let subscription = self.pubsub()?.subscribe_parts(topic, mode);
+        let (task, orders) = parts::Task::new(subscription, mode);
         let log = Log(Rt::clone(&self.log.0));
-        let completed = move |parts: &Parts| log.whole(parts);
+        let completed = move |parts: &Parts| {
+            let group = parts.group.as_ref().try_into().map(u64::from_be_bytes);
+            log.whole(&parts.topic, group.unwrap_or_default(), Some(&parts.from));
+        };
         let swarm = self.host.swarm();
         swarm.spawn("gossip parts", async move { task.run(completed).await });
         self.parts.insert(topic.to_owned(), orders);
@@ -485,12 +496,12 @@ impl Log {
         println!("{fields}");
     }
 
-    fn whole(&self, parts: &Parts) {
-        let group = parts.group.as_ref().try_into().map(u64::from_be_bytes);
+    /// `from` brought the last part; nobody if the script did.
+    fn whole(&self, topic: impl fmt::Display, group: u64, from: Option<&PeerId>) {
         let fields = json!({
-            "from": parts.from.to_string(),
-            "topic": parts.topic.to_string(),
-            "group_id": group.unwrap_or_default().to_string(),
+            "from": from.map(ToString::to_string),
+            "topic": topic.to_string(),
+            "group_id": group.to_string(),
             "service": "gossipsub",
         });
         self.say("All parts received", fields);
@@ -601,6 +612,10 @@ mod tests {
         ] });
         let params: Params = serde_json::from_value(script).unwrap();
         assert_eq!(params.script.len(), 10);
+        let Instruction::PublishPartial { to, .. } = &params.script[9] else {
+            panic!("{params:?}");
+        };
+        assert_eq!(to.as_deref(), Some(&[1][..]));
         let Instruction::InitGossipSub { params } = &params.script[0] else {
             panic!("{params:?}");
         };

@@ -12,7 +12,10 @@
 //! Contract: libp2p/test-plans `gossipsub-interop` (`addPartialMessage`, `publishPartial`). What
 //! completes a message is logged; what is new, and what a peer lacks, is published again.
 
-use std::{collections::BTreeMap, iter};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+};
 
 use bytes::Bytes;
 use futures::{
@@ -20,7 +23,8 @@ use futures::{
     channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded},
     future::{self, Either},
 };
-use p2p::pubsub::{Partial, Parts, PartsReceived, PartsSubscription};
+use p2p::PeerId;
+use p2p::pubsub::{Partial, PartialMode, Parts, PartsReceived, PartsSubscription};
 
 const PARTS: usize = 8;
 const PART: usize = 1024;
@@ -58,6 +62,10 @@ impl Message {
             }
         }
         message
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.bitmap() == WHOLE
     }
 
     fn empty(group: [u8; NUMBER]) -> Self {
@@ -142,8 +150,8 @@ impl Partial for Message {
 pub(super) enum Order {
     /// We have this much of it, unless we know of it already.
     Add(Box<Message>),
-    /// Tell the peers of a group.
-    Publish(u64),
+    /// Tell the peers of a group, or these of them if there are any.
+    Publish(u64, Vec<PeerId>),
 }
 
 /// Ends the task of its topic when it is dropped.
@@ -152,17 +160,22 @@ pub(super) type Orders = UnboundedSender<Order>;
 /// The messages of one topic.
 pub(super) struct Task {
     subscription: PartsSubscription,
+    mode: PartialMode,
     orders: UnboundedReceiver<Order>,
     messages: BTreeMap<[u8; NUMBER], Message>,
+    /// Whom a group was published to by name, and who answered.
+    named: BTreeMap<[u8; NUMBER], BTreeSet<PeerId>>,
 }
 
 impl Task {
-    pub(super) fn new(subscription: PartsSubscription) -> (Self, Orders) {
+    pub(super) fn new(subscription: PartsSubscription, mode: PartialMode) -> (Self, Orders) {
         let (sender, orders) = unbounded();
         let task = Self {
             subscription,
+            mode,
             orders,
             messages: BTreeMap::new(),
+            named: BTreeMap::new(),
         };
         (task, sender)
     }
@@ -174,10 +187,9 @@ impl Task {
                 Either::Left((Some(Order::Add(message)), _)) => {
                     self.messages.entry(message.group).or_insert(*message);
                 }
-                Either::Left((Some(Order::Publish(group)), _)) => {
-                    if let Some(message) = self.messages.get(&group.to_be_bytes()) {
-                        publish(&self.subscription, message);
-                    }
+                Either::Left((Some(Order::Publish(group, to)), _)) => {
+                    let group = group.to_be_bytes();
+                    self.publish(group, to);
                 }
                 Either::Right((Some(PartsReceived::Parts(parts)), _)) => {
                     if self.received(&parts) {
@@ -216,16 +228,34 @@ impl Task {
         let after = message.bitmap();
         let theirs = parts.metadata.as_ref().and_then(|it| it.first().copied());
         if after != before || theirs.is_some_and(|theirs| theirs != after) {
-            publish(&self.subscription, message);
+            // Whoever publishes without being in the topic speaks to those named and who answer.
+            let answer = match (self.mode, self.named.get(&group)) {
+                (PartialMode::Supports, Some(named)) => {
+                    named.iter().copied().chain([parts.from]).collect()
+                }
+                (PartialMode::Requests, _) | (PartialMode::Supports, None) => Vec::new(),
+            };
+            self.publish(group, answer);
         }
         after == WHOLE && before != WHOLE
     }
-}
 
-fn publish(to: &PartsSubscription, message: &Message) {
-    match to.publish(message) {
-        Ok(sent) => eprintln!("group {:02x?}: {sent:?}", message.group),
-        Err(error) => eprintln!("group {:02x?}: {error}", message.group),
+    /// To all if `to` is empty.
+    fn publish(&mut self, group: [u8; NUMBER], to: Vec<PeerId>) {
+        let Some(message) = self.messages.get(&group) else {
+            return;
+        };
+        let sent = match to.as_slice() {
+            [] => self.subscription.publish(message),
+            only => self.subscription.publish_to(message, only),
+        };
+        match sent {
+            Ok(sent) => eprintln!("group {group:02x?}: {sent:?}"),
+            Err(error) => eprintln!("group {group:02x?}: {error}"),
+        }
+        if !to.is_empty() {
+            self.named.entry(group).or_default().extend(to);
+        }
     }
 }
 

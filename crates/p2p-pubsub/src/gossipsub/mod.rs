@@ -454,7 +454,16 @@ impl Router for Gossipsub {
         topic: &Topic,
         partial: &dyn Partial,
     ) -> Result<PartialSent, PartialError> {
-        self.send_parts(topic, partial)
+        self.send_parts(topic, partial, None)
+    }
+
+    fn publish_parts_to(
+        &mut self,
+        topic: &Topic,
+        partial: &dyn Partial,
+        peers: &[PeerId],
+    ) -> Result<PartialSent, PartialError> {
+        self.send_parts(topic, partial, Some(peers))
     }
 
     fn set_trace(&mut self, on: bool) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use p2p_core::{Budget, Permit};
+use p2p_core::{Budget, PeerId, Permit};
 
 use super::Gossipsub;
 use crate::Topic;
@@ -118,9 +118,13 @@ impl Gossipsub {
 
     /// How a peer takes part in `topic`, if both of us can.
     fn peer_mode(&self, ix: PeerIx, topic: &Topic) -> Option<PartialMode> {
-        let peer = self.base.table.get(ix)?;
-        let mode = peer.partial.get(topic).copied();
-        mode.filter(|_| peer.speaks_partial && self.config.partial_messages)
+        let mode = self.base.table.get(ix)?.partial.get(topic).copied();
+        mode.filter(|_| self.speaks_partial(ix))
+    }
+
+    fn speaks_partial(&self, ix: PeerIx) -> bool {
+        let peer = self.base.table.get(ix);
+        peer.is_some_and(|peer| peer.speaks_partial) && self.config.partial_messages
     }
 
     /// What a peer says about a group.
@@ -215,11 +219,12 @@ impl Gossipsub {
         shares.entry(ix).or_insert_with(share).clone()
     }
 
-    /// Sends what the peers of a topic lack and do not know.
+    /// Sends what the peers of a topic lack and do not know, or only these of them.
     pub(super) fn send_parts(
         &mut self,
         topic: &Topic,
         partial: &dyn Partial,
+        only: Option<&[PeerId]>,
     ) -> Result<PartialSent, PartialError> {
         let Some(_) = self
             .partials
@@ -236,8 +241,16 @@ impl Gossipsub {
         let group = groups.entry(name.clone()).or_default();
         group.ttl = self.config.group_ttl.max(1);
         (group.started_by, group.ours) = (None, Some(ours.clone()));
-        let mut targets: BTreeSet<PeerIx> = group.peers.keys().copied().collect();
-        targets.extend(self.mesh.get(topic).into_iter().flatten());
+        let mut targets: BTreeSet<PeerIx> = match only {
+            Some(only) => {
+                let known = only.iter().filter_map(|peer| self.base.table.find(peer));
+                known.collect()
+            }
+            None => group.peers.keys().copied().collect(),
+        };
+        if only.is_none() {
+            targets.extend(self.mesh.get(topic).into_iter().flatten());
+        }
         let mut sent = PartialSent::default();
         for ix in targets {
             self.send_to(ix, topic, &name, partial, &ours, &mut sent);
@@ -271,10 +284,14 @@ impl Gossipsub {
         ours: &Bytes,
         sent: &mut PartialSent,
     ) {
-        let Some(mode) = self.peer_mode(ix, topic) else {
+        let known = self.known(ix, topic, name);
+        let spoke = known.is_some_and(|known| known.theirs.is_some());
+        // Whoever speaks of a group without being in the topic publishes there from outside, and
+        // waits to hear what we lack.
+        let outside = (spoke && self.speaks_partial(ix)).then_some(PartialMode::Supports);
+        let Some(mode) = self.peer_mode(ix, topic).or(outside) else {
             return;
         };
-        let known = self.known(ix, topic, name);
         let theirs = known.and_then(|known| known.theirs.clone());
         let told = known.is_some_and(|known| known.told.as_ref() == Some(ours));
         let first = known.is_none_or(|known| known.told.is_none());

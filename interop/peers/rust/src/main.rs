@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 use tracing_subscriber::EnvFilter;
 
-/// libp2p-stream says in `debug` only that it threw a stream away.
-const FILTER: &str = "info,libp2p_stream=debug";
+/// What these do to streams they say in `debug` only.
+const FILTER: &str = "info,libp2p_floodsub=debug,libp2p_mplex::io=debug,libp2p_stream=debug";
 
 const USAGE: &str = "usage:
   peer listen --transport tcp|quic|ws|wss --security plaintext|noise|tls --muxer yamux|mplex [--addr MULTIADDR] [--test TEST]

@@ -413,6 +413,9 @@ fn received(node: &mut Node, data: &[u8], tell: &impl Fn(Seen) -> bool) {
     let Some(script) = &mut node.script else {
         return;
     };
+    if let Some(gossip) = node.swarm.behaviour().gossip.as_ref() {
+        script.look(gossip);
+    }
     match script.received(data) {
         Ok(true) => {
             tell(Seen::Published);

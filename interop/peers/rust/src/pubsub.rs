@@ -101,6 +101,8 @@ pub(crate) struct Script {
     /// Who wants our messages, where the library does not say that nobody does.
     subscribers: Vec<PeerId>,
     got: Vec<bool>,
+    /// What gossipsub speaks with each peer.
+    spoken: Vec<String>,
 }
 
 impl Script {
@@ -111,6 +113,7 @@ impl Script {
             next: (side == Side::Dialer).then_some(0),
             subscribers: Vec::new(),
             got: vec![false; flavour.count() as usize],
+            spoken: Vec::new(),
         }
     }
 
@@ -174,11 +177,29 @@ impl Script {
         if received < self.got.len() {
             return Ok(false);
         }
-        event("pubsub", json!({ "received": received }));
+        event(
+            "pubsub",
+            json!({ "received": received, "protocols": self.spoken }),
+        );
         if self.side == Side::Listener {
             self.next = Some(0);
         }
         Ok(true)
+    }
+
+    /// Takes down what the library speaks with its peers.
+    pub(crate) fn look(&mut self, gossip: &gossipsub::Behaviour) {
+        // The type of the kind is private, its text is not.
+        let spoken = gossip.peer_protocol().map(|(_, kind)| kind.as_static_ref());
+        self.spoken = spoken.map(protocol).collect();
+    }
+}
+
+/// The protocol that the library calls by this name.
+fn protocol(kind: &str) -> String {
+    match kind.strip_prefix("Gossipsub v") {
+        Some(version) => format!("/meshsub/{version}.0"),
+        None => kind.into(),
     }
 }
 
@@ -193,7 +214,9 @@ fn payload(side: Side, index: u32) -> Vec<u8> {
     let len = match index {
         0 => 64,
         1..=BURST => 1024,
-        later => SIZES.get((later - BURST - 1) as usize).map_or(5, |kib| kib * 1024),
+        later => SIZES
+            .get((later - BURST - 1) as usize)
+            .map_or(5, |kib| kib * 1024),
     };
     let mut data: Vec<u8> = (0..len).map(|at| (at % PATTERN_MODULUS) as u8).collect();
     data[0] = letter(side);
