@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     cell::{Cell, Outcome, Peer, Row, Security, Test, Transport},
-    check::heard_of_added,
+    check::{heard_of_added, heard_of_served},
     cli::Role,
     faults, network,
     network::Network,
@@ -134,7 +134,7 @@ impl Ends {
         let mut dialing = Process::start(dialer, &dial_args(cell, &address, within), dialer_log)?;
         match cell.test.spoken() {
             "identify" if dialing.wait_for("identify", until) => {
-                listening.wait_for("identify", until.min(now() + IDENTIFY_BACK));
+                listening.wait_until(heard_of_served, until.min(now() + IDENTIFY_BACK));
             }
             "push" if dialing.wait_until(heard_of_added, until) => {
                 listening.wait_until(heard_of_added, until.min(now() + PUSH_BACK));
