@@ -102,7 +102,7 @@ pub struct GossipConfig {
     /// Authors that are told apart for each peer. Default: 1024.
     pub max_staggered_authors: usize,
     /// Our own messages up to this many bytes of payload are flooded; longer ones go to the mesh,
-    /// if it has at least `d_low` peers. Default: 16 KiB.
+    /// if it has at least `d_low` peers. Default: 32 KiB.
     ///
     /// Every copy of a long message keeps the ones behind it waiting.
     pub flood_publish_max: usize,
@@ -194,7 +194,7 @@ impl Default for GossipConfig {
             stagger: Some(Duration::from_millis(250)),
             max_staggered: 65_536,
             max_staggered_authors: 1024,
-            flood_publish_max: 16 * 1024,
+            flood_publish_max: 32 * 1024,
             iwant_parallel: 2,
             max_asked: 50_000,
             opportunistic_graft_ticks: 60,
