@@ -594,7 +594,7 @@ mod tests {
         let judge_it = |said: &[Value]| judge(&cell(Test::Identify), &listener(said), Some(&told));
 
         assert!(fails(
-            &judge_it(&[early.clone()]),
+            &judge_it(std::slice::from_ref(&early)),
             "not among the protocols"
         ));
         assert!(passes(&judge_it(&[early, late])));

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::{AsyncReadExt, StreamExt};
-use p2p::{Connection, ErrorCode, Host, PeerId};
+use p2p::{Connection, ErrorCode, Host, PeerId, Stream};
 use serde_json::json;
 
 use super::basic::echo_once;
@@ -33,7 +33,7 @@ pub(super) async fn close(session: Session) -> Result<(), NodeError> {
         connection,
         ..
     } = session;
-    let _told = play_stream(&connection, &[play::QUIT]).await?;
+    let _told = tell_to_leave(&connection, play::QUIT).await?;
     ended(&host, &connection, "their close").await?;
     drop(connection);
 
@@ -46,10 +46,20 @@ pub(super) async fn close(session: Session) -> Result<(), NodeError> {
     drop(connection);
 
     let connection = host.dial(&addr).await?;
-    let _told = play_stream(&connection, &[play::EXIT]).await?;
+    let _told = tell_to_leave(&connection, play::EXIT).await?;
     ended(&host, &connection, DISAPPEARANCE).await?;
     event("close", json!({ "ends": 3 }));
     Ok(())
+}
+
+/// Who leaves as soon as it is told may be gone before we have seen that it was: then the end of
+/// the connection shows it.
+async fn tell_to_leave(connection: &Connection, command: u8) -> Result<Option<Stream>, NodeError> {
+    match play_stream(connection, &[command]).await {
+        Ok(told) => Ok(Some(told)),
+        Err(NodeError::Io { .. }) => Ok(None),
+        Err(other) => Err(other),
+    }
 }
 
 async fn ended(host: &Host, connection: &Connection, what: &str) -> Result<(), NodeError> {
