@@ -172,7 +172,11 @@ fn check_apart(cell: &Cell, listener: &Transcript, dialer: &Transcript) -> Resul
         return Err("dialer: does not say that the keys may differ".into());
     }
     if cell.listener == Peer::P2p && !listener.all("refused").any(|it| told(it, "why")) {
-        return Err("listener: does not say that the keys may differ".into());
+        // The dialer may not have come so far.
+        let dialer = error.text("message").unwrap_or_default();
+        return Err(format!(
+            "listener: does not say that the keys may differ\ndialer: {dialer}"
+        ));
     }
     let line = error.text("message").unwrap_or_default().lines().next();
     Ok(format!("the dialer says: {}", line.unwrap_or_default()))
@@ -477,7 +481,9 @@ pub(crate) mod tests {
         );
         assert!(matches!(waited, Verdict::Pass(_)), "{waited:?}");
         let silent = judge_it(&[error("timeout")], &[]);
-        assert!(matches!(silent, Verdict::Fail(text) if text.contains("does not say")));
+        assert!(
+            matches!(silent, Verdict::Fail(text) if text.contains("does not say") && text.ends_with("timeout"))
+        );
         assert_eq!(
             judge_it(&[], &[]),
             Verdict::Fail("dialer: no `error`".into())
