@@ -49,21 +49,22 @@
 //!
 //! Spec: libp2p/specs `noise/README.md`; noiseprotocol.org, revision 34.
 
-mod buffer;
-mod channel;
 mod cipher;
 mod config;
 mod error;
 #[cfg(test)]
 mod golden;
 pub mod handshake;
-mod incoming;
 mod noise;
-mod outgoing;
 mod proto;
+mod records;
 mod symmetric;
 
-pub use channel::Channel;
 pub use config::Config;
 pub use error::{ChannelError, HandshakeError, SetupError};
 pub use noise::{Authenticated, Noise, PROTOCOL};
+pub use records::Records;
+
+/// An established Noise channel over `Io`. Reading ends with `Ok(0)` when the stream below ends
+/// between two records: whether the remote wanted to end there, only the protocol above can know.
+pub type Channel<Io> = p2p_channel::Channel<Io, Records>;

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use p2p_channel::Received;
 use p2p_core::{BoxIo, Cause, PeerId, Protocol, Role, Rt, Secured, Security, SecurityError};
 use p2p_keys::{Keypair, PublicKey};
 use zeroize::Zeroizing;
 
 use crate::handshake::{self, DH, DhKey, Session};
-use crate::incoming::{PREFIX, Sealed};
 use crate::proto::{self, Verified};
+use crate::records::{PREFIX, Records};
 use crate::{Channel, Config, HandshakeError, SetupError};
 
 /// The id of Noise for multistream-select.
@@ -168,7 +169,7 @@ impl Noise {
         let muxers = muxers.get(..MAX_MUXERS).unwrap_or(muxers);
         let link = Link {
             io,
-            received: Sealed::default(),
+            received: Received::default(),
             max: self.0.config.max_handshake_message,
         };
         match role {
@@ -257,7 +258,7 @@ impl fmt::Debug for Noise {
 struct Link<Io> {
     io: Io,
     /// Bytes read ahead; at most one message.
-    received: Sealed,
+    received: Received,
     max: u16,
 }
 
@@ -296,16 +297,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
     }
 
     fn finish(
-        mut self,
+        self,
         session: Session,
         public_key: PublicKey,
         muxer: Option<Protocol>,
         unsent: &[u8],
     ) -> Authenticated<Io> {
-        self.received.park();
         let handshake_hash = session.hash;
         Authenticated {
-            channel: Channel::new(self.io, session, self.received, unsent),
+            channel: Channel::new(self.io, Records::new(session), self.received, unsent),
             public_key,
             muxer,
             handshake_hash,

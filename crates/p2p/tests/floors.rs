@@ -8,6 +8,7 @@ use serde_json::Value;
 /// The floor of each crate. A new crate must be given its place here.
 const FLOORS: &[(&str, u8)] = &[
     ("p2p-keys", 0),
+    ("p2p-channel", 1),
     ("p2p-core", 1),
     ("p2p-mux", 2),
     ("p2p-runtime", 2),

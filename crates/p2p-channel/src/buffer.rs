@@ -7,13 +7,20 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-use crate::outgoing::STAGED;
+use crate::NOTICE;
 
-/// What a read takes at most, in bytes. The longest frame fits.
+/// What a read takes at most, in bytes. The longest record fits.
 pub(crate) const RECEIVE_BUFFER: usize = 128 * 1024;
 
-/// What is staged before a write, in bytes.
-pub(crate) const SEND_BUFFER: usize = STAGED;
+/// What is written at once at most, in bytes: three full records and a notice. One byte more than
+/// 65,483 would leave a tiny second segment on a loopback link, with a wake-up of its own.
+pub(crate) const SEND_BUFFER: usize = 3 * (RECORD + OVERHEAD) + NOTICE;
+
+/// Plain bytes in a full record that we send. Ciphers are fastest a byte around here.
+pub(crate) const RECORD: usize = 16 * 1024;
+
+/// What sealing adds to a record at most, in bytes.
+pub(crate) const OVERHEAD: usize = 32;
 
 /// How many spare buffers of each size a thread keeps.
 const SPARES: usize = 4;
