@@ -16,17 +16,22 @@ fn main() {
     let muxers = [Protocol::from_static("/yamux/1.0.0")];
     block_on(async {
         let (mut dialed, mut listened) = try_join(
-            dialer.secure(near, Role::Dialer, Some(bob.to_peer_id()), &muxers),
+            async {
+                let id = bob.to_peer_id();
+                let mut remote = dialer.secure(near, Role::Dialer, Some(id), &muxers).await?;
+                // The last message of the handshake travels with the first bytes.
+                remote.channel.write_all(b"hello bob").await?;
+                remote.channel.flush().await?;
+                Ok(remote)
+            },
             listener.secure(far, Role::Listener, None, &muxers),
         )
         .await
         .unwrap();
         println!("bob talks to   {}", listened.public_key.to_peer_id());
         println!("they agreed on {:?}", dialed.muxer);
-        let (_, state) = dialed.channel.get_ref();
-        println!("encrypted with {:?}", state.negotiated_cipher_suite());
+        println!("encrypted with {:?}", dialed.cipher_suite);
         println!("AES in the CPU {}", cpu_has_aes());
-        dialed.channel.write_all(b"hello bob").await.unwrap();
         dialed.channel.close().await.unwrap();
         let mut text = String::new();
         listened.channel.read_to_string(&mut text).await.unwrap();

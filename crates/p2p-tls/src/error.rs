@@ -100,6 +100,12 @@ pub enum HandshakeError {
     /// The remote does not take our certificate, or expects somebody else here; its alert.
     #[error("the remote refuses our certificate, or expects somebody else (alert {0:?})")]
     CertificateRefused(AlertDescription),
+    /// The remote's part is longer than any certificate makes it.
+    #[error("a handshake of more than {max} bytes")]
+    TooLong {
+        /// The limit, in bytes.
+        max: usize,
+    },
     /// TLS itself failed; the error says what the remote did, or which alert it sent.
     #[error("TLS failed: {0}")]
     Tls(rustls::Error),
@@ -112,7 +118,7 @@ impl HandshakeError {
         match self {
             Self::CertificateRefused(_) => Blame::Network,
             Self::Tls(error) if is_ours(error) => Blame::Us,
-            Self::Certificate(_) | Self::Tls(_) => Blame::Remote,
+            Self::Certificate(_) | Self::TooLong { .. } | Self::Tls(_) => Blame::Remote,
         }
     }
 }

@@ -7,6 +7,9 @@
 //!     | --- certificate, finished, first bytes ---> |   everything is encrypted
 //! ```
 //!
+//! rustls does the handshake and makes every key. The records behind it are sealed and opened in
+//! a [`p2p_channel::Channel`], as those of Noise are.
+//!
 //! - [`Tls`] is a [`p2p_core::Security`]; [`Tls::secure`] works on any stream alone.
 //! - [`certificate`] makes and verifies the certificates; [`Verifier`] and [`Credentials`] bring
 //!   them to rustls. QUIC uses the same ones.
@@ -25,14 +28,18 @@
 //! let (alice, bob) = (Keypair::generate_ed25519(), Keypair::generate_ed25519());
 //! let (near, far) = p2p_memory::pipe(16 * 1024);
 //! let (dialer, listener) = (Tls::new(&alice)?, Tls::new(&bob)?);
-//! let (mut dialed, mut listened) = block_on(try_join(
-//!     dialer.secure(near, Role::Dialer, Some(bob.to_peer_id()), &[]),
+//! let (_dialed, mut listened) = block_on(try_join(
+//!     async {
+//!         let expect = Some(bob.to_peer_id());
+//!         let mut remote = dialer.secure(near, Role::Dialer, expect, &[]).await?;
+//!         remote.channel.write_all(b"secret").await?;
+//!         remote.channel.close().await?;
+//!         Ok(remote)
+//!     },
 //!     listener.secure(far, Role::Listener, None, &[]),
 //! ))?;
 //! assert_eq!(listened.public_key, *alice.public());
 //! block_on(async {
-//!     dialed.channel.write_all(b"secret").await?;
-//!     dialed.channel.close().await?;
 //!     let mut text = String::new();
 //!     listened.channel.read_to_string(&mut text).await?;
 //!     assert_eq!(text, "secret");
@@ -47,12 +54,13 @@ pub mod certificate;
 mod credentials;
 mod der;
 mod error;
-mod read_ahead;
+mod handshake;
+mod records;
 mod tls;
 mod verifier;
 
 pub use credentials::{Credentials, cpu_has_aes};
 pub use error::{CertificateError, HandshakeError, SetupError, refuses_certificate};
-pub use read_ahead::ReadAhead;
-pub use tls::{Authenticated, PROTOCOL, Tls};
+pub use records::{ChannelError, Records};
+pub use tls::{Authenticated, Channel, PROTOCOL, Tls};
 pub use verifier::{Verdict, Verifier, refusal};

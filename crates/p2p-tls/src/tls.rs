@@ -1,22 +1,26 @@
 //! The handshake over a stream: who is at the other end, and which multiplexer to use.
 
 use std::fmt;
-use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::io::{AsyncRead, AsyncWrite};
-use futures_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 use p2p_core::{BoxIo, Cause, PeerId, Protocol, Role, Rt, Secured, Security, SecurityError};
 use p2p_keys::{Keypair, PublicKey};
-use rustls::CommonState;
+use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
-use rustls::server::{Acceptor, ClientHello};
+use rustls::server::{ClientHello, UnbufferedServerConnection};
+use rustls::{CipherSuite, CommonState};
 
+use crate::handshake::{Failure, Link, Side};
 use crate::{
-    CertificateError, Credentials, HandshakeError, ReadAhead, SetupError, certificate, refusal,
+    CertificateError, Credentials, HandshakeError, Records, SetupError, certificate, refusal,
 };
+
+/// An established TLS channel over `Io`. A remote that ends the link without ending the channel
+/// may have been cut off: [`ChannelError::Truncated`](crate::ChannelError::Truncated).
+pub type Channel<Io> = p2p_channel::Channel<Io, Records>;
 
 /// The id of TLS for multistream-select.
 pub const PROTOCOL: Protocol = Protocol::from_static("/tls/1.0.0");
@@ -37,11 +41,13 @@ pub struct Tls(Credentials);
 /// A link whose other end is known.
 pub struct Authenticated<Io> {
     /// The channel for everything that follows.
-    pub channel: TlsStream<ReadAhead<Io>>,
+    pub channel: Channel<Io>,
     /// The remote's identity, proven.
     pub public_key: PublicKey,
     /// The multiplexer agreed on. `None`: one of the ends offered none, so negotiate one.
     pub muxer: Option<Protocol>,
+    /// What the channel is sealed with.
+    pub cipher_suite: CipherSuite,
 }
 
 impl<Io> fmt::Debug for Authenticated<Io> {
@@ -49,6 +55,7 @@ impl<Io> fmt::Debug for Authenticated<Io> {
         f.debug_struct("Authenticated")
             .field("public_key", &self.public_key)
             .field("muxer", &self.muxer)
+            .field("cipher_suite", &self.cipher_suite)
             .finish_non_exhaustive()
     }
 }
@@ -76,6 +83,9 @@ impl Tls {
     }
 
     /// Runs the handshake over `io`, as [`Security::secure`] does, on a stream of any type.
+    ///
+    /// A dialer's last message is still in the channel when this returns, and travels with the
+    /// first bytes written: write or flush before waiting for the remote.
     ///
     /// The caller sets the deadline. Not cancel-safe: `io` is dropped with the future.
     ///
@@ -105,14 +115,13 @@ impl Tls {
         expect: Option<PeerId>,
         muxers: &[Protocol],
     ) -> Result<Authenticated<Io>, SecurityError> {
-        let config = self.0.client(expect, offers(muxers));
+        let mut config = self.0.client(expect, offers(muxers));
+        config.enable_secret_extraction = true;
         // Never sent: the peer id says who must be there.
         let name = ServerName::from(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let stream = TlsConnector::from(Arc::new(config))
-            .connect(name, ReadAhead::new(io))
-            .await
-            .map_err(failed)?;
-        finish(stream.into(), expect, muxers)
+        let client = UnbufferedClientConnection::new(Arc::new(config), name);
+        let client = client.map_err(|error| failed(error.into()))?;
+        establish(Link::new(io), client, expect, muxers).await
     }
 
     async fn listen<Io: AsyncRead + AsyncWrite + Unpin>(
@@ -121,12 +130,14 @@ impl Tls {
         expect: Option<PeerId>,
         muxers: &[Protocol],
     ) -> Result<Authenticated<Io>, SecurityError> {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), ReadAhead::new(io))
-            .await
-            .map_err(failed)?;
-        let config = self.0.server(choose(&start.client_hello(), muxers));
-        let stream = start.into_stream(Arc::new(config)).await.map_err(failed)?;
-        finish(stream.into(), expect, muxers)
+        let mut link = Link::new(io);
+        let hello = link.hello().await.map_err(failed)?;
+        let mut config = self.0.server(choose(&hello.client_hello(), muxers));
+        drop(hello);
+        config.enable_secret_extraction = true;
+        let server = UnbufferedServerConnection::new(Arc::new(config));
+        let server = server.map_err(|error| failed(error.into()))?;
+        establish(link, server, expect, muxers).await
     }
 }
 
@@ -181,28 +192,36 @@ fn choose(hello: &ClientHello<'_>, muxers: &[Protocol]) -> Vec<Vec<u8>> {
     }
 }
 
-fn finish<Io>(
-    channel: TlsStream<ReadAhead<Io>>,
+/// Takes the handshake to its end, and looks at who is there.
+async fn establish<Io: AsyncRead + AsyncWrite + Unpin, S: Side>(
+    mut link: Link<Io>,
+    mut side: S,
     expect: Option<PeerId>,
     muxers: &[Protocol],
 ) -> Result<Authenticated<Io>, SecurityError> {
-    let (_, state) = channel.get_ref();
-    let public_key = proven_key(state).map_err(|error| protocol(error.into()))?;
-    let muxer = state.alpn_protocol().and_then(|chosen| {
+    link.run(&mut side).await.map_err(failed)?;
+    let public_key = proven_key(&side).map_err(|error| protocol(error.into()))?;
+    let muxer = side.alpn_protocol().and_then(|chosen| {
         muxers
             .iter()
             .find(|muxer| muxer.as_str().as_bytes() == chosen)
     });
     let muxer = muxer.cloned();
     let found = public_key.to_peer_id();
-    match expect {
-        Some(expected) if expected != found => Err(SecurityError::WrongPeer { expected, found }),
-        Some(_) | None => Ok(Authenticated {
-            channel,
-            public_key,
-            muxer,
-        }),
+    if let Some(expected) = expect
+        && expected != found
+    {
+        return Err(SecurityError::WrongPeer { expected, found });
     }
+    let suite = side.negotiated_cipher_suite();
+    let suite = suite.ok_or_else(|| failed(rustls::Error::HandshakeNotComplete.into()))?;
+    let records = side.into_records().map_err(|error| failed(error.into()))?;
+    Ok(Authenticated {
+        channel: Channel::new(link.io, records, link.received, &link.unsent),
+        public_key,
+        muxer,
+        cipher_suite: suite.suite(),
+    })
 }
 
 /// The host key of the certificate that the handshake verified.
@@ -216,13 +235,14 @@ fn proven_key(state: &CommonState) -> Result<PublicKey, CertificateError> {
     }
 }
 
-/// What an error of the handshake means: TLS hides its own inside errors of I/O.
-fn failed(error: io::Error) -> SecurityError {
-    let Some(tls) = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-    else {
-        return SecurityError::Io(error);
+/// What a failure means: rustls hides what our verifier found inside its own errors.
+fn failed(failure: Failure) -> SecurityError {
+    let error = match failure {
+        Failure::Io(error) => return SecurityError::Io(error),
+        Failure::Handshake(error) => error,
+    };
+    let HandshakeError::Tls(tls) = &error else {
+        return protocol(error);
     };
     match refusal(tls) {
         Some(CertificateError::WrongPeer { expected, found }) => SecurityError::WrongPeer {
@@ -230,7 +250,7 @@ fn failed(error: io::Error) -> SecurityError {
             found: *found,
         },
         Some(refusal) => protocol(refusal.clone().into()),
-        None => protocol(tls.clone().into()),
+        None => protocol(error),
     }
 }
 

@@ -10,7 +10,7 @@ use p2p_core::golden::{Remote, Texts, block_on};
 use p2p_core::{PeerId, Role, SecurityError};
 use p2p_keys::{DecodeKeyError, KeyType, Keypair, SignError};
 use p2p_tls::certificate::{generate_from_seed, verify};
-use p2p_tls::{CertificateError, HandshakeError, SetupError, Tls};
+use p2p_tls::{CertificateError, ChannelError, HandshakeError, SetupError, Tls};
 use rustls::AlertDescription;
 
 #[test]
@@ -25,8 +25,22 @@ fn every_error_reads_as_it_should() {
         HandshakeError::Certificate(CertificateError::NoExtension),
         rustls::Error::AlertReceived(AlertDescription::CertificateUnknown).into(),
         rustls::Error::AlertReceived(AlertDescription::HandshakeFailure).into(),
+        HandshakeError::TooLong { max: 32_768 },
         HandshakeError::Tls(rustls::Error::DecryptError),
         HandshakeError::Tls(rustls::Error::FailedToGetRandomBytes),
+    ];
+    let channels = [
+        ChannelError::Alert(AlertDescription::BadCertificate),
+        ChannelError::Alert(AlertDescription::InternalError),
+        ChannelError::Exhausted,
+        ChannelError::Forged,
+        ChannelError::Malformed("a key update"),
+        ChannelError::TooLong {
+            len: 20_000,
+            max: 16_640,
+        },
+        ChannelError::Truncated,
+        ChannelError::Unexpected("a record that is not encrypted"),
     ];
     let whole = [
         secure(Role::Dialer, b"HTTP/1.1 400 Bad Request\r\n\r\n"),
@@ -38,6 +52,11 @@ fn every_error_reads_as_it_should() {
     texts.blamed("SetupError", SetupError::blame, setups);
     texts.blamed("CertificateError", CertificateError::blame, certificates());
     texts.blamed("HandshakeError", HandshakeError::blame, handshakes);
+    texts.blamed(
+        "ChannelError",
+        |error: &ChannelError| error.blame(),
+        channels,
+    );
     texts.blamed("SecurityError", SecurityError::blame, whole);
     texts.compare(env!("CARGO_MANIFEST_DIR"));
 }
