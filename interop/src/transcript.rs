@@ -447,7 +447,7 @@ pub(crate) mod tests {
 
     #[test]
     fn whoever_has_another_key_is_not_met_and_we_say_so() {
-        let judge_it = |dialer: &[Value], listener: &[Value]| {
+        let judge_from = |peer, dialer: &[Value], listener: &[Value]| {
             let said = |events: &[Value], code| Transcript {
                 events: events.iter().cloned().map(Event).collect(),
                 garbage: None,
@@ -457,11 +457,14 @@ pub(crate) mod tests {
             let listening = json!({ "event": "listening", "addr": "/ip4/127.0.0.1/tcp/1/p2p/L" });
             let served = said(&[&[listening], listener].concat(), 0);
             let cell = Cell {
+                dialer: peer,
                 listener: Peer::P2p,
                 ..cell(Test::PrivateOther)
             };
             judge(&cell, &served, Some(&told))
         };
+        let judge_it =
+            |dialer: &[Value], listener: &[Value]| judge_from(Peer::P2p, dialer, listener);
         let error = |text: &str| json!({ "event": "error", "message": text });
         let refused = json!({ "event": "refused", "why": "noise: the keys may differ" });
         let connected = json!({ "event": "connected", "peer": "D" });
@@ -481,8 +484,12 @@ pub(crate) mod tests {
         );
         assert!(matches!(waited, Verdict::Pass(_)), "{waited:?}");
         let silent = judge_it(&[error("timeout")], &[]);
+        assert!(matches!(silent, Verdict::Fail(text) if text.contains("dialer: does not say")));
+        // Theirs may fail before it comes to keys: what it said is part of why.
+        let elsewhere = judge_from(Peer::Py, &[error("no dialer")], &[]);
         assert!(
-            matches!(silent, Verdict::Fail(text) if text.contains("does not say") && text.ends_with("timeout"))
+            matches!(&elsewhere, Verdict::Fail(text) if text.contains("listener: does not say")
+            && text.ends_with("dialer: no dialer"))
         );
         assert_eq!(
             judge_it(&[], &[]),
