@@ -72,6 +72,21 @@ pub(crate) fn ours(muxer: &dyn Multiplex, rt: &Rt, load: Load) -> f64 {
     thread_cpu() - before
 }
 
+/// CPU seconds that the pipe takes for the bytes of `load` without any muxer: nobody is faster.
+pub(crate) fn pipe_alone(load: Load) -> f64 {
+    let (near, far) = p2p_memory::pipe(PIPE);
+    let mut pool = LocalPool::new();
+    let spawned = pool.spawner().spawn_local(receive(far));
+    spawned.expect("the pool runs");
+    let before = thread_cpu();
+    let load = Load {
+        writes: load.writes * load.streams,
+        ..load
+    };
+    pool.run_until(send(near, load));
+    thread_cpu() - before
+}
+
 /// CPU seconds that the `yamux` crate takes for `load`, both ends.
 pub(crate) fn yamux_crate(load: Load) -> f64 {
     let (near, far) = p2p_memory::pipe(PIPE);

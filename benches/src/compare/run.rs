@@ -35,7 +35,7 @@ struct Turn {
 /// Measures `case` against everybody that it is for.
 pub(crate) fn rows(case: &Case, programs: &Programs, runs: usize) -> Vec<Row> {
     if case.against == Against::YamuxCrate {
-        return vec![muxer_row(case, runs)];
+        return muxer_rows(case, runs);
     }
     let Ok(ours) = std::env::current_exe().map(Program::from) else {
         return Vec::new();
@@ -248,7 +248,7 @@ impl Drop for Started {
 }
 
 /// Both sides within this process; what counts is the CPU time of one thread.
-fn muxer_row(case: &Case, runs: usize) -> Row {
+fn muxer_rows(case: &Case, runs: usize) -> Vec<Row> {
     let bytes = match case.write {
         ..512 => 40 << 20,
         512..8192 => 200 << 20,
@@ -268,32 +268,36 @@ fn muxer_row(case: &Case, runs: usize) -> Row {
         .expect("the operating system has room for a runtime");
     let _inside = runtime.enter();
     let (rt, yamux) = (Tokio::new(runtime.handle().clone()), Yamux::default());
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut theirs, mut alone) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..runs {
         ours.push(gib / muxers::ours(&yamux, &rt, load));
         theirs.push(gib / muxers::yamux_crate(load));
+        alone.push(gib / muxers::pipe_alone(load));
     }
     let none = Spread {
         median: 0.0,
         least: 0.0,
         most: 0.0,
     };
-    let (ours, theirs) = (
-        Spread::of(ours).unwrap_or(none),
-        Spread::of(theirs).unwrap_or(none),
-    );
+    let spread = |turns| Spread::of(turns).unwrap_or(none);
+    let ours = spread(ours);
     let inverse = |spread: Spread| Spread {
         median: 1.0 / spread.median,
         least: 1.0 / spread.most,
         most: 1.0 / spread.least,
     };
-    Row {
-        case: case.clone(),
-        peer: "yamux crate".to_owned(),
-        ours,
-        theirs,
-        cpu: Some((inverse(ours), inverse(theirs))),
-        peak: (0.0, 0.0),
-        runs,
-    }
+    [("yamux crate", theirs), ("the pipe alone", alone)]
+        .map(|(peer, turns)| {
+            let theirs = spread(turns);
+            Row {
+                case: case.clone(),
+                peer: peer.to_owned(),
+                ours,
+                theirs,
+                cpu: Some((inverse(ours), inverse(theirs))),
+                peak: (0.0, 0.0),
+                runs,
+            }
+        })
+        .into()
 }
