@@ -183,6 +183,8 @@ pub(crate) enum Test {
     Push,
     /// The dialer finds the listener by mDNS, then five pings.
     Mdns,
+    /// The same as echo, with a listener that is dialed by the name of this machine.
+    Name,
     /// The same as echo, within a private network.
     Private,
     /// Each has the key of another private network: they do not meet.
@@ -234,6 +236,7 @@ impl Test {
             Self::Late => "late",
             Self::Push => "push",
             Self::Mdns => "mdns",
+            Self::Name => "name",
             Self::Private => "private",
             Self::PrivateOther => "private-other",
             Self::KeyEd25519 => "key-ed25519",
@@ -274,6 +277,7 @@ impl Test {
             | Self::Late
             | Self::Mdns
             | Self::Minute
+            | Self::Name
             | Self::Orders
             | Self::Ping
             | Self::Private
@@ -319,7 +323,14 @@ impl Test {
 
     /// Whether it is an echo between peers with other options.
     fn is_echo(self) -> bool {
-        [Self::Choose, Self::Late, Self::Private, Self::PrivateOther].contains(&self)
+        [
+            Self::Choose,
+            Self::Late,
+            Self::Name,
+            Self::Private,
+            Self::PrivateOther,
+        ]
+        .contains(&self)
     }
 
     /// The identity that both ends are asked to have.

@@ -87,7 +87,7 @@ pub(crate) fn check(
     let event = of("dialer", dialer, cell.test.reported())?;
     match cell.test {
         Test::Big => both.check_big(event),
-        Test::Choose | Test::Echo | Test::Private => both.check_echo(event),
+        Test::Choose | Test::Echo | Test::Name | Test::Private => both.check_echo(event),
         Test::Close => both.check_close(event),
         Test::Codes => both.check_codes(event),
         Test::Idle => check_idle(event),

@@ -130,6 +130,30 @@ pub(crate) const KNOWN: &[Fault] = &[
     Fault {
         of: Peer::Js,
         with: None,
+        role: Some(Role::Dial),
+        transport: Some(Transport::Quic),
+        security: None,
+        muxer: None,
+        test: Some(Test::Name),
+        symptoms: &["Multiaddr is missing an ip4/ip6 component: /dns4/"],
+        cause: "js cannot dial a name over QUIC",
+        pointer: "@chainsafe/libp2p-quic 2.1.1 dist/src/utils.js",
+    },
+    Fault {
+        of: Peer::Py,
+        with: None,
+        role: Some(Role::Dial),
+        transport: Some(Transport::Quic),
+        security: None,
+        muxer: None,
+        test: Some(Test::Name),
+        symptoms: &["SwarmException: No supported transport found for peer"],
+        cause: "py cannot dial a name over QUIC",
+        pointer: "py-libp2p 0.8.1 libp2p/network/swarm.py dial_peer",
+    },
+    Fault {
+        of: Peer::Js,
+        with: None,
         role: None,
         transport: None,
         security: Some(Security::Own),
@@ -197,6 +221,7 @@ pub(crate) const KNOWN: &[Fault] = &[
         test: None,
         symptoms: &[
             "OpenConnectionError: Cannot dial /ip4/",
+            "OpenConnectionError: Cannot dial /dns4/",
             "has no attribute '_autotls_initialized'",
         ],
         cause: "py cannot dial WebSocket on TLS: its host adds the peer id to the address, which the \

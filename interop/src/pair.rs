@@ -65,6 +65,8 @@ pub(crate) fn run(
     };
     let verdict = if cell.test == Test::Mdns && [cell.dialer, cell.listener].contains(&Peer::Rust) {
         Verdict::Unsupported("libp2p-mdns is not in our peer of rust".into())
+    } else if let Some(why) = nameless(cell) {
+        Verdict::Unsupported(why.into())
     } else if let Some(lacking) = versions::lacking(cell) {
         Verdict::Unsupported(lacking)
     } else if network::is_wanted(cell) {
@@ -127,6 +129,7 @@ impl Ends {
         let address = match address.rsplit_once("/p2p/") {
             // It has to be found.
             Some((_, peer)) if cell.test == Test::Mdns => format!("/p2p/{peer}"),
+            _ if cell.test == Test::Name => by_name(&address),
             _ => address,
         };
         let dialed = now();
@@ -152,6 +155,23 @@ impl Ends {
             dialed: Some(dialed),
         })
     }
+}
+
+/// Why the dialer is not asked to dial a name.
+fn nameless(cell: &Cell) -> Option<&'static str> {
+    match (cell.test, cell.dialer, cell.transport) {
+        (Test::Name, Peer::Rust, _) => Some("libp2p-dns is not in our peer of rust"),
+        // That question would leave this machine.
+        (Test::Name, Peer::Py, Transport::Tcp) => {
+            Some("py asks a name server for every name, also for that of this machine")
+        }
+        _ => None,
+    }
+}
+
+/// The same place by the name that every machine has for itself.
+fn by_name(address: &str) -> String {
+    address.replacen("/ip4/127.0.0.1/", "/dns4/localhost/", 1)
 }
 
 pub(crate) fn listen_args(cell: &Cell) -> Vec<String> {
@@ -317,6 +337,14 @@ mod tests {
         assert!(args.ends_with("--addr /ip4/10.9.0.1/tcp/0"), "{args}");
         let args = listen_args(&cell).join(" ");
         assert!(args.ends_with("--addr /ip4/10.9.0.2/tcp/0"), "{args}");
+    }
+
+    #[test]
+    fn a_name_stands_for_the_address_and_nothing_else_changes() {
+        assert_eq!(
+            by_name("/ip4/127.0.0.1/tcp/4001/tls/ws/p2p/Q"),
+            "/dns4/localhost/tcp/4001/tls/ws/p2p/Q"
+        );
     }
 
     #[test]

@@ -35,11 +35,12 @@ const QUICK_TWICE: [Test; 5] = [
     Test::Choose,
 ];
 /// Of `quick`, on noise and yamux only.
-const QUICK_ONCE: [Test; 9] = [
+const QUICK_ONCE: [Test; 10] = [
     Test::Codes,
     Test::Close,
     Test::Late,
     Test::Push,
+    Test::Name,
     Test::Private,
     Test::PrivateOther,
     Test::KeySecp256k1,

@@ -162,6 +162,7 @@ fn short_test(test: Test) -> &'static str {
         Test::Late => "late",
         Test::Push => "push",
         Test::Mdns => "mdns",
+        Test::Name => "name",
         Test::Private => "priv",
         Test::PrivateOther => "other",
         Test::KeyEd25519 => "ed",
