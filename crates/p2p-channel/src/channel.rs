@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use futures::io::{AsyncRead, AsyncWrite, IoSlice, IoSliceMut};
 
@@ -20,15 +20,34 @@ use crate::{Received, Records};
 /// - Reading ends with `Ok(0)` where the protocol allows an end: see [`Records::ended`]. An end
 ///   inside a record is [`Records::TRUNCATED`].
 /// - An error of the protocol is inside an [`io::Error`]. It ends the channel: from then on, every
-///   read and every write fails with it.
+///   read and every write fails with it. A link that only ended too early fails reads alone.
 /// - `close` flushes, says farewell where the protocol has a word for it, and closes the stream
-///   below; reading goes on.
+///   below; reading goes on. It fails if the channel did before everything was sent.
+/// - A read may change bytes of its buffer behind those that it says it has read.
 pub struct Channel<Io, R: Records> {
     io: Io,
     records: R,
     incoming: Incoming<R::Error>,
     outgoing: Outgoing,
     health: Health<R::Error>,
+    /// Who waits to write. It has to hear of a failure that a reader finds.
+    writer: Option<Waker>,
+}
+
+/// What keeps a call from its end.
+pub(crate) enum Fault<E> {
+    /// The channel failed.
+    Broken(E),
+    /// The link ended where it must not: nothing more can be read.
+    Cut(E),
+    /// The link failed.
+    Link(io::Error),
+}
+
+impl<E> From<io::Error> for Fault<E> {
+    fn from(error: io::Error) -> Self {
+        Self::Link(error)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -51,6 +70,7 @@ impl<Io, R: Records> Channel<Io, R> {
             incoming: Incoming::new(received),
             outgoing: Outgoing::new(unsent),
             health: Health::Sound,
+            writer: None,
         }
     }
 
@@ -72,13 +92,29 @@ impl<Io, R: Records> Channel<Io, R> {
     }
 
     /// Remembers a failure that no later call can recover from.
-    fn note<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
-        if let Err(error) = &result
-            && let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref())
+    fn note<T>(&mut self, result: Result<T, Fault<R::Error>>) -> io::Result<T> {
+        result.map_err(|fault| match fault {
+            Fault::Broken(error) => {
+                self.health = Health::Failed(error);
+                error.into()
+            }
+            Fault::Cut(error) => error.into(),
+            Fault::Link(error) => error,
+        })
+    }
+
+    /// Remembers who waits to write.
+    fn waits<T>(&mut self, cx: &Context<'_>, done: Poll<T>) -> Poll<T> {
+        if done.is_ready() {
+            self.writer = None;
+        } else if !self
+            .writer
+            .as_ref()
+            .is_some_and(|it| it.will_wake(cx.waker()))
         {
-            self.health = Health::Failed(*error);
+            self.writer = Some(cx.waker().clone());
         }
-        result
+        done
     }
 }
 
@@ -86,11 +122,18 @@ impl<Io: AsyncWrite + Unpin, R: Records> Channel<Io, R> {
     /// Tells the remote why the channel failed, if its link takes that at once.
     fn complain(&mut self, cx: &mut Context<'_>, error: R::Error) {
         self.outgoing.end(&mut self.records, Some(error));
-        let _ = self.outgoing.poll_send(&mut self.records, &mut self.io, cx);
+        let records = &mut self.records;
+        let _ = self.outgoing.poll_send(records, &mut self.io, cx);
+        // The link may know of us instead of the writer now, and there is news for it anyway.
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let sent = ready!(self.outgoing.poll_send(&mut self.records, &mut self.io, cx));
+        let records = &mut self.records;
+        let sent = self.outgoing.poll_send(records, &mut self.io, cx);
+        let sent = ready!(self.waits(cx, sent));
         Poll::Ready(self.note(sent))
     }
 }
@@ -151,7 +194,7 @@ impl<Io: AsyncWrite + Unpin, R: Records> AsyncWrite for Channel<Io, R> {
             let mut taken = 0;
             for buf in bufs {
                 let written = this.outgoing.write(&mut this.records, buf);
-                let count = this.note(written.map_err(Into::into))?;
+                let count = this.note(written.map_err(Fault::Broken))?;
                 taken += count;
                 if count < buf.len() {
                     break;
@@ -168,7 +211,8 @@ impl<Io: AsyncWrite + Unpin, R: Records> AsyncWrite for Channel<Io, R> {
         let this = &mut *self;
         this.check()?;
         ready!(this.poll_send(cx))?;
-        Pin::new(&mut this.io).poll_flush(cx)
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        this.waits(cx, flushed)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -181,7 +225,13 @@ impl<Io: AsyncWrite + Unpin, R: Records> AsyncWrite for Channel<Io, R> {
         if let Health::Closing = this.health {
             ready!(this.poll_send(cx))?;
         }
-        Pin::new(&mut this.io).poll_close(cx)
+        let closed = Pin::new(&mut this.io).poll_close(cx);
+        ready!(this.waits(cx, closed))?;
+        if this.outgoing.is_empty() {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Ready(this.check())
+        }
     }
 }
 

@@ -8,13 +8,13 @@
 //! A record is opened straight into the reader's buffer if that is large enough, and otherwise in
 //! place, to be served over several reads.
 
-use std::io;
 use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
 use futures::io::AsyncRead;
 
 use crate::buffer::RECEIVE_BUFFER;
+use crate::channel::Fault;
 use crate::{Opened, Received, Records};
 
 /// How many records without data are taken before other tasks get their turn.
@@ -27,6 +27,8 @@ pub(crate) struct Incoming<E> {
     plain: Range<usize>,
     /// How the records ended, to be told once everything before it was read.
     end: Option<Result<(), E>>,
+    /// The link ended where it must not.
+    cut: Option<E>,
 }
 
 /// What opening records came to.
@@ -41,12 +43,13 @@ enum Progress {
     Ended,
 }
 
-impl<E: Copy + Into<io::Error>> Incoming<E> {
+impl<E: Copy> Incoming<E> {
     pub(crate) fn new(received: Received) -> Self {
         Self {
             received,
             plain: 0..0,
             end: None,
+            cut: None,
         }
     }
 
@@ -58,12 +61,16 @@ impl<E: Copy + Into<io::Error>> Incoming<E> {
         io: &mut Io,
         cx: &mut Context<'_>,
         buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+    ) -> Poll<Result<usize, Fault<E>>> {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
+        // Over all that is read: a remote that sends nothing but such records, and fast, must not
+        // keep others from running.
+        let mut empty = 0;
         loop {
-            match self.open(records, buf).map_err(Into::into)? {
+            let progress = self.open(records, buf, &mut empty);
+            match progress.map_err(Fault::Broken)? {
                 Progress::Bytes(count) => {
                     if self.plain.is_empty() && self.received.is_empty() {
                         self.received.park();
@@ -80,15 +87,18 @@ impl<E: Copy + Into<io::Error>> Incoming<E> {
                     return Poll::Ready(Ok(0));
                 }
             }
+            if let Some(error) = self.cut {
+                return Poll::Ready(Err(Fault::Cut(error)));
+            }
             if ready!(self.received.poll_fill(io, cx, RECEIVE_BUFFER))? == 0 {
-                let cut = !self.received.is_empty();
-                self.received.park();
-                let end = if cut {
-                    Err(R::TRUNCATED)
-                } else {
+                let end = if self.received.is_empty() {
                     records.ended()
+                } else {
+                    Err(R::TRUNCATED)
                 };
-                return Poll::Ready(end.map(|()| 0).map_err(Into::into));
+                self.received.park();
+                self.cut = end.err();
+                return Poll::Ready(end.map(|()| 0).map_err(Fault::Cut));
             }
         }
     }
@@ -98,13 +108,13 @@ impl<E: Copy + Into<io::Error>> Incoming<E> {
         &mut self,
         records: &mut R,
         buf: &mut [u8],
+        empty: &mut usize,
     ) -> Result<Progress, E> {
         let mut filled = self.serve(buf);
-        let mut empty = 0;
-        while self.end.is_none() && empty < EMPTY_RECORDS {
+        while self.end.is_none() && *empty < EMPTY_RECORDS {
             let room = buf.get_mut(filled..).unwrap_or_default();
             match self.next(records, room, filled == 0) {
-                Ok(Some(Opened::Data(0) | Opened::Control)) => empty += 1,
+                Ok(Some(Opened::Data(0) | Opened::Control)) => *empty += 1,
                 Ok(Some(Opened::Data(count))) if self.plain.is_empty() => filled += count,
                 Ok(Some(Opened::Data(_))) => {
                     filled = self.serve(buf);
@@ -118,7 +128,7 @@ impl<E: Copy + Into<io::Error>> Incoming<E> {
         match (filled, self.end) {
             (1.., _) => Ok(Progress::Bytes(filled)),
             (0, Some(end)) => end.map(|()| Progress::Ended),
-            (0, None) if empty == EMPTY_RECORDS => Ok(Progress::OnlyEmpty),
+            (0, None) if *empty == EMPTY_RECORDS => Ok(Progress::OnlyEmpty),
             (0, None) => Ok(Progress::NeedMore),
         }
     }

@@ -16,6 +16,7 @@ use std::task::{Context, Poll, ready};
 use futures::io::AsyncWrite;
 
 use crate::buffer::{Buffer, OVERHEAD, RECORD, SEND_BUFFER};
+use crate::channel::Fault;
 use crate::{NOTICE, Records};
 
 /// A record is not begun with less room than this.
@@ -100,6 +101,10 @@ impl Outgoing {
         data: &[u8],
     ) -> Result<usize, R::Error> {
         let count = self.room().min(data.len());
+        // What was due may have taken the rest.
+        if count == 0 {
+            return Ok(0);
+        }
         let plain = data.get(..count).unwrap_or_default();
         let end = self.end + R::HEADER + count + R::TRAILER;
         let record = self.place(self.end..end);
@@ -117,7 +122,8 @@ impl Outgoing {
     /// Adds to the open record, and seals it when it is full.
     fn gather<R: Records>(&mut self, records: &mut R, data: &[u8]) -> Result<usize, R::Error> {
         let start = self.open + R::HEADER;
-        let most = RECORD.min(SEND_BUFFER - start - R::TRAILER);
+        // Room for last words is left.
+        let most = RECORD.min(SEND_BUFFER.saturating_sub(start + R::TRAILER + NOTICE));
         let room = (start + most).saturating_sub(self.end);
         let count = room.min(data.len());
         self.put(data.get(..count).unwrap_or_default());
@@ -179,18 +185,24 @@ impl Outgoing {
         records: &mut R,
         io: &mut Io,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.seal(records).map_err(Into::into)?;
+    ) -> Poll<Result<(), Fault<R::Error>>> {
+        self.seal(records).map_err(Fault::Broken)?;
         while let Some(rest) = self.unsent() {
             let count = ready!(Pin::new(&mut *io).poll_write(cx, rest))?;
             if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                let zero = io::Error::from(io::ErrorKind::WriteZero);
+                return Poll::Ready(Err(zero.into()));
             }
             self.sent += count;
         }
         (self.sent, self.open, self.end) = (0, 0, 0);
         self.buffer = Buffer::default();
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether everything was sent.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sent == self.end
     }
 
     fn unsent(&self) -> Option<&[u8]> {

@@ -22,7 +22,8 @@ pub enum Opened {
 /// A record is `HEADER` bytes, what is sealed, and `TRAILER` bytes; together at most 64 KiB and a
 /// header when received, and 16 KiB and both when sent.
 ///
-/// After an error the channel opens and seals nothing more.
+/// After an error of [`Self::open`] nothing more is opened, and what is gathered and the last words
+/// are still sealed. A seal that failed may be asked for again: each call uses up its nonce.
 pub trait Records: Unpin {
     /// How long the part in front of the sealed bytes is.
     const HEADER: usize;
@@ -34,7 +35,7 @@ pub trait Records: Unpin {
     /// Why a channel fails; found inside the [`io::Error`].
     type Error: Error + Copy + Into<io::Error> + Send + Sync + Unpin + 'static;
 
-    /// How long the first record of `bytes` is, header and all; `None` if too little of it is
+    /// How long the first record of `bytes` is, header and all, and so never 0; `None` if too little of it is
     /// there to tell.
     ///
     /// # Errors
@@ -53,7 +54,7 @@ pub trait Records: Unpin {
     /// The keys are used up.
     fn seal(&mut self, record: &mut [u8]) -> Result<(), Self::Error>;
 
-    /// Opens `record` into the front of `room`. `None` if there is not enough room, and nothing
+    /// Opens `record` into the front of `room`, and may change what is behind it. `None` if there is not enough room, and nothing
     /// has happened.
     ///
     /// # Errors

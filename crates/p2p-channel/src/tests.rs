@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures::executor::block_on;
 use futures::future::poll_immediate;
@@ -222,6 +223,47 @@ fn channel(wire: &Wire, every: u32) -> Channel<Wire, Toy> {
     Channel::new(wire.clone(), Toy::new(every), Received::default(), &[])
 }
 
+/// Both directions of a link.
+struct Link(Wire, Wire);
+
+impl AsyncRead for Link {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Link {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.1).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Counts how often it was woken.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
 /// Everything that there is to read now; true if that is the end.
 fn read_now(channel: &mut Channel<Wire, Toy>, size: usize) -> io::Result<(Vec<u8>, bool)> {
     let mut all = Vec::new();
@@ -331,6 +373,75 @@ fn a_failure_is_told_to_the_remote_and_stays() {
 }
 
 #[test]
+fn a_writer_that_waits_hears_of_a_failure_that_a_reader_finds() {
+    let (there, back) = (Wire::new(9999, 10), Wire::new(9999, 9999));
+    let link = Link(back.clone(), there.clone());
+    let mut near = Channel::new(link, Toy::new(9), Received::default(), &[]);
+    block_on(near.write_all(&[7; 100])).unwrap();
+    let (writer, reader) = (Arc::new(Wakes::default()), Arc::new(Wakes::default()));
+    let (wake_writer, wake_reader) = (Waker::from(writer.clone()), Waker::from(reader));
+    let mut cx = Context::from_waker(&wake_writer);
+    assert!(Pin::new(&mut near).poll_flush(&mut cx).is_pending());
+    back.carry(&[9, 0, 1, 0xff, 9, 9, 9, 9]);
+    let mut reading = Context::from_waker(&wake_reader);
+    let read = Pin::new(&mut near).poll_read(&mut reading, &mut [0; 9]);
+    assert!(matches!(read, Poll::Ready(Err(_))));
+    assert_eq!(writer.0.load(Relaxed), 1);
+    let flushed = Pin::new(&mut near).poll_flush(&mut cx);
+    assert!(matches!(flushed, Poll::Ready(Err(_))));
+    // What was written never went out, and closing says so.
+    let error = block_on(near.close()).unwrap_err();
+    assert_eq!(toy_error(&error), Some(ToyError::Forged));
+}
+
+#[test]
+fn a_link_that_ends_too_early_can_still_be_written() {
+    let (there, back) = (Wire::new(9999, 9999), Wire::new(9999, 9999));
+    let ended = Ended(Link(back, there.clone()));
+    let mut near = Channel::new(ended, Toy::new(9), Received::default(), &[]);
+    for _ in 0..2 {
+        let error = block_on(near.read(&mut [0; 9])).unwrap_err();
+        assert_eq!(toy_error(&error), Some(ToyError::Cut));
+    }
+    assert_eq!(near.failure(), None);
+    block_on(near.write_all(b"answer")).unwrap();
+    block_on(near.close()).unwrap();
+    let mut far = channel(&there, 99);
+    assert_eq!(read_now(&mut far, 9).unwrap(), (b"answer".to_vec(), true));
+}
+
+/// A link whose remote writes nothing more.
+struct Ended(Link);
+
+impl AsyncRead for Ended {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(0))
+    }
+}
+
+impl AsyncWrite for Ended {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
 fn a_cipher_that_is_used_up_ends_writing_and_reading() {
     let wire = Wire::new(9999, 9999);
     let mut near = channel(&wire, 9);
@@ -365,8 +476,9 @@ fn good_records_in_front_of_an_end_or_a_failure_are_read_first() {
 }
 
 #[test]
-fn a_flood_of_notices_lets_others_run() {
-    let wire = Wire::new(usize::MAX, usize::MAX);
+fn a_flood_of_notices_lets_others_run_however_it_is_cut() {
+    // A read brings less than what is too much at once.
+    let wire = Wire::new(60 * 9, usize::MAX);
     let mut toy = Toy::new(1);
     for _ in 0..200 {
         let mut notice = [0; crate::NOTICE];

@@ -9,13 +9,19 @@ use p2p_channel::Received;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{Accepted, Acceptor, ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
-use rustls::{CommonState, Error, ExtractedSecrets};
+use rustls::{CommonState, Error, ExtractedSecrets, InvalidMessage};
 
 use crate::HandshakeError;
-use crate::records::{HEADER, MAX_SEALED, Records, Schedule};
+use crate::records::{DATA, HEADER, Records, Schedule};
 
-/// What a handshake may take of the remote's bytes at a time. Certificates are a few KiB.
-const MAX_RECEIVED: usize = 32 * 1024;
+/// What a handshake may hold of the remote's bytes. Certificates are a few KiB.
+const MAX_RECEIVED: usize = 16 * 1024;
+
+/// What may wait for the first bytes of the channel.
+const MAX_UNSENT: usize = 16 * 1024;
+
+/// rustls refuses records from this length on by their header alone.
+const MAX_OF_RUSTLS: usize = (1 << 14) + 2048;
 
 /// Why a handshake did not come to its end.
 pub(crate) enum Failure {
@@ -146,6 +152,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
         loop {
             match self.step(side, &mut shown) {
                 Ok(Step::Again) => {}
+                Ok(Step::Done) if self.unsent.len() > MAX_UNSENT => return Ok(self.send().await?),
                 Ok(Step::Done) => return Ok(()),
                 Ok(Step::Receive) => {
                     self.send().await?;
@@ -182,8 +189,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
                 traffic = true;
                 Ok(Step::Done)
             }
-            // No data can be there: each record is shown alone, and ends with its keys.
-            Ok(_) => Err(Error::HandshakeNotComplete),
+            // Each record is shown alone, and the last one of the handshake ends with its keys.
+            Ok(_) => {
+                let text = "something within a handshake that is no part of it";
+                Err(Error::General(text.into()))
+            }
             Err(error) => Err(error),
         };
         self.received.consume(discard);
@@ -200,11 +210,16 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
         loop {
             let bytes = self.received.bytes();
             let rest = bytes.get(shown..).unwrap_or_default();
-            if let Some(&[kind, major, _, high, low]) = rest.first_chunk() {
+            if let Some(&[kind, _, _, high, low]) = rest.first_chunk() {
                 let len = usize::from(u16::from_be_bytes([high, low]));
                 // What is no record is for rustls to refuse, at once.
-                if !(20..=24).contains(&kind) || major != 3 || len > MAX_SEALED {
+                if !(20..=24).contains(&kind) || len >= MAX_OF_RUSTLS {
                     return Ok(bytes.len());
+                }
+                // No cipher makes one, and rustls may try each of them again with every further
+                // record.
+                if kind == DATA && len == 0 {
+                    return Err(Error::from(InvalidMessage::InvalidEmptyPayload).into());
                 }
                 if rest.len() >= HEADER + len {
                     return Ok(shown + HEADER + len);

@@ -30,7 +30,7 @@ const TAG: usize = 16;
 const MAX_PLAIN: usize = 1 << 14;
 
 /// The most that may be behind a header.
-pub(crate) const MAX_SEALED: usize = MAX_PLAIN + 256;
+const MAX_SEALED: usize = MAX_PLAIN + 256;
 
 /// The longest message between the ends that is taken after the handshake: tickets, of which we
 /// use none.
@@ -42,7 +42,7 @@ const MAX_UPDATES: u8 = 32;
 /// Types of records. What is encrypted says its own inside.
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
-const DATA: u8 = 23;
+pub(crate) const DATA: u8 = 23;
 
 /// Messages after the handshake.
 const NEW_SESSION_TICKET: u8 = 4;
@@ -286,12 +286,10 @@ impl Records {
         let Some((content, [kind, ..])) = end.and_then(|end| inner.split_at_checked(end)) else {
             return Err(ChannelError::Unexpected("a record without a type"));
         };
-        if content.len() > MAX_PLAIN {
-            let len = content.len();
-            return Err(ChannelError::TooLong {
-                len,
-                max: MAX_PLAIN,
-            });
+        // Padding counts (RFC 8446, section 5.4).
+        if inner.len() > MAX_PLAIN + 1 {
+            let (len, max) = (inner.len(), MAX_PLAIN + 1);
+            return Err(ChannelError::TooLong { len, max });
         }
         if *kind != HANDSHAKE && !self.message.is_empty() {
             return Err(ChannelError::Unexpected(
@@ -317,51 +315,63 @@ impl Records {
             return Err(ChannelError::Unexpected("a message without bytes"));
         }
         self.message.extend_from_slice(part);
-        while let Some(&[kind, a, b, c]) = self.message.first_chunk() {
+        let messages = std::mem::take(&mut self.message);
+        let mut rest = &messages[..];
+        while let Some((&[kind, a, b, c], behind)) = rest.split_first_chunk() {
             let len = u32::from_be_bytes([0, a, b, c]);
             let len = usize::try_from(len).unwrap_or(usize::MAX);
-            if len > MAX_MESSAGE {
-                return Err(ChannelError::Malformed("a message of more than 16 KiB"));
-            }
-            if self.message.len() < 4 + len {
+            self.expects(kind, len)?;
+            let Some((message, next)) = behind.split_at_checked(len) else {
                 break;
+            };
+            rest = next;
+            if kind == KEY_UPDATE {
+                self.update(message, next.is_empty())?;
             }
-            let message: Vec<u8> = self.message.drain(..4 + len).skip(4).collect();
-            self.take(kind, &message)?;
         }
-        if self.message.is_empty() {
-            self.message = Vec::new();
+        // Moved once, however many messages there were.
+        let taken = messages.len() - rest.len();
+        if taken < messages.len() {
+            self.message = messages;
+            self.message.drain(..taken);
         }
         Ok(())
     }
 
-    fn take(&mut self, kind: u8, message: &[u8]) -> Result<(), ChannelError> {
+    /// Whether such a message may come, before any of it is kept.
+    fn expects(&self, kind: u8, len: usize) -> Result<(), ChannelError> {
         match (kind, &*self.schedule) {
             // For resumption, which is not for us: each connection proves both ends anew.
-            (NEW_SESSION_TICKET, Schedule::Client(_)) => Ok(()),
-            (KEY_UPDATE, _) => {
-                let wants_ours = match message {
-                    [0] => false,
-                    [1] => true,
-                    _ => return Err(ChannelError::Malformed("a key update")),
-                };
-                if !self.message.is_empty() {
-                    return Err(ChannelError::Unexpected(
-                        "more under a key that it has changed",
-                    ));
-                }
-                self.updates += 1;
-                if self.updates > MAX_UPDATES {
-                    return Err(ChannelError::Unexpected("nothing but key updates"));
-                }
-                self.receive = self.schedule.next_receive()?;
-                self.owes_update |= wants_ours;
-                Ok(())
+            (NEW_SESSION_TICKET, Schedule::Client(_)) if len <= MAX_MESSAGE => Ok(()),
+            (NEW_SESSION_TICKET, Schedule::Client(_)) => {
+                Err(ChannelError::Malformed("a message of more than 16 KiB"))
             }
+            (KEY_UPDATE, _) if len == 1 => Ok(()),
+            (KEY_UPDATE, _) => Err(ChannelError::Malformed("a key update")),
             _ => Err(ChannelError::Unexpected(
                 "a message that does not belong behind the handshake",
             )),
         }
+    }
+
+    fn update(&mut self, message: &[u8], is_last: bool) -> Result<(), ChannelError> {
+        let wants_ours = match message {
+            [0] => false,
+            [1] => true,
+            _ => return Err(ChannelError::Malformed("a key update")),
+        };
+        if !is_last {
+            return Err(ChannelError::Unexpected(
+                "more under a key that it has changed",
+            ));
+        }
+        self.updates += 1;
+        if self.updates > MAX_UPDATES {
+            return Err(ChannelError::Unexpected("nothing but key updates"));
+        }
+        self.receive = self.schedule.next_receive()?;
+        self.owes_update |= wants_ours;
+        Ok(())
     }
 
     /// Seals a short message; returns how long the record is.
@@ -576,7 +586,8 @@ mod tests {
     fn what_must_not_come_ends_the_channel() {
         let malformed = ChannelError::Malformed;
         let unexpected = ChannelError::Unexpected;
-        let long = [&[NEW_SESSION_TICKET, 0, 64, 1][..], &[0; 20]].concat();
+        // At its header, whatever would come.
+        let long = [NEW_SESSION_TICKET, 0, 64, 1];
         let update = message(KEY_UPDATE, &[0]);
         let more = [&update[..], &update].concat();
         for (kind, content, error) in [
@@ -625,9 +636,15 @@ mod tests {
             (0, &[], unexpected("a record without a type")),
             (0, &[0, 0], unexpected("a record without a type")),
         ] {
-            let (mut near, mut far) = pair();
+            // A client, which takes more than a server does.
+            let (mut far, mut near) = pair();
             assert_eq!(give(&mut near, &mut far, kind, content), Err(error));
         }
+        // Padding counts too.
+        let (mut near, mut far) = pair();
+        let padded = far.open(&mut sealed(&mut near, DATA, &[0; MAX_PLAIN], 1));
+        let (len, max) = (MAX_PLAIN + 2, MAX_PLAIN + 1);
+        assert_eq!(padded, Err(ChannelError::TooLong { len, max }));
         // Only a server has tickets to give.
         let (mut client, mut server) = pair();
         let ticket = message(NEW_SESSION_TICKET, &[7; 200]);
@@ -716,6 +733,28 @@ mod tests {
             let direct = far.open_to(&record, &mut vec![0; room]);
             prop_assert!(matches!(direct, Ok(None) | Err(ChannelError::Forged)), "{direct:?}");
             prop_assert_eq!(far.open(&mut record), Err(ChannelError::Forged));
+        }
+
+        /// Attack: anything, from a remote that has the keys.
+        #[test]
+        fn whatever_is_sealed_is_taken_or_refused_and_little_is_kept(
+            records in prop::collection::vec(
+                (20..25_u8, prop::collection::vec(prop_oneof![0..6_u8, Just(KEY_UPDATE)], 0..40)),
+                0..12,
+            ),
+        ) {
+            let (client, server) = &mut pair();
+            for (kind, content) in records {
+                let updates = client.updates;
+                if give(server, client, kind, &content).is_err() {
+                    break;
+                }
+                prop_assert!(client.message.len() <= MAX_MESSAGE + 4);
+                // A key that was changed there has to be changed here.
+                if client.updates > updates {
+                    server.send = server.schedule.next_send().unwrap();
+                }
+            }
         }
 
         /// Attack: records of bytes that nobody sealed.

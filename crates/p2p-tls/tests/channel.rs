@@ -1,9 +1,16 @@
 //! Our records and those of rustls: each reads what the other writes.
-#![expect(clippy::unwrap_used, reason = "a failed test may panic")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a failed test may panic"
+)]
 
+use std::error::Error as _;
 use std::io;
 use std::net::Ipv4Addr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use futures::executor::block_on;
 use futures::future::{join, poll_immediate};
@@ -183,6 +190,109 @@ fn what_is_forged_ends_the_channel_and_rustls_is_told_why() {
         let expected = rustls::Error::AlertReceived(AlertDescription::BadRecordMac);
         assert_eq!(told, Some(expected));
     });
+}
+
+/// Attack: rustls may try each of them again with every further one.
+#[test]
+fn empty_records_end_a_handshake() {
+    let tls = Tls::new(&Keypair::generate_ed25519()).unwrap();
+    let (near, mut far) = p2p_memory::pipe(64 * 1024);
+    block_on(async {
+        far.write_all(&[23, 3, 3, 0, 0]).await.unwrap();
+        let error = tls.secure(near, Role::Dialer, None, &[]).await.unwrap_err();
+        assert_eq!(error.blame(), Blame::Remote);
+        assert!(
+            error
+                .source()
+                .unwrap()
+                .to_string()
+                .contains("InvalidEmptyPayload")
+        );
+    });
+}
+
+/// Attack: what comes along with the last record, in records of any version.
+#[test]
+fn what_comes_with_the_last_record_of_a_handshake_waits_for_its_end() {
+    for version in [[3, 3], [0xfe, 0xff], [3, 1]] {
+        let tls = Tls::new(&Keypair::generate_ed25519()).unwrap();
+        let other = Credentials::new(&Keypair::generate_ed25519()).unwrap();
+        let (near, far) = p2p_memory::pipe(64 * 1024);
+        let config = Arc::new(other.client(None, Vec::new()));
+        let name = ServerName::from(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let dial = async {
+            let late = Late {
+                below: far,
+                held: Vec::new(),
+                version,
+            };
+            let mut dialed = TlsConnector::from(config)
+                .connect(name, late)
+                .await
+                .unwrap();
+            dialed.write_all(b"with the handshake").await.unwrap();
+            dialed.close().await.unwrap();
+        };
+        let listen = async {
+            let mut remote = tls.secure(near, Role::Listener, None, &[]).await.unwrap();
+            let mut text = Vec::new();
+            remote.channel.read_to_end(&mut text).await.unwrap();
+            text
+        };
+        assert_eq!(block_on(join(dial, listen)).1, b"with the handshake");
+    }
+}
+
+/// Writes everything behind the first record in one piece when it is closed, as records of another
+/// version.
+struct Late {
+    below: p2p_memory::Pipe,
+    held: Vec<u8>,
+    version: [u8; 2],
+}
+
+impl AsyncRead for Late {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.below).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Late {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        // The first message of a handshake is in the clear.
+        if self.held.is_empty() && buf.first() == Some(&22) {
+            return Pin::new(&mut self.below).poll_write(cx, buf);
+        }
+        self.held.extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.below).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let mut rest = &mut this.held[..];
+        while let [23, high, low, len @ ..] = rest {
+            (*high, *low) = (this.version[0], this.version[1]);
+            let len = 2 + usize::from(u16::from_be_bytes([len[0], len[1]]));
+            rest = &mut std::mem::take(&mut rest)[3 + len..];
+        }
+        while !this.held.is_empty() {
+            let count = ready!(Pin::new(&mut this.below).poll_write(cx, &this.held))?;
+            this.held.drain(..count);
+        }
+        Pin::new(&mut this.below).poll_close(cx)
+    }
 }
 
 /// A dialer is done before the listener looks at its certificate.

@@ -25,7 +25,7 @@ fn every_error_reads_as_it_should() {
         HandshakeError::Certificate(CertificateError::NoExtension),
         rustls::Error::AlertReceived(AlertDescription::CertificateUnknown).into(),
         rustls::Error::AlertReceived(AlertDescription::HandshakeFailure).into(),
-        HandshakeError::TooLong { max: 32_768 },
+        HandshakeError::TooLong { max: 16_384 },
         HandshakeError::Tls(rustls::Error::DecryptError),
         HandshakeError::Tls(rustls::Error::FailedToGetRandomBytes),
     ];
@@ -46,6 +46,7 @@ fn every_error_reads_as_it_should() {
         secure(Role::Dialer, b"HTTP/1.1 400 Bad Request\r\n\r\n"),
         secure(Role::Listener, b"GET / HTTP/1.1\r\n\r\n"),
         secure(Role::Dialer, b"\x15\x03\x03\x00\x02\x02\x28"),
+        secure(Role::Dialer, b"\x17\x03\x03\x00\x00"),
         secure(Role::Listener, b""),
     ];
     let mut texts = Texts::default();
