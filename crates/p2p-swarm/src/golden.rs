@@ -182,7 +182,7 @@ fn builds() -> Vec<BuildError> {
     ];
     let changes: [fn(&mut Config); 15] = [
         |config| config.limits.memory_budget = 0,
-        |config| config.limits = Limits::with_memory_budget(4),
+        |config| config.limits = Limits::with_memory_budget(3),
         |config| config.limits.memory_budget = 1 << 20,
         |config| config.limits.connection_memory = 65 << 20,
         |config| config.limits.max_streams = 0,
@@ -234,7 +234,7 @@ fn refusals() -> Vec<String> {
     let streams = Budget::new("incoming streams", "max_streams", 1);
     let shares = Arc::new(Shares::new(memory, streams, &limits, Arc::new(|_, _| ())));
     let (one, two) = (shares.share(peer(1)), shares.share(peer(1)));
-    all.push(one.budget.reserve(33 << 20).unwrap_err());
+    all.push(one.budget.reserve(65 << 20).unwrap_err());
     let _memory = (one.budget.reserve(32 << 20), two.budget.reserve(32 << 20));
     all.push(shares.share(peer(1)).budget.reserve(1).unwrap_err());
     all.push(shares.share(peer(2)).budget.reserve(1).unwrap_err());

@@ -27,7 +27,7 @@ pub struct Limits {
     /// The share of `memory_budget` that one peer can take with all its connections, in bytes.
     /// Default: 64 MiB.
     pub peer_memory: usize,
-    /// The share of `peer_memory` that one connection can take, in bytes. Default: 32 MiB.
+    /// The share of `peer_memory` that one connection can take, in bytes. Default: 64 MiB.
     pub connection_memory: usize,
     /// Established connections. Default: 1024.
     ///
@@ -113,7 +113,7 @@ impl Default for Limits {
         Self {
             memory_budget: 256 << 20,
             peer_memory: 64 << 20,
-            connection_memory: 32 << 20,
+            connection_memory: 64 << 20,
             max_connections: 1024,
             max_connections_per_peer: 8,
             max_connections_per_prefix: 256,
@@ -244,14 +244,14 @@ impl Limits {
     ///
     /// ```
     /// let small = p2p_swarm::Limits::with_memory_budget(16 << 20);
-    /// assert_eq!((small.peer_memory, small.connection_memory), (4 << 20, 2 << 20));
+    /// assert_eq!((small.peer_memory, small.connection_memory), (4 << 20, 4 << 20));
     /// assert_eq!((small.max_connections, small.max_known_bytes), (64, 512 << 10));
     /// ```
     pub fn with_memory_budget(bytes: usize) -> Self {
         Self {
             memory_budget: bytes,
             peer_memory: bytes / 4,
-            connection_memory: bytes / 8,
+            connection_memory: bytes / 4,
             ..Self::default().shrunk_to(bytes)
         }
     }
@@ -400,7 +400,7 @@ impl Limits {
         });
         if let Some(LimitRow { setting, .. }) = zero {
             // What a share of the whole was rounded down to: the whole is too little.
-            let (whole, least) = ("memory_budget", 8);
+            let (whole, least) = ("memory_budget", 4);
             if setting.ends_with("_memory") && self.memory_budget < least {
                 let value = self.memory_budget;
                 return Err(BuildError::TooLittle {
@@ -458,6 +458,7 @@ mod tests {
         assert!(cost.remembered <= limits.max_known_bytes);
 
         let small = Limits {
+            connection_memory: 32 << 20,
             max_connections_per_peer: 1,
             max_streams_per_connection: 10,
             ..Limits::default()

@@ -18,6 +18,7 @@ use p2p_core::{Budget, ConnectionEnd, ErrorCode, Exceeded, Instant, OpenError, R
 use p2p_mux::{Input, Key, Machine, Pending, Send, Stream, StreamError, Table, Wake};
 
 use crate::Config;
+use crate::config::INITIAL_WINDOW;
 use crate::ping::Pings;
 use crate::windows::Windows;
 use crate::wire::{Flags, HEADER_LEN, Header, Kind};
@@ -32,6 +33,8 @@ pub struct Session {
     /// Our streams that the remote has not acknowledged.
     unacknowledged: usize,
     pings: Pings,
+    /// The largest window that a stream has earned.
+    earned: u32,
     local_end: LocalEnd,
     remote_end: Option<ErrorCode>,
 }
@@ -76,6 +79,7 @@ impl Session {
                 Role::Listener => 2,
             },
             unacknowledged: 0,
+            earned: INITIAL_WINDOW,
             local_end: LocalEnd::Open,
             remote_end: None,
         }
@@ -105,17 +109,19 @@ impl Session {
         let Some(stream) = self.table.get_mut(key) else {
             return 0;
         };
-        let credit = stream.ext.take_credit(growth, now);
+        let credit = stream.ext.take_credit(growth);
+        self.earned = self.earned.max(stream.ext.target());
         self.pings.refresh_rtt(now);
         credit
     }
 
     /// What the window grows by, if the budget can pay for it.
     fn growth(&mut self, key: Key, now: Instant) -> u32 {
-        let (Some(rtt), Some(stream)) = (self.pings.rtt(), self.table.get(key)) else {
+        let (Some(rtt), Some(stream)) = (self.pings.rtt(), self.table.get_mut(key)) else {
             return 0;
         };
-        let wanted = stream.ext.growth(rtt, self.config.max_window, now);
+        let max = self.config.max_window;
+        let wanted = stream.ext.growth(rtt, self.earned, max, now);
         if wanted == 0 || stream.is_gone() {
             return 0;
         }
@@ -126,11 +132,11 @@ impl Session {
         }
     }
 
-    /// What windows may grow by with half of the budget left: the other streams' first windows
-    /// have to be paid for as well.
+    /// What windows may grow by: the other streams' first windows have to be paid for as well.
     fn room_to_grow(&mut self) -> u32 {
         let budget = self.table.account().budget();
-        let room = budget.available().saturating_sub(budget.limit() / 2);
+        let spared = self.config.spared.min(budget.limit() / 2);
+        let room = budget.available().saturating_sub(spared);
         u32::try_from(room).unwrap_or(u32::MAX)
     }
 

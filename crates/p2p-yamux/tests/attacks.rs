@@ -446,21 +446,19 @@ fn a_clock_that_jumps_a_hundred_years_ends_the_connection_and_panics_nowhere() {
     let _ = victim.session.handle_timeout(Instant::FAR_FUTURE);
 }
 
-#[test]
-fn a_window_used_up_within_four_round_trips_doubles_up_to_its_maximum() {
-    let mut config = Config::default();
-    config.max_window = 1 << 20;
-    let mut victim = Victim::with(config, Role::Listener);
-    let trip = Duration::from_millis(10);
-    victim.frame(Kind::WindowUpdate, Flags::SYN, 1, 0).unwrap();
-    let key = victim.accept();
+/// The remote fills the window of stream 1 again and again, `trip` apart, and all of it is read.
+/// Returns the windows that it was granted.
+fn earn(victim: &mut Victim, key: Key, trip: Duration) -> Vec<u32> {
     let (mut window, mut granted) = (INITIAL_WINDOW, Vec::new());
     for _ in 0..20 {
         victim
             .data(Flags::NONE, 1, &vec![0; window as usize])
             .unwrap();
         window = 0;
-        while victim.session.read(key, &mut [0; 60_000]).is_ready() {}
+        while matches!(
+            victim.session.read(key, &mut [0; 60_000]),
+            Poll::Ready(Ok(1..))
+        ) {}
         victim.now += trip;
         for frame in victim.output() {
             match frame.kind {
@@ -477,12 +475,81 @@ fn a_window_used_up_within_four_round_trips_doubles_up_to_its_maximum() {
         granted.push(window);
     }
     assert_eq!(victim.session.rtt(), Some(trip));
+    granted
+}
+
+#[test]
+fn a_window_used_up_within_four_round_trips_doubles_up_to_its_maximum() {
+    let mut config = Config::default();
+    config.max_window = 1 << 20;
+    let mut victim = Victim::with(config, Role::Listener);
+    victim.frame(Kind::WindowUpdate, Flags::SYN, 1, 0).unwrap();
+    let key = victim.accept();
+
+    let granted = earn(&mut victim, key, Duration::from_millis(10));
+
     assert_eq!(granted.last(), Some(&(1 << 20)));
     assert!(granted.is_sorted());
     victim.session.reset(key, ErrorCode::NONE);
     victim.session.forget(key, victim.now);
     victim.output();
     assert_eq!(victim.held(), 0);
+}
+
+#[test]
+fn windows_are_paid_for_and_leave_what_first_windows_need() {
+    for (limit, spared) in [(8 << 20, 4 << 20), (64 << 20, 16 << 20)] {
+        let mut victim = Victim::with(Config::default(), Role::Listener);
+        victim.budget = Budget::new("memory of the connection", "test", limit);
+        victim.session = Session::new(Config::default(), Role::Listener, &victim.budget, START);
+        victim.frame(Kind::WindowUpdate, Flags::SYN, 1, 0).unwrap();
+        let key = victim.accept();
+
+        let granted = earn(&mut victim, key, Duration::from_millis(10));
+
+        let window = *granted.last().unwrap() as usize;
+        let most = limit - spared + INITIAL_WINDOW as usize;
+        assert!(
+            (most - (128 << 10)..=most).contains(&window),
+            "{window} of {most}"
+        );
+        assert!(victim.held() >= window - INITIAL_WINDOW as usize, "unpaid");
+        let last = u32::try_from(spared).unwrap() / INITIAL_WINDOW - 1;
+        for id in 1..=last {
+            victim
+                .data(Flags::SYN, 2 * id + 1, &vec![0; INITIAL_WINDOW as usize])
+                .unwrap();
+        }
+        let reset = |frame: &Header| frame.flags.has(Flags::RST);
+        assert!(
+            !victim.output().iter().any(reset),
+            "no room for first windows"
+        );
+    }
+}
+
+#[test]
+fn a_remote_that_sends_fast_to_nobody_earns_no_window() {
+    let mut victim = Victim::new();
+    victim.frame(Kind::WindowUpdate, Flags::SYN, 1, 0).unwrap();
+    let key = victim.accept();
+    earn(&mut victim, key, Duration::from_millis(10));
+    victim.session.reset(key, ErrorCode::NONE);
+    victim.session.forget(key, victim.now);
+    victim.output();
+
+    let half = INITIAL_WINDOW as usize / 2;
+    for id in 1..9 {
+        victim.data(Flags::SYN, 2 * id + 1, &vec![0; half]).unwrap();
+        victim.accept();
+        victim
+            .data(Flags::NONE, 2 * id + 1, &vec![0; half])
+            .unwrap();
+    }
+
+    let granted: u32 = victim.output().iter().map(|frame| frame.length).sum();
+    assert_eq!(granted, 0);
+    assert!(victim.held() < 9 * INITIAL_WINDOW as usize);
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub(crate) fn run(output: Output, args: &LimitsArgs) -> Result<(), Failure> {
     if limits.connection_memory == 0 {
         let what = "these limits let nothing through";
         let failure = Failure::new(what, "usage", "the memory of a connection would be zero");
-        return Err(failure.help("give --memory at least 8 bytes, and better 1MiB"));
+        return Err(failure.help("give --memory at least 4 bytes, and better 1MiB"));
     }
     let mut scope = None;
     for row in limits.rows() {

@@ -37,7 +37,7 @@ impl Session {
         let key = self.handle_stream_flags(header, now)?;
         let stream = key.and_then(|key| self.table.get_mut(key));
         if let Some(stream) = stream.filter(|stream| stream.receives())
-            && !stream.ext.receive(header.length)
+            && !stream.ext.receive(header.length, now)
         {
             return Err(self.broken("more data than the window allows"));
         }
