@@ -237,19 +237,8 @@ pub(crate) const KNOWN: &[Fault] = &[
     reads_a_reset_as_an_end(Peer::Rust, Role::Listen, RUST_RESET),
     ends_instead_of_resetting(Role::Dial, &["listener: saw is end, not reset"]),
     ends_instead_of_resetting(Role::Listen, &["dialer: saw is end, not reset"]),
-    Fault {
-        of: Peer::Rust,
-        with: None,
-        role: Some(Role::Listen),
-        transport: None,
-        security: None,
-        muxer: None,
-        test: Some(Test::Streams),
-        symptoms: &["Channel is full, dropping inbound stream"],
-        cause: "rust's libp2p-stream throws away incoming streams that come faster than one at a \
-                time is taken",
-        pointer: "libp2p-stream 0.5.0-alpha src/shared.rs on_inbound_stream, accept: channel(0)",
-    },
+    rust_drops_streams(Test::Streams),
+    rust_drops_streams(Test::Big),
     Fault {
         of: Peer::Rust,
         with: None,
@@ -316,6 +305,23 @@ const fn js_flood(with: Peer, symptoms: &'static [&'static str]) -> Fault {
                 has a wrong signature for it",
         pointer: "@libp2p/floodsub 11.0.28 src/utils.ts bigIntFromBytes, bigIntToBytes; reproduced by \
                   peers/js/faults/flood-seqno.js",
+    }
+}
+
+/// Which the test helper of rust-libp2p does, not rust-libp2p itself.
+const fn rust_drops_streams(test: Test) -> Fault {
+    Fault {
+        of: Peer::Rust,
+        with: None,
+        role: Some(Role::Listen),
+        transport: None,
+        security: None,
+        muxer: None,
+        test: Some(test),
+        symptoms: &["Channel is full, dropping inbound stream"],
+        cause: "rust's libp2p-stream throws away incoming streams that come faster than one at a \
+                time is taken",
+        pointer: "libp2p-stream 0.5.0-alpha src/shared.rs on_inbound_stream, accept: channel(0)",
     }
 }
 

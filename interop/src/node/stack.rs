@@ -82,7 +82,10 @@ impl Stack {
         }
         let builder = match self.transport.as_str() {
             "tcp" => self.upgrades(builder.quic(None).websocket(None), &identity)?,
-            "ws" => self.upgrades(builder.quic(None), &identity)?,
+            "ws" => {
+                let web = self.web();
+                self.upgrades(builder.quic(None).websocket(Some(web)), &identity)?
+            }
             "wss" => {
                 let web = self.web_certificate()?;
                 self.upgrades(builder.quic(None).websocket(Some(web)), &identity)?
@@ -94,6 +97,16 @@ impl Stack {
         Ok(builder.build().await?)
     }
 
+    /// Without a secure channel to cut it, js sends what its muxer gives it in one message: a frame
+    /// of a whole window.
+    fn web(&self) -> websocket::Config {
+        let mut config = websocket::Config::default();
+        if self.security.iter().any(|it| it == "plaintext") {
+            config.max_message = 64 << 20;
+        }
+        config
+    }
+
     /// Shows the certificate as a listener, and trusts its root as a dialer.
     fn web_certificate(&self) -> Result<websocket::Config, NodeError> {
         let folder = self.tls.clone().unwrap_or_default();
@@ -103,7 +116,7 @@ impl Stack {
         };
         let certificate =
             websocket::ServerCertificate::from_pem(&read("cert.pem")?, &read("key.pem")?)?;
-        let mut config = websocket::Config::default();
+        let mut config = self.web();
         config.certificate = Some(certificate);
         config.roots = vec![read("ca.der")?.into()];
         Ok(config)
