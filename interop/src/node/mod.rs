@@ -178,7 +178,7 @@ async fn dial(addr: &str, listen: &str, stack: &Stack, task: &Task) -> Result<()
     let connection = host.dial(&addr).await?;
     let session = Session {
         host: host.clone(),
-        reports,
+        reports: reports.clone(),
         addr,
         connection,
     };
@@ -192,6 +192,8 @@ async fn dial(addr: &str, listen: &str, stack: &Stack, task: &Task) -> Result<()
         }
         None => Box::pin(perform(test, session)).await?,
     }
+    // A short test may be over before the connection is told of.
+    reports.met().await;
     event("done", json!({ "ms": millis(started.elapsed()) }));
     host.close().await;
     Ok(())

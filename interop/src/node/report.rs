@@ -22,6 +22,7 @@ pub(super) struct Reports(Arc<Mutex<Kept>>);
 struct Kept {
     ends: Option<Receiver<ConnectionEnd>>,
     pushes: Option<Receiver<BTreeSet<String>>>,
+    met: Option<Receiver<()>>,
 }
 
 impl Reports {
@@ -29,11 +30,13 @@ impl Reports {
     pub(super) fn watch(host: &Host) -> Self {
         let (ended, ends) = channel(KEPT);
         let (pushed, pushes) = channel(KEPT);
-        watch_connections(host, ended);
+        let (meets, met) = channel(0);
+        watch_connections(host, ended, meets);
         watch_identify(host, pushed);
         Self(Arc::new(Mutex::new(Kept {
             ends: Some(ends),
             pushes: Some(pushes),
+            met: Some(met),
         })))
     }
 
@@ -46,6 +49,16 @@ impl Reports {
             .take()
     }
 
+    /// Waits until the first connection was reported. For one caller.
+    pub(super) async fn met(&self) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let met = kept.met.take();
+        drop(kept);
+        if let Some(mut met) = met {
+            met.next().await;
+        }
+    }
+
     /// The protocols of each identify push from the first on. For one caller.
     pub(super) fn pushes(&self) -> Option<Receiver<BTreeSet<String>>> {
         self.0
@@ -56,7 +69,7 @@ impl Reports {
     }
 }
 
-fn watch_connections(host: &Host, mut ended: Sender<ConnectionEnd>) {
+fn watch_connections(host: &Host, mut ended: Sender<ConnectionEnd>, mut meets: Sender<()>) {
     let mut events = host.events();
     host.swarm().spawn("report connections", async move {
         while let Some(happened) = events.next().await {
@@ -68,6 +81,8 @@ fn watch_connections(host: &Host, mut ended: Sender<ConnectionEnd>) {
                     "connected",
                     json!({ "peer": peer, "security": security, "muxer": muxer }),
                 );
+                // One is enough, and nobody may be waiting.
+                let _ = meets.try_send(());
             } else if let Event::IncomingFailed { error, .. } = happened {
                 let why = p2p::Chain(&*error).to_string();
                 event("refused", json!({ "why": why }));
