@@ -51,12 +51,17 @@ impl Reports {
 
     /// Waits until the first connection was reported. For one caller.
     pub(super) async fn met(&self) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let met = kept.met.take();
-        drop(kept);
-        if let Some(mut met) = met {
+        if let Some(mut met) = self.take_met() {
             met.next().await;
         }
+    }
+
+    fn take_met(&self) -> Option<Receiver<()>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .met
+            .take()
     }
 
     /// The protocols of each identify push from the first on. For one caller.
