@@ -59,6 +59,9 @@ fn multiplexers(criterion: &mut Criterion) {
         group.bench_function("yamux-crate", |bencher| {
             bencher.iter_custom(|iters| Duration::from_secs_f64(muxers::yamux_crate(load(iters))));
         });
+        group.bench_function("pipe-alone", |bencher| {
+            bencher.iter_custom(|iters| Duration::from_secs_f64(muxers::pipe_alone(load(iters))));
+        });
         group.finish();
     }
 }
