@@ -138,7 +138,13 @@ async fn listen(stack: &Stack, task: &Task, addr: &str) -> Result<(), NodeError>
     event("listening", json!({ "addr": bound.to_string() }));
     if let Some(mut series) = series {
         let closed = std::pin::pin!(stdin_closed());
+        let wants_version = task.version.is_some();
         let work = std::pin::pin!(async move {
+            // What the other end says that it speaks is a part of the test, which is over once it
+            // has our messages.
+            if wants_version {
+                reports.identified().await;
+            }
             series.listen().await?;
             // What was published is still on its way.
             future::pending::<Result<(), NodeError>>().await

@@ -23,6 +23,7 @@ struct Kept {
     ends: Option<Receiver<ConnectionEnd>>,
     pushes: Option<Receiver<BTreeSet<String>>>,
     met: Option<Receiver<()>>,
+    identified: Option<Receiver<()>>,
 }
 
 impl Reports {
@@ -32,11 +33,13 @@ impl Reports {
         let (pushed, pushes) = channel(KEPT);
         let (meets, met) = channel(0);
         watch_connections(host, ended, meets);
-        watch_identify(host, pushed);
+        let (identifies, identified) = channel(0);
+        watch_identify(host, pushed, identifies);
         Self(Arc::new(Mutex::new(Kept {
             ends: Some(ends),
             pushes: Some(pushes),
             met: Some(met),
+            identified: Some(identified),
         })))
     }
 
@@ -61,6 +64,21 @@ impl Reports {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .met
+            .take()
+    }
+
+    /// Waits until the first peer has told of itself. For one caller.
+    pub(super) async fn identified(&self) {
+        if let Some(mut identified) = self.take_identified() {
+            identified.next().await;
+        }
+    }
+
+    fn take_identified(&self) -> Option<Receiver<()>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .identified
             .take()
     }
 
@@ -101,7 +119,7 @@ fn watch_connections(host: &Host, mut ended: Sender<ConnectionEnd>, mut meets: S
     });
 }
 
-fn watch_identify(host: &Host, mut pushed: Sender<BTreeSet<String>>) {
+fn watch_identify(host: &Host, mut pushed: Sender<BTreeSet<String>>, mut identifies: Sender<()>) {
     let Some(identify) = host.identify() else {
         return;
     };
@@ -110,6 +128,8 @@ fn watch_identify(host: &Host, mut pushed: Sender<BTreeSet<String>>) {
         while let Some(happened) = learned.next().await {
             if let Learned::Identified { info, .. } = happened {
                 event("identify", describe(&info));
+                // One is enough, and nobody may be waiting.
+                let _ = identifies.try_send(());
             } else if let Learned::Updated { info, .. } = happened {
                 event("push", describe(&info));
                 let protocols = info.protocols.iter().map(ToString::to_string);
