@@ -13,6 +13,10 @@ use crate::Config;
 const OVERHEAD: usize = 32 << 10;
 /// Round trips in which half of the receive window is read, if the window is what limits it.
 const FAST: u32 = 4;
+/// Writes that a send window holds at least.
+const SEGMENTS: usize = 32;
+/// What one write takes at most, in bytes.
+const LARGEST_SEGMENT: usize = 64 << 10;
 
 /// The windows of a connection.
 pub(crate) struct Account {
@@ -122,6 +126,12 @@ impl Account {
         self.read = 0;
         self.since = now;
         took < time
+    }
+
+    /// What one write takes at most, in bytes. quinn frees what is acknowledged by whole writes: one
+    /// that fills the send window would leave no room for anybody until its last byte has arrived.
+    pub(crate) fn segment(&self) -> usize {
+        (self.send as usize / SEGMENTS).min(LARGEST_SEGMENT)
     }
 
     fn pay(&mut self, more: u32) -> bool {

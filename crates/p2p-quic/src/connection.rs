@@ -50,6 +50,8 @@ pub(crate) struct State {
     outbound: usize,
     /// Streams of the remote's that were ever accepted: those with a lower index.
     accepted: u64,
+    /// Writes so far.
+    pub(crate) writes: u64,
     /// The handshake is done.
     pub(crate) connected: bool,
     /// Why the connection is over. Streams may still hold what arrived before.
@@ -80,6 +82,7 @@ impl Shared {
                 unread_streams: 0,
                 outbound: 0,
                 accepted: 0,
+                writes: 0,
                 connected: false,
                 ended: None,
                 lost: None,
@@ -165,6 +168,7 @@ impl State {
 
     /// Takes in what quinn reports.
     pub(crate) fn handle_events(&mut self, config: &Config) {
+        let mut writable = Vec::new();
         while let Some(event) = self.quic.poll() {
             match event {
                 Event::Connected => self.connected = true,
@@ -173,10 +177,18 @@ impl State {
                     self.lost.get_or_insert(reason);
                     self.end(end);
                 }
+                Event::Stream(StreamEvent::Writable { id }) => {
+                    writable.extend(self.streams.get(&id).map(|entry| (entry.wrote, id)));
+                }
                 Event::Stream(event) => self.handle_stream_event(event),
                 Event::HandshakeDataReady | Event::DatagramReceived | Event::DatagramsUnblocked => {
                 }
             }
+        }
+        // Whoever wrote last waits longest: quinn names first who was refused last.
+        writable.sort_unstable();
+        for (_, id) in writable {
+            self.wake_writer(id);
         }
     }
 
@@ -192,11 +204,7 @@ impl State {
                 }
                 None => self.throw_away(id),
             },
-            StreamEvent::Writable { id } => {
-                if let Some(entry) = self.streams.get_mut(&id) {
-                    self.wakes.extend(entry.writer.take());
-                }
-            }
+            StreamEvent::Writable { id } => self.wake_writer(id),
             StreamEvent::Finished { id: _ } => {}
             StreamEvent::Stopped { id, error_code } => {
                 // RFC 9000, section 3.5: a stopped stream is reset with the same code. One that waits
@@ -230,6 +238,12 @@ impl State {
             self.wakes.extend(entry.writer.take());
         }
         self.notify_driver();
+    }
+
+    fn wake_writer(&mut self, id: StreamId) {
+        if let Some(entry) = self.streams.get_mut(&id) {
+            self.wakes.extend(entry.writer.take());
+        }
     }
 
     /// Both halves of a stream have to look.

@@ -28,6 +28,8 @@ pub(crate) struct Entry {
     pub(crate) writer: Option<Waker>,
     /// It may hold what is not read.
     pub(crate) unread: bool,
+    /// The number of its last write among those of the connection.
+    pub(crate) wrote: u64,
     reading: Reading,
     writing: Writing,
 }
@@ -177,8 +179,14 @@ impl State {
         if let Err(error) = self.check_writing(id) {
             return Poll::Ready(Err(error));
         }
+        let segment = self.account.segment();
+        let bytes = bytes.get(..segment).unwrap_or(bytes);
         match self.quic.send_stream(id).write(bytes) {
             Ok(count) => {
+                self.writes += 1;
+                if let Some(entry) = self.streams.get_mut(&id) {
+                    entry.wrote = self.writes;
+                }
                 self.notify_driver();
                 Poll::Ready(Ok(count))
             }

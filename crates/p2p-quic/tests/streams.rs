@@ -5,7 +5,7 @@ mod common;
 
 use common::{MS, SEC, World, muxed, run, transfer};
 use futures::future::join;
-use futures::io::{AsyncReadExt, AsyncWriteExt};
+use futures::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
 use p2p_core::{Budget, ConnectionEnd, ErrorCode, StreamReset};
 use p2p_quic::Config;
 
@@ -202,5 +202,43 @@ fn a_slow_reader_loses_nothing() {
         };
         let ((), got) = join(send, receive).await;
         assert!(got == sent, "{} of {} bytes", got.len(), sent.len());
+    });
+}
+
+#[test]
+fn a_request_beside_bulk_on_a_bad_link_is_not_starved() {
+    // Datagrams overtake each other, which the sender takes for loss: some 40 kB a second.
+    let link = p2p_sim::Link::new(70 * MS).jitter(23 * MS);
+    let (sim, world) = World::new(21, link, Config::default());
+    sim.block_on(async {
+        let (near, far) = world.pair().await;
+        let (rt, far_rt) = (world.near.rt(), world.far.rt());
+        let serve = async move {
+            while let Ok(mut stream) = far.accept().await {
+                let answer = async move {
+                    let _ = copy(&mut stream, &mut sink()).await;
+                    let _ = stream.close().await;
+                };
+                far_rt.spawn("answer", Box::pin(answer));
+            }
+        };
+        world.far.rt().spawn("serve", Box::pin(serve));
+        for _ in 0..8 {
+            let mut bulk = near.open().await.unwrap();
+            let write = async move { while bulk.write_all(&[0; 1 << 20]).await.is_ok() {} };
+            rt.spawn("bulk", Box::pin(write));
+        }
+        let mut took = Vec::new();
+        for _ in 0..20 {
+            rt.sleep(SEC).await;
+            let start = rt.now();
+            let mut request = near.open().await.unwrap();
+            request.write_all(b"?").await.unwrap();
+            request.close().await.unwrap();
+            request.read_to_end(&mut Vec::new()).await.unwrap();
+            took.push(rt.now() - start);
+        }
+        let mean = took.iter().sum::<std::time::Duration>() / 20;
+        assert!(mean < 2 * SEC, "{took:?}");
     });
 }
