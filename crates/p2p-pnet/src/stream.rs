@@ -69,7 +69,8 @@ impl KeysMayDiffer {
 }
 
 /// The remote ended the link before it had begun as it should: to it what we say is noise as well.
-/// Inside an [`io::Error`] of kind `ConnectionReset` or `UnexpectedEof`.
+/// Inside an [`io::Error`] of kind `UnexpectedEof`, `ConnectionReset`, `ConnectionAborted` or, from a
+/// write, `BrokenPipe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the other end hung up at once: it is not in the private network, or the keys may differ")]
 pub struct HungUp;
@@ -113,25 +114,40 @@ impl<Io> Protected<Io> {
         }
     }
 
-    /// Fails reading with [`KeysMayDiffer`] if the remote's first bytes are not these, and with
-    /// [`HungUp`] if it ends the link before it has said them all.
+    /// Fails reading with [`KeysMayDiffer`] if the remote's first bytes are not these, and reading
+    /// or writing with [`HungUp`] if it ends the link before it has said them all.
     pub fn expect_greeting(mut self, greeting: &'static [u8]) -> Self {
         self.greeting = greeting;
         self
     }
 
-    /// What an end of the link means: nothing to wonder at once the remote has begun as it should.
+    /// What an end of the link means to a reader.
     fn ended(&self, read: io::Result<usize>) -> io::Result<usize> {
-        let kind = match &read {
-            Ok(0) => io::ErrorKind::UnexpectedEof,
-            Ok(_) => return read,
-            Err(error) => error.kind(),
-        };
-        let hung_up = [io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof];
-        if self.greeting.is_empty() || !hung_up.contains(&kind) {
-            return read;
+        match read {
+            Ok(0) if self.is_greeted() => Ok(0),
+            Ok(0) => Err(self.failed(io::ErrorKind::UnexpectedEof.into())),
+            Ok(count) => Ok(count),
+            Err(error) => Err(self.failed(error)),
         }
-        Err(io::Error::new(kind, HungUp))
+    }
+
+    /// What `error` of the link means: nothing to wonder at once the remote has begun as it should.
+    fn failed(&self, error: io::Error) -> io::Error {
+        let hung_up = matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+        );
+        if self.is_greeted() || self.closed || !hung_up {
+            return error;
+        }
+        io::Error::new(error.kind(), HungUp)
+    }
+
+    fn is_greeted(&self) -> bool {
+        self.greeting.is_empty()
     }
 
     /// Holds what was read against the rest of the greeting.
@@ -149,9 +165,10 @@ impl<Io> Protected<Io> {
 impl<Io: AsyncWrite + Unpin> Protected<Io> {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.unsent.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match ready!(Pin::new(&mut self.io).poll_write(cx, rest))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.sent += count,
+            match ready!(Pin::new(&mut self.io).poll_write(cx, rest)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(count) => self.sent += count,
+                Err(error) => return Poll::Ready(Err(self.failed(error))),
             }
         }
         self.unsent.clear();
@@ -249,13 +266,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Protected<Io> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send_all(cx))?;
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = ready!(Pin::new(&mut self.io).poll_flush(cx));
+        Poll::Ready(flushed.map_err(|error| self.failed(error)))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.closed {
             ready!(self.poll_send_all(cx))?;
-            ready!(Pin::new(&mut self.io).poll_close(cx))?;
+            let closed = ready!(Pin::new(&mut self.io).poll_close(cx));
+            closed.map_err(|error| self.failed(error))?;
             self.closed = true;
         }
         self.waiting.closer.register(cx.waker());

@@ -1,6 +1,7 @@
 //! The vectors: key files, fingerprints, and what goes over the wire.
 #![expect(clippy::unwrap_used, reason = "a failed test may panic")]
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -190,6 +191,28 @@ fn who_hangs_up_before_the_greeting_may_have_another_key() {
                 assert_eq!(told, !begun, "{said} bytes, {resets}");
             });
         }
+    }
+}
+
+#[test]
+fn a_write_that_fails_before_the_greeting_tells_of_another_key() {
+    for greeted in [false, true] {
+        let (near, mut far) = p2p_memory::pipe(4096);
+        let mut near =
+            Protected::new(near, &PreSharedKey::new([1; 32]), [9; NONCE]).expect_greeting(GREETING);
+        block_on(async {
+            if greeted {
+                far.write_all(&greeting_on_the_wire().await).await.unwrap();
+                near.read_exact(&mut [0; GREETING.len()]).await.unwrap();
+            }
+            drop(far);
+            let written = near.write_all(b"hello").await;
+            let outcomes = [written, near.flush().await, near.close().await];
+            for error in outcomes.map(Result::unwrap_err) {
+                assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+                assert_eq!(KeysMayDiffer::is_in(&error), !greeted);
+            }
+        });
     }
 }
 
