@@ -29,6 +29,9 @@ pub(crate) struct Fault {
     pub(crate) pointer: &'static str,
 }
 
+const PY_QUIC_DROPS_UNREAD: &str =
+    "py drops what it has received of a QUIC stream and not read when the end arrives";
+
 /// Versions are those of the lock files; look again when they move.
 pub(crate) const KNOWN: &[Fault] = &[
     Fault {
@@ -82,7 +85,7 @@ pub(crate) const KNOWN: &[Fault] = &[
             "received: 499",
             "StreamReset",
         ],
-        cause: "py drops what it has received of a QUIC stream and not read when the end arrives",
+        cause: PY_QUIC_DROPS_UNREAD,
         pointer: "py-libp2p 0.8.1 libp2p/transport/quic/stream.py read (QUICStreamClosedError)",
     },
     Fault {
@@ -95,7 +98,7 @@ pub(crate) const KNOWN: &[Fault] = &[
         test: Some(Test::Echo),
         // Its end, within two packets or so, is missing: py sent back what it read.
         symptoms: &["sent 100000 bytes, got 99", "sent 100000 bytes, got 98"],
-        cause: "py drops what it has received of a QUIC stream and not read when the end arrives",
+        cause: PY_QUIC_DROPS_UNREAD,
         pointer: "py-libp2p 0.8.1 libp2p/transport/quic/stream.py read (QUICStreamClosedError)",
     },
     Fault {

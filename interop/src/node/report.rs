@@ -45,50 +45,32 @@ impl Reports {
 
     /// The ends of connections from the first on. For one caller.
     pub(super) fn ends(&self) -> Option<Receiver<ConnectionEnd>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .ends
-            .take()
-    }
-
-    /// Waits until the first connection was reported. For one caller.
-    pub(super) async fn met(&self) {
-        if let Some(mut met) = self.take_met() {
-            met.next().await;
-        }
-    }
-
-    fn take_met(&self) -> Option<Receiver<()>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .met
-            .take()
-    }
-
-    /// Waits until the first peer has told of itself. For one caller.
-    pub(super) async fn identified(&self) {
-        if let Some(mut identified) = self.take_identified() {
-            identified.next().await;
-        }
-    }
-
-    fn take_identified(&self) -> Option<Receiver<()>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .identified
-            .take()
+        self.with(|kept| kept.ends.take())
     }
 
     /// The protocols of each identify push from the first on. For one caller.
     pub(super) fn pushes(&self) -> Option<Receiver<BTreeSet<String>>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pushes
-            .take()
+        self.with(|kept| kept.pushes.take())
+    }
+
+    /// Waits until the first connection was reported. For one caller.
+    pub(super) async fn met(&self) {
+        let met = self.with(|kept| kept.met.take());
+        if let Some(mut met) = met {
+            met.next().await;
+        }
+    }
+
+    /// Waits until the first peer has told of itself. For one caller.
+    pub(super) async fn identified(&self) {
+        let identified = self.with(|kept| kept.identified.take());
+        if let Some(mut identified) = identified {
+            identified.next().await;
+        }
+    }
+
+    fn with<T>(&self, take: impl FnOnce(&mut Kept) -> T) -> T {
+        take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
