@@ -8,8 +8,11 @@ use p2p_core::Exceeded;
 use crate::copy::{append, copy};
 use crate::{Account, Input, Spares};
 
-/// The smallest chunk that small payloads are collected in.
-pub(crate) const CHUNK_MIN: usize = 256;
+/// The smallest chunk that small payloads are collected in, in bytes: the answer to a negotiation
+/// waits in one for as long as nobody reads the stream.
+const CHUNK_MIN: usize = 64;
+/// The largest chunk that is kept for whichever stream is next, in bytes.
+pub(crate) const SPARE_MAX: usize = 256;
 /// The largest.
 const CHUNK_MAX: usize = 16 * 1024;
 
@@ -58,10 +61,10 @@ impl Chunk {
         }
     }
 
-    /// Makes it empty, if it is one of the smallest and can be filled again.
+    /// Makes it empty, if it is small and can be filled again.
     pub(crate) fn recycle(&mut self) -> bool {
         match self {
-            Self::Own { bytes, at, charged } if *charged <= CHUNK_MIN => {
+            Self::Own { bytes, at, charged } if *charged <= SPARE_MAX => {
                 bytes.clear();
                 *at = 0;
                 true
@@ -145,6 +148,10 @@ impl RecvQueue {
                 self.chunks = VecDeque::new();
                 return Err(exceeded);
             }
+        }
+        if self.chunks.capacity() == 0 {
+            // Most hold one chunk; `VecDeque` would begin with room for four.
+            self.chunks.reserve_exact(1);
         }
         if let Some(bytes) = input.share(count, || self.charge(count, account))? {
             let charged = count;
@@ -328,6 +335,22 @@ mod tests {
 
         assert_eq!(message(&mut second, &mut spares, &mut account), at);
         assert_eq!((spares.held(), account.used()), (0, CHUNK_MIN));
+    }
+
+    #[test]
+    fn of_a_drained_queue_the_chunk_that_fits_most_is_kept() {
+        let mut account = Account::new(&Budget::unlimited());
+        let mut spares = Spares::default();
+        let mut queue = RecvQueue::default();
+        let small = |queue: &RecvQueue| queue.chunks.iter().map(Chunk::charged).collect::<Vec<_>>();
+        for (round, kept) in [(0, vec![64, 128]), (1, vec![128])] {
+            for len in [40, 70] {
+                let input = &mut Input::from(&[7; 70][..len]);
+                queue.push(input, len, &mut spares, &mut account).unwrap();
+            }
+            assert_eq!(small(&queue), kept, "round {round}");
+            queue.read(&mut [0; 200], &mut spares, &mut account);
+        }
     }
 
     #[test]

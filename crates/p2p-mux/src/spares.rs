@@ -3,17 +3,17 @@
 use std::collections::VecDeque;
 
 use crate::Account;
-use crate::queue::{CHUNK_MIN, Chunk};
+use crate::queue::{Chunk, SPARE_MAX};
 
 /// Queues that are kept, at most.
 const MAX: usize = 32;
 /// Chunks that the list of a kept queue has room for, at most.
 const MAX_CHUNKS: usize = 4;
 /// What a kept queue costs, in bytes: its list and its chunk.
-const COST: usize = MAX_CHUNKS * size_of::<Chunk>() + CHUNK_MIN;
+const COST: usize = MAX_CHUNKS * size_of::<Chunk>() + SPARE_MAX;
 
-/// The emptied [`RecvQueue`](crate::RecvQueue)s of a connection, each with at most one chunk of
-/// the smallest.
+/// The emptied [`RecvQueue`](crate::RecvQueue)s of a connection, each with at most one
+/// small chunk.
 ///
 /// So that a stream which waits for its next message holds nothing, and one that gets it allocates
 /// nothing: the last queue that was drained is the next to be filled.
@@ -33,7 +33,8 @@ impl Spares {
     /// Keeps `drained`, of which everything is read, if there is room and money for it.
     pub(crate) fn keep(&mut self, mut drained: VecDeque<Chunk>, account: &mut Account) {
         drained.retain_mut(Chunk::recycle);
-        drained.truncate(1);
+        // The last is the largest.
+        drained.drain(..drained.len().saturating_sub(1));
         let fits = self.0.len() < MAX && drained.capacity() <= MAX_CHUNKS;
         if fits && account.charge(COST).is_ok() {
             self.0.push(drained);

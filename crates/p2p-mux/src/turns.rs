@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use crate::Key;
 
 /// What a writer may send at a time while others wait, in bytes.
-const QUANTUM: usize = 16 * 1024;
+const QUANTUM: u32 = 16 * 1024;
 
 /// The writers that wait for room, the longest first.
 #[derive(Debug, Default)]
@@ -27,22 +27,23 @@ pub(crate) struct Turn {
     /// In [`Turns`].
     pub(crate) waits: bool,
     /// What it may send although others wait, in bytes.
-    left: usize,
+    left: u32,
     /// What it will probably send in its next turn, in bytes.
-    wanted: usize,
+    wanted: u32,
 }
 
 impl Turn {
     /// `count` bytes were sent.
     pub(crate) fn spend(&mut self, count: usize) {
-        self.left -= count.min(self.left);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.left = self.left.saturating_sub(count);
     }
 
     /// The turn has come; returns how many bytes it will probably send.
     pub(crate) fn begin(&mut self) -> usize {
         self.waits = false;
         self.left = QUANTUM;
-        self.wanted
+        self.wanted as usize
     }
 }
 
@@ -52,7 +53,7 @@ impl Turns {
         if self.waiting.is_empty() {
             wanted
         } else {
-            wanted.min(turn.left)
+            wanted.min(turn.left as usize)
         }
     }
 
@@ -71,7 +72,7 @@ impl Turns {
         turn.wanted = if used_up {
             QUANTUM
         } else {
-            wanted.min(QUANTUM)
+            u32::try_from(wanted).unwrap_or(QUANTUM).min(QUANTUM)
         };
     }
 
