@@ -10,7 +10,7 @@ use p2p::yamux::{self, Yamux};
 use p2p::{Connection, Host, HostBuilder, Protocol, Rt, SecureChannel, Stream};
 
 use crate::node::args::{Behaviours, Options};
-use crate::node::serve::{self, PROTOCOLS};
+use crate::node::serve;
 use crate::node::{Node, Result};
 
 /// More than any job asks for: a limit that refuses is not what is measured.
@@ -41,12 +41,10 @@ impl Node for Ours {
     }
 
     async fn listen(&self, addr: &str, chunk: usize) -> Result<String> {
-        for protocol in PROTOCOLS {
-            self.host
-                .handle(Protocol::from_static(protocol), move |stream| {
-                    serve::serve(protocol, stream, chunk)
-                })?;
-        }
+        self.host
+            .handle(serve::PERF, move |stream| serve::perf(stream, chunk))?;
+        self.host.handle(serve::ECHO, serve::echo)?;
+        self.host.handle(serve::HOLD, serve::hold)?;
         Ok(self.host.listen(addr).await?.to_string())
     }
 

@@ -2,8 +2,6 @@
 
 use std::io;
 
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The transfers of libp2p's perf protocol.
@@ -12,34 +10,17 @@ pub(crate) const PERF: &str = "/perf/1.0.0";
 pub(crate) const ECHO: &str = "/bench/echo/1.0.0";
 /// Holds a stream open and nothing else.
 pub(crate) const HOLD: &str = "/bench/hold/1.0.0";
-/// All of them.
-pub(crate) const PROTOCOLS: [&str; 3] = [PERF, ECHO, HOLD];
-
 /// What is read at a time while bytes pour in.
 pub(crate) const READ: usize = 64 * 1024;
 
-/// Serves one stream under `protocol`.
+/// Serves one stream of [`PERF`].
 ///
 /// # Errors
 /// Those of the stream.
-///
-/// In a box: what it takes is what its protocol takes, not what the largest of them does.
-pub(crate) fn serve<S>(
-    protocol: &str,
-    stream: S,
+pub(crate) async fn perf<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
     chunk: usize,
-) -> BoxFuture<'static, io::Result<()>>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    match protocol {
-        PERF => perf(stream, chunk).boxed(),
-        ECHO => echo(stream).boxed(),
-        _ => hold(stream).boxed(),
-    }
-}
-
-async fn perf<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, chunk: usize) -> io::Result<()> {
+) -> io::Result<()> {
     let mut size = [0; 8];
     stream.read_exact(&mut size).await?;
     drain(&mut stream).await?;
@@ -47,7 +28,11 @@ async fn perf<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, chunk: usize) ->
     stream.close().await
 }
 
-async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<()> {
+/// Serves one stream of [`ECHO`].
+///
+/// # Errors
+/// Those of the stream.
+pub(crate) async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<()> {
     let mut buffer = vec![0; 2048];
     loop {
         let count = stream.read(&mut buffer).await?;
@@ -60,7 +45,11 @@ async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<()
     }
 }
 
-async fn hold<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<()> {
+/// Serves one stream of [`HOLD`].
+///
+/// # Errors
+/// Those of the stream.
+pub(crate) async fn hold<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<()> {
     let mut buffer = [0; 8];
     while stream.read(&mut buffer).await? > 0 {}
     stream.close().await

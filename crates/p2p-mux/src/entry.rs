@@ -64,14 +64,22 @@ pub struct Stream<X> {
     pub ext: X,
     pub(crate) queue: RecvQueue,
     pub(crate) owner: Owner,
-    pub(crate) discarded: usize,
-    pub(crate) deadline: Option<Instant>,
+    /// Boxed: few streams have any of it, and there is an entry for each.
+    pub(crate) rare: Option<Box<Rare>>,
     /// In `control`.
     pub(crate) scheduled: bool,
     /// Its turns to write.
     pub(crate) turn: Turn,
     pub(crate) reader_waits: bool,
     pub(crate) writer_waits: bool,
+}
+
+/// What most streams never need.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    /// Bytes thrown away since the application dropped the stream.
+    pub(crate) discarded: usize,
+    pub(crate) deadline: Option<Instant>,
 }
 
 /// Our direction of a stream.
@@ -114,8 +122,7 @@ impl<X> Stream<X> {
             ext,
             queue: RecvQueue::default(),
             owner,
-            discarded: 0,
-            deadline: None,
+            rare: None,
             scheduled: false,
             turn: Turn::default(),
             reader_waits: false,
@@ -130,7 +137,15 @@ impl<X> Stream<X> {
 
     /// Bytes thrown away since the application dropped the stream.
     pub fn discarded(&self) -> usize {
-        self.discarded
+        self.rare.as_ref().map_or(0, |rare| rare.discarded)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.rare.as_ref()?.deadline
+    }
+
+    pub(crate) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
     /// Whether the application has dropped it.

@@ -211,7 +211,7 @@ impl<X> Table<X> {
         self.ids.remove(&stream.id);
         self.recent = None;
         self.outbox.forget(key);
-        if let Some(at) = stream.deadline {
+        if let Some(at) = stream.deadline() {
             self.deadlines.remove(&(at, key));
         }
         self.free.push(key.0);
@@ -244,14 +244,15 @@ impl<X> Table<X> {
     pub fn set_deadline(&mut self, key: Key, at: Instant) {
         self.clear_deadline(key);
         if let Some(stream) = self.get_mut(key) {
-            stream.deadline = Some(at);
+            stream.rare().deadline = Some(at);
             self.deadlines.insert((at, key));
         }
     }
 
     /// Forgets the stream's deadline, unless it is lingering.
     pub fn clear_deadline(&mut self, key: Key) {
-        if let Some(at) = self.get_mut(key).and_then(|stream| stream.deadline.take()) {
+        let rare = self.get_mut(key).and_then(|stream| stream.rare.as_mut());
+        if let Some(at) = rare.and_then(|rare| rare.deadline.take()) {
             self.deadlines.remove(&(at, key));
         }
     }
@@ -259,7 +260,7 @@ impl<X> Table<X> {
     /// Whether the stream has a deadline.
     pub fn has_deadline(&self, key: Key) -> bool {
         self.get(key)
-            .is_some_and(|stream| stream.deadline.is_some())
+            .is_some_and(|stream| stream.deadline().is_some())
     }
 
     /// The next deadline.

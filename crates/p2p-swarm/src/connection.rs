@@ -239,7 +239,7 @@ impl Connection {
         let (io, span) = self.0.open(protocol).await?;
         let within = Some(self.0.negotiation_timeout);
         let keep = self.clone().into();
-        Ok(Stream::new(io, protocol.clone(), keep, within).logged_in(span))
+        Ok(Stream::opened(io, protocol.clone(), keep, within).logged_in(span))
     }
 
     /// Waits for one of `max` places for `protocol` on this connection, for callers that limit
@@ -273,7 +273,7 @@ impl Connection {
         match self.0.rt.timeout(timeout, agreed).await {
             Ok(Ok((protocol, io))) => {
                 span.record("protocol", protocol.as_str());
-                Ok(Stream::new(io, protocol, self.clone().into(), None).logged_in(span))
+                Ok(Stream::opened(io, protocol, self.clone().into(), None).logged_in(span))
             }
             Ok(Err(error)) => Err(OpenError::Negotiation(Arc::new(error))),
             Err(_) => Err(OpenError::Timeout(timeout)),
@@ -452,8 +452,10 @@ async fn accept(shared: Arc<Shared>, inner: Arc<Inner>) -> Option<ConnectionEnd>
             Ok(permit) => {
                 let span = inner.stream_span("in", stream.id());
                 let stream = (stream, span.clone());
-                let agreed = accept_stream(Arc::clone(&shared), Arc::clone(&inner), stream, permit);
-                shared.tasks.spawn("stream", Serve::new(agreed, slot, span));
+                let permits = (permit, slot);
+                let agreed =
+                    accept_stream(Arc::clone(&shared), Arc::clone(&inner), stream, permits);
+                shared.tasks.spawn("stream", Serve::new(agreed, span));
             }
             Err(exceeded) => {
                 let peer = inner.info.peer;
@@ -465,12 +467,13 @@ async fn accept(shared: Arc<Shared>, inner: Arc<Inner>) -> Option<ConnectionEnd>
     }
 }
 
-/// Agrees on the protocol of an incoming stream; returns what its handler does with it.
+/// Agrees on the protocol of an incoming stream; returns what its handler does with it. Until then it
+/// holds a slot, its place among those that negotiate.
 async fn accept_stream(
     shared: Arc<Shared>,
     inner: Arc<Inner>,
     (stream, span): (BoxStream, Span),
-    permit: Permit,
+    (permit, _slot): (Permit, Slot),
 ) -> Option<Served> {
     let handlers = shared.handlers();
     let config = multistream::Config::default();
@@ -523,8 +526,7 @@ async fn accept_stream(
     } else {
         WeakConnection::new(inner).into()
     };
-    let stream = Stream::new(io, protocol, keep, None);
-    let stream = stream.paid_by((permit, served)).logged_in(span);
+    let stream = Stream::served(io, served, permit, keep).logged_in(span);
     Some(entry.handler.serve(stream))
 }
 

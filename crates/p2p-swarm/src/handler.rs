@@ -26,11 +26,12 @@ where
     Served: Future<Output: Outcome> + Send + 'static,
 {
     fn serve(&self, stream: Stream) -> BoxFuture<'static, ()> {
-        let protocol = stream.protocol().clone();
-        let connection = stream.connection();
+        // Kept only if anybody listens: there is one for each stream.
+        let listened = tracing::enabled!(tracing::Level::DEBUG);
+        let whose = listened.then(|| Box::new((stream.protocol().clone(), stream.peer())));
         let served = self(stream).map(move |outcome| {
-            if let Some(error) = outcome.error() {
-                let peer = connection.peer();
+            if let (Some(whose), Some(error)) = (whose, outcome.error()) {
+                let (protocol, peer) = *whose;
                 tracing::debug!(%protocol, %peer, %error, "handler ended with an error");
             }
         });

@@ -8,7 +8,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tracing::Span;
 
-use crate::slots::Slot;
 use crate::stream::boxed;
 
 /// What a handler does with a stream.
@@ -25,27 +24,19 @@ pub(crate) struct Serve {
 }
 
 enum Stage {
-    /// With its place among those that negotiate.
-    Negotiating {
-        agreed: BoxFuture<'static, Option<Served>>,
-        _slot: Slot,
-    },
+    Negotiating(BoxFuture<'static, Option<Served>>),
     Serving(Served),
     Done,
 }
 
 impl Serve {
-    /// Runs `agreed` while it holds `slot`, and then what comes of it, all in `span`.
+    /// Runs `agreed`, and then what comes of it, all in `span`.
     pub(crate) fn new(
         agreed: impl Future<Output = Option<Served>> + Send + 'static,
-        slot: Slot,
         span: Span,
     ) -> Self {
         Self {
-            stage: Stage::Negotiating {
-                agreed: agreed.boxed(),
-                _slot: slot,
-            },
+            stage: Stage::Negotiating(agreed.boxed()),
             span: boxed(span),
         }
     }
@@ -59,7 +50,7 @@ impl Future for Serve {
         let _in_span = span.as_deref().map(Span::enter);
         loop {
             *stage = match stage {
-                Stage::Negotiating { agreed, .. } => {
+                Stage::Negotiating(agreed) => {
                     ready!(agreed.poll_unpin(cx)).map_or(Stage::Done, Stage::Serving)
                 }
                 Stage::Serving(served) => {

@@ -160,6 +160,13 @@ impl StreamShare {
     }
 }
 
+impl Serving {
+    /// What the stream is served for.
+    pub(crate) fn protocol(&self) -> &Protocol {
+        &self.protocol
+    }
+}
+
 impl Counts {
     /// Whether one more would be too many.
     fn check(

@@ -32,13 +32,19 @@ pub struct Stream(Box<Parts>);
 /// does each that passes it on.
 struct Parts {
     io: Negotiated<BoxStream>,
-    protocol: Protocol,
+    agreed: Agreed,
     connection: Keep,
     answer: Answer,
     /// What it is logged in, if anybody listens to that.
     span: Option<Box<Span>>,
-    /// For the stream, and for its being served.
-    _permits: Option<(Permit, Serving)>,
+}
+
+/// What the stream is for.
+enum Agreed {
+    /// It is ours.
+    Ours(Protocol),
+    /// It is served, in its place among those of its protocol and among all of the remote's.
+    Served { serving: Serving, _permit: Permit },
 }
 
 /// Whether the stream keeps its connection from being idle.
@@ -66,11 +72,12 @@ enum Answer {
     /// Not read from yet.
     Awaited(Duration),
     /// A reader is waiting.
-    Due(Box<dyn Timer>, Duration),
+    Due(Box<(Box<dyn Timer>, Duration)>),
 }
 
 impl Stream {
-    pub(crate) fn new(
+    /// A stream that we opened, whose answer has to come within `answer_within`.
+    pub(crate) fn opened(
         io: Negotiated<BoxStream>,
         protocol: Protocol,
         connection: Keep,
@@ -78,17 +85,31 @@ impl Stream {
     ) -> Self {
         Self(Box::new(Parts {
             io,
-            protocol,
+            agreed: Agreed::Ours(protocol),
             connection,
             answer: answer_within.map_or(Answer::Given, Answer::Awaited),
             span: None,
-            _permits: None,
         }))
     }
 
-    pub(crate) fn paid_by(mut self, permits: (Permit, Serving)) -> Self {
-        self.0._permits = Some(permits);
-        self
+    /// A stream of the remote's.
+    pub(crate) fn served(
+        io: Negotiated<BoxStream>,
+        serving: Serving,
+        permit: Permit,
+        connection: Keep,
+    ) -> Self {
+        let agreed = Agreed::Served {
+            serving,
+            _permit: permit,
+        };
+        Self(Box::new(Parts {
+            io,
+            agreed,
+            connection,
+            answer: Answer::Given,
+            span: None,
+        }))
     }
 
     pub(crate) fn logged_in(mut self, span: Span) -> Self {
@@ -105,7 +126,10 @@ impl Stream {
 
     /// The agreed protocol.
     pub fn protocol(&self) -> &Protocol {
-        &self.0.protocol
+        match &self.0.agreed {
+            Agreed::Ours(protocol) => protocol,
+            Agreed::Served { serving, .. } => serving.protocol(),
+        }
     }
 
     /// Who is at the other end.
@@ -165,7 +189,7 @@ impl Stream {
         self.0.answer = Answer::Given;
         let _in_span = self.0.span.as_deref().map(Span::enter);
         let info = self.info();
-        let (peer, connection, protocol) = (info.peer, info.id.0, &self.0.protocol);
+        let (peer, connection, protocol) = (info.peer, info.id.0, self.protocol());
         match error {
             None => tracing::debug!(%peer, connection, %protocol, "protocol agreed"),
             Some(error) => {
@@ -188,18 +212,20 @@ impl Stream {
         if let Answer::Awaited(within) = &self.0.answer {
             let connection = self.connection();
             let rt = connection.rt();
-            self.0.answer = Answer::Due(rt.timer(rt.now() + *within), *within);
+            let timer = rt.timer(rt.now() + *within);
+            self.0.answer = Answer::Due(Box::new((timer, *within)));
         }
-        let Answer::Due(timer, within) = &mut self.0.answer else {
+        let Answer::Due(due) = &mut self.0.answer else {
             return Poll::Pending;
         };
+        let (timer, within) = &mut **due;
         if timer.poll_unpin(cx).is_pending() {
             return Poll::Pending;
         }
         let within = *within;
         self.0.answer = Answer::Given;
         self.reset(ErrorCode::PROTOCOL_NEGOTIATION_FAILED);
-        let text = unanswered(&self.0.protocol, within);
+        let text = unanswered(self.protocol(), within);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)))
     }
 }
@@ -245,6 +271,6 @@ impl AsyncWrite for Stream {
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let info = self.info();
-        write!(f, "{} to {} on {}", self.0.protocol, info.peer, info.id)
+        write!(f, "{} to {} on {}", self.protocol(), info.peer, info.id)
     }
 }

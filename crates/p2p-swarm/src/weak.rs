@@ -54,7 +54,7 @@ impl WeakConnection {
         let (io, span) = self.0.open(protocol).await?;
         let within = Some(self.0.negotiation_timeout);
         let keep = self.clone().into();
-        Ok(Stream::new(io, protocol.clone(), keep, within).logged_in(span))
+        Ok(Stream::opened(io, protocol.clone(), keep, within).logged_in(span))
     }
 
     /// The same as [`Connection::close`].

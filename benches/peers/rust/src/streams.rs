@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use futures::channel::{mpsc, oneshot};
-use futures::{AsyncWriteExt as _, StreamExt as _};
+use futures::{AsyncWriteExt as _, FutureExt as _, StreamExt as _};
 use libp2p::core::upgrade::ReadyUpgrade;
 use libp2p::core::{Endpoint, Multiaddr, transport::PortUse, upgrade};
 use libp2p::swarm::handler::{
@@ -20,7 +20,7 @@ use libp2p::swarm::{
 };
 use libp2p::PeerId;
 
-use crate::node::serve::{self, PROTOCOLS};
+use crate::node::serve::{self, ECHO, HOLD, PERF};
 
 /// A stream to open, and who waits for it.
 pub(crate) type Opening = (StreamProtocol, oneshot::Sender<Result<Stream, String>>);
@@ -125,7 +125,7 @@ impl upgrade::UpgradeInfo for Any {
     type InfoIter = std::iter::Map<std::array::IntoIter<&'static str, 3>, fn(&'static str) -> StreamProtocol>;
 
     fn protocol_info(&self) -> Self::InfoIter {
-        PROTOCOLS.into_iter().map(StreamProtocol::new)
+        [PERF, ECHO, HOLD].into_iter().map(StreamProtocol::new)
     }
 }
 
@@ -185,8 +185,13 @@ impl ConnectionHandler for Handler {
             }) => {
                 let chunk = self.chunk;
                 tokio::spawn(async move {
-                    let served = serve::serve(protocol.as_ref(), stream, chunk).await;
-                    if let Err(error) = served
+                    // In a box: a task of the size that holding takes is a larger one.
+                    let served = match protocol.as_ref() {
+                        PERF => serve::perf(stream, chunk).boxed(),
+                        ECHO => serve::echo(stream).boxed(),
+                        _ => serve::hold(stream).boxed(),
+                    };
+                    if let Err(error) = served.await
                         && std::env::var_os("BENCH_VERBOSE").is_some()
                     {
                         eprintln!("{protocol}: {error}");

@@ -45,8 +45,9 @@ impl<X> Table<X> {
             return Received::Discarded;
         };
         if stream.owner == Owner::Gone || stream.reset.is_some() {
-            stream.discarded = stream.discarded.saturating_add(count);
-            let spent = stream.discarded > self.limits.discard && stream.reset.is_none();
+            let discarded = &mut stream.rare().discarded;
+            *discarded = discarded.saturating_add(count);
+            let spent = *discarded > self.limits.discard && stream.reset.is_none();
             input.skip(count);
             if spent {
                 self.reset(key, ErrorCode::NONE);

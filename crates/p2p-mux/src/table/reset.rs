@@ -79,7 +79,10 @@ impl<X> Table<X> {
         stream.owner = Owner::Gone;
         stream.reader_waits = false;
         stream.writer_waits = false;
-        stream.discarded = stream.queue.clear(&mut self.account);
+        let unread = stream.queue.clear(&mut self.account);
+        if unread > 0 {
+            stream.rare().discarded = unread;
+        }
         if self.ended {
             stream.reset.get_or_insert(UNTOLD);
         } else if stream.send == Send::Open {
@@ -106,7 +109,9 @@ impl<X> Table<X> {
             stream.scheduled = false;
             stream.turn.waits = false;
             stream.owes_reset = None;
-            stream.deadline = None;
+            if let Some(rare) = &mut stream.rare {
+                rare.deadline = None;
+            }
             if stream.owner != Owner::App {
                 stream.owner = Owner::Gone;
                 stream.reset.get_or_insert(UNTOLD);
