@@ -256,8 +256,11 @@ async function testBig ({ connection, signal, event }) {
 
 /** They close, then we do, then they are gone without a word. */
 async function testClose (session) {
-  const { redial, event } = session
+  const { redial, event, identified } = session
   let { connection } = session
+  // A connection that ends while identify is under way ends the process of js: it throws where
+  // nobody catches.
+  await identified
   // Or `aborted`, if we were writing when it ended.
   const ended = async within => until(() => !['open', 'closing'].includes(connection.status), within)
   await playStream({ ...session, connection }, 'q')
