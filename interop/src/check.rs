@@ -339,7 +339,6 @@ impl Both<'_> {
     }
 }
 
-/// Whether an identify push told of the protocol that the `push` test adds.
 /// Whether all that is served was told, by identify or by a push behind it: the answer of a go
 /// that has just started may be older than its last protocol.
 pub(crate) fn heard_of_served(transcript: &Transcript) -> bool {
@@ -347,9 +346,11 @@ pub(crate) fn heard_of_served(transcript: &Transcript) -> bool {
     told.any(|it| lists_served("", it).is_ok())
 }
 
+/// Whether the protocol that the `push` test adds was told: by a push, or by an answer to identify
+/// that came after it was added. Behind that there is nothing left to push.
 pub(crate) fn heard_of_added(transcript: &Transcript) -> bool {
-    let mut pushes = transcript.all("push");
-    pushes.any(|it| it.lists("protocols", ADDED))
+    let mut told = transcript.all("push").chain(transcript.all("identify"));
+    told.any(|it| it.lists("protocols", ADDED))
 }
 
 fn check_ping(event: &Event) -> Result<String, String> {
@@ -563,6 +564,10 @@ mod tests {
         assert_eq!(judge_it(ADDED, ADDED), Verdict::Pass("both ways".into()));
         assert!(fails(&judge_it("/x", ADDED), "dialer: "));
         assert!(fails(&judge_it(ADDED, "/x"), "listener: "));
+        // Asked so late that there was nothing left to push.
+        let late = listener(&[identify("D", &[ADDED], "")]);
+        let told = dialer(&[push("L", ADDED)]);
+        assert!(passes(&judge(&cell(Test::Push), &late, Some(&told))));
     }
 
     #[test]
