@@ -29,9 +29,6 @@ pub(crate) struct Fault {
     pub(crate) pointer: &'static str,
 }
 
-const PY_QUIC_DROPS_UNREAD: &str =
-    "py drops what it has received of a QUIC stream and not read when the end arrives";
-
 /// Versions are those of the lock files; look again when they move.
 pub(crate) const KNOWN: &[Fault] = &[
     Fault {
@@ -72,48 +69,26 @@ pub(crate) const KNOWN: &[Fault] = &[
         cause: "py tells the clean end of a QUIC stream as a reset once both sides have ended it",
         pointer: "py-libp2p 0.8.1 libp2p/transport/quic/stream.py read (QUICStreamClosedError)",
     },
-    Fault {
-        of: Peer::Py,
-        with: Some(Peer::P2p),
-        role: None,
-        transport: None,
-        security: Some(Security::Own),
-        muxer: None,
-        test: Some(Test::Transfer),
-        symptoms: &[
+    py_drops_unread(
+        Test::Transfer,
+        None,
+        &[
             "asked for 5000000 bytes, got 499",
             "received: 499",
             "StreamReset",
         ],
-        cause: PY_QUIC_DROPS_UNREAD,
-        pointer: "py-libp2p 0.8.1 libp2p/transport/quic/stream.py read (QUICStreamClosedError)",
-    },
-    Fault {
-        of: Peer::Py,
-        with: Some(Peer::P2p),
-        role: Some(Role::Listen),
-        transport: None,
-        security: Some(Security::Own),
-        muxer: None,
-        test: Some(Test::Echo),
-        // Its end, within two packets or so, is missing: py sent back what it read.
-        symptoms: &["sent 100000 bytes, got 99", "sent 100000 bytes, got 98"],
-        cause: PY_QUIC_DROPS_UNREAD,
-        pointer: "py-libp2p 0.8.1 libp2p/transport/quic/stream.py read (QUICStreamClosedError)",
-    },
-    Fault {
-        of: Peer::Py,
-        with: Some(Peer::P2p),
-        role: Some(Role::Listen),
-        transport: None,
-        security: Some(Security::Own),
-        muxer: None,
-        test: Some(Test::Big),
-        // The end is missing, within two packets or so.
-        symptoms: &["received: 99998", "received: 99997", "received: 99999"],
-        cause: PY_QUIC_DROPS_UNREAD,
-        pointer: "py-libp2p 0.8.1 libp2p/transport/quic/stream.py read (QUICStreamClosedError)",
-    },
+    ),
+    // The end is missing, within two packets or so. Of an echo: py sent back what it read.
+    py_drops_unread(
+        Test::Echo,
+        Some(Role::Listen),
+        &["sent 100000 bytes, got 99", "sent 100000 bytes, got 98"],
+    ),
+    py_drops_unread(
+        Test::Big,
+        Some(Role::Listen),
+        &["received: 99999", "received: 99998", "received: 99997"],
+    ),
     Fault {
         of: Peer::Py,
         with: Some(Peer::P2p),
@@ -321,6 +296,25 @@ const fn js_flood(with: Peer, symptoms: &'static [&'static str]) -> Fault {
                 has a wrong signature for it",
         pointer: "@libp2p/floodsub 11.0.28 src/utils.ts bigIntFromBytes, bigIntToBytes; reproduced by \
                   peers/js/faults/flood-seqno.js",
+    }
+}
+
+const fn py_drops_unread(
+    test: Test,
+    role: Option<Role>,
+    symptoms: &'static [&'static str],
+) -> Fault {
+    Fault {
+        of: Peer::Py,
+        with: Some(Peer::P2p),
+        role,
+        transport: None,
+        security: Some(Security::Own),
+        muxer: None,
+        test: Some(test),
+        symptoms,
+        cause: "py drops what it has received of a QUIC stream and not read when the end arrives",
+        pointer: "py-libp2p 0.8.1 libp2p/transport/quic/stream.py read (QUICStreamClosedError)",
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) const PERF: &str = "/perf/1.0.0";
 pub(crate) const ECHO: &str = "/bench/echo/1.0.0";
 /// Holds a stream open and nothing else.
 pub(crate) const HOLD: &str = "/bench/hold/1.0.0";
+
 /// What is read at a time while bytes pour in.
 pub(crate) const READ: usize = 64 * 1024;
 

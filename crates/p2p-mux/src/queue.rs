@@ -11,10 +11,10 @@ use crate::{Account, Input, Spares};
 /// The smallest chunk that small payloads are collected in, in bytes: the answer to a negotiation
 /// waits in one for as long as nobody reads the stream.
 const CHUNK_MIN: usize = 64;
-/// The largest chunk that is kept for whichever stream is next, in bytes.
-pub(crate) const SPARE_MAX: usize = 256;
 /// The largest.
 const CHUNK_MAX: usize = 16 * 1024;
+/// The largest that is kept for whichever stream is next, in bytes.
+pub(crate) const SPARE_MAX: usize = 256;
 
 /// A receive queue. Memory follows its contents: at most twice the bytes queued, and 256 more.
 /// What is left of it when it is drained goes to [`Spares`], for whichever stream is next.
@@ -148,10 +148,6 @@ impl RecvQueue {
                 self.chunks = VecDeque::new();
                 return Err(exceeded);
             }
-        }
-        if self.chunks.capacity() == 0 {
-            // Most hold one chunk; `VecDeque` would begin with room for four.
-            self.chunks.reserve_exact(1);
         }
         if let Some(bytes) = input.share(count, || self.charge(count, account))? {
             let charged = count;

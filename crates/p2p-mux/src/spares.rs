@@ -24,7 +24,8 @@ impl Spares {
     /// A queue without contents.
     pub(crate) fn take(&mut self, account: &mut Account) -> VecDeque<Chunk> {
         let Some(kept) = self.0.pop() else {
-            return VecDeque::new();
+            // Most hold one chunk; `VecDeque` would begin with room for four.
+            return VecDeque::with_capacity(1);
         };
         account.refund(COST);
         kept

@@ -131,7 +131,7 @@ impl Account {
     /// What one write takes at most, in bytes. quinn frees what is acknowledged by whole writes: one
     /// that fills the send window would leave no room for anybody until its last byte has arrived.
     pub(crate) fn segment(&self) -> usize {
-        (self.send as usize / SEGMENTS).min(LARGEST_SEGMENT)
+        (self.send as usize / SEGMENTS).clamp(1, LARGEST_SEGMENT)
     }
 
     fn pay(&mut self, more: u32) -> bool {
@@ -196,6 +196,15 @@ mod tests {
         assert!(account.is_clogged());
         account.handle_came(400 << 10, 98, true);
         assert!(!account.is_clogged(), "whoever keeps up");
+    }
+
+    #[test]
+    fn a_write_takes_a_part_of_the_send_window_and_never_nothing() {
+        let mut account = account();
+        for (send, segment) in [(0, 1), (31, 1), (128 << 10, 4 << 10), (u32::MAX, 64 << 10)] {
+            account.send = send;
+            assert_eq!(account.segment(), segment);
+        }
     }
 
     #[test]

@@ -3,10 +3,14 @@
 
 mod common;
 
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
+
 use common::{MS, SEC, World, muxed, run, transfer};
 use futures::future::join;
-use futures::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
-use p2p_core::{Budget, ConnectionEnd, ErrorCode, StreamReset};
+use futures::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink};
+use p2p_core::{BoxStream, Budget, ConnectionEnd, ErrorCode, StreamReset};
 use p2p_quic::Config;
 
 #[test]
@@ -241,4 +245,41 @@ fn a_request_beside_bulk_on_a_bad_link_is_not_starved() {
         let mean = took.iter().sum::<std::time::Duration>() / 20;
         assert!(mean < 2 * SEC, "{took:?}");
     });
+}
+
+#[test]
+fn who_wrote_longest_ago_is_woken_first() {
+    let (sim, world) = World::new(22, p2p_sim::Link::new(20 * MS), Config::default());
+    sim.block_on(async {
+        let (near, _far) = world.pair().await;
+        let woken = Arc::new(Mutex::new(Vec::new()));
+        let mut streams = Vec::new();
+        for name in 0..3 {
+            let waker = Waker::from(Arc::new(Named(name, Arc::clone(&woken))));
+            streams.push((near.open().await.unwrap(), waker));
+        }
+        let write = |(stream, waker): &mut (BoxStream, Waker)| {
+            let cx = &mut Context::from_waker(waker);
+            Pin::new(stream).poll_write(cx, &[0; 1 << 16]).is_ready()
+        };
+        for stream in &mut streams {
+            assert!(write(stream));
+        }
+        // The first writes once more and leaves no room.
+        while write(&mut streams[0]) {}
+        for stream in &mut streams {
+            assert!(!write(stream));
+        }
+        world.near.rt().sleep(SEC).await;
+        assert_eq!(*woken.lock().unwrap(), [1, 2, 0]);
+    });
+}
+
+/// Notes that it was woken.
+struct Named(usize, Arc<Mutex<Vec<usize>>>);
+
+impl Wake for Named {
+    fn wake(self: Arc<Self>) {
+        self.1.lock().unwrap().push(self.0);
+    }
 }
